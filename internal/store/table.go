@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+)
+
+// Table is a table of T on an engine, kept as JSON so that a reader one version older
+// or newer still understands it. It is made with [TableOf]; its zero value is unusable.
+// Features declare the part of it that they need as a port of their own.
+type Table[T any] struct {
+	engine Engine
+	name   string
+}
+
+// TableOf returns the table called name. Tables need no creation.
+func TableOf[T any](e Engine, name string) Table[T] { return Table[T]{e, name} }
+
+// Get returns the record under key and its revision. ErrNotFound.
+func (t Table[T]) Get(ctx context.Context, key string) (T, Rev, error) {
+	var v T
+	r, err := t.engine.Get(ctx, t.name, key)
+	if err != nil {
+		return v, 0, err
+	}
+	if err := json.Unmarshal(r.Value, &v); err != nil {
+		return v, 0, fmt.Errorf("store: record %s of table %s: %w", key, t.name, err)
+	}
+	return v, r.Rev, nil
+}
+
+// Put writes v if the record is at revision at; zero means that there must be none.
+// ErrConflict, ErrUncertain, ErrFull, ErrTooLarge.
+func (t Table[T]) Put(ctx context.Context, key string, v T, at Rev) (Rev, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return 0, fmt.Errorf("store: record %s of table %s: %w", key, t.name, err)
+	}
+	return t.engine.Put(ctx, t.name, key, b, at)
+}
+
+// Delete removes the record if it is at revision at. ErrNotFound, ErrConflict, ErrUncertain.
+func (t Table[T]) Delete(ctx context.Context, key string, at Rev) error {
+	return t.engine.Delete(ctx, t.name, key, at)
+}
+
+// Scan walks the records whose key begins with prefix in the order of their keys; the
+// error, if any, is the last pair.
+func (t Table[T]) Scan(ctx context.Context, prefix string) iter.Seq2[Item[T], error] {
+	return func(yield func(Item[T], error) bool) {
+		for r, err := range t.engine.Scan(ctx, t.name, prefix) {
+			item := Item[T]{Key: r.Key, Rev: r.Rev}
+			if err == nil {
+				if err = json.Unmarshal(r.Value, &item.Value); err != nil {
+					err = fmt.Errorf("store: record %s of table %s: %w", r.Key, t.name, err)
+				}
+			}
+			if !yield(item, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Item is one record that a scan found.
+type Item[T any] struct {
+	Key   string
+	Value T
+	Rev   Rev
+}
+
+// Key joins parts with "/" into a key, a log name or a subject. Bytes outside
+// [A-Za-z0-9_+-] are written as "=XX" in hexadecimal, so that parts from outside (an
+// e-mail address, a SIP URI) cannot reach across a separator, and every engine takes
+// the result as it is. An empty part is written as "=". Prefix "a/b/" of a Scan is
+// Key("a", "b") + "/".
+func Key(parts ...string) string {
+	var b strings.Builder
+	for i, p := range parts {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		if p == "" {
+			b.WriteByte('=')
+		}
+		for j := range len(p) {
+			c := p[j]
+			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '+' || c == '-' {
+				b.WriteByte(c)
+			} else {
+				fmt.Fprintf(&b, "=%02X", c)
+			}
+		}
+	}
+	return b.String()
+}
+
+// Change applies a read-decide-write to one record until no one else came between:
+// decide gets the record as it is (the zero T and exists false where there is none) and
+// returns what it should be; returning false leaves it alone. decide may run several
+// times, so it must have no effects of its own. After an uncertain outcome the record
+// is read again and decide runs again: it must recognise its own attempt.
+func Change[T any](ctx context.Context, t interface {
+	Get(context.Context, string) (T, Rev, error)
+	Put(context.Context, string, T, Rev) (Rev, error)
+}, key string, decide func(v T, exists bool) (T, bool, error)) (T, error) {
+	for {
+		v, rev, err := t.Get(ctx, key)
+		if err != nil && !isNotFound(err) {
+			return v, err
+		}
+		next, write, err := decide(v, rev != 0)
+		if err != nil || !write {
+			return next, err
+		}
+		if _, err = t.Put(ctx, key, next, rev); err == nil {
+			return next, nil
+		}
+		if ctx.Err() != nil || !retryable(err) {
+			return next, err
+		}
+	}
+}
+
+func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
+
+func retryable(err error) bool { return errors.Is(err, ErrConflict) || errors.Is(err, ErrUncertain) }
