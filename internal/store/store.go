@@ -107,7 +107,10 @@ type Pending interface {
 
 // Engine is what a storage engine offers. Keys, table names, log names and subjects
 // are of the characters [A-Za-z0-9_=+.-] and "/" as separator (see [Key]); other bytes
-// are escaped by [Key]. All methods may be called from several goroutines.
+// are escaped by [Key]. All methods may be called from several goroutines. An engine
+// may keep the slices that it is given and show them to watchers as they are: nobody
+// changes them afterwards. Slices that it returns belong to the caller, who may change
+// them, but for those that a watcher or subscriber gets.
 type Engine interface {
 	// Get returns the record under key. ErrNotFound.
 	Get(ctx context.Context, table, key string) (Record, error)
@@ -134,11 +137,12 @@ type Engine interface {
 	Head(ctx context.Context, log string) (Head, error)
 	// Rewind says up to which sequence a reader who stopped at (epoch, seq) has seen
 	// only what is in the log: seq itself, or less when the tail of that epoch was never
-	// stored, or zero when the epoch is unknown.
+	// stored, or zero when the epoch is unknown. Entries under way are waited for.
 	Rewind(ctx context.Context, log string, epoch, seq uint64) (uint64, error)
 	// Watch calls fn with the entries appended from now on, in the order of their
 	// sequence, from one goroutine at a time; fn must not block and must not call the
-	// engine. cancel returns after the last fn.
+	// engine. ctx covers the setting up only; cancel, which may be called again, ends the
+	// watch and returns after the last fn.
 	// To follow a log from its start: Watch first, then Read, and join by sequence.
 	Watch(ctx context.Context, log string, fn func(Entry)) (cancel func(), err error)
 	// DropLog removes a log and its epochs. Dropping what is not there is no error.
