@@ -1,0 +1,210 @@
+package device
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tandem-call/tandem/wire"
+)
+
+// ErrToken: the bearer token is not valid, or no longer.
+var ErrToken = errors.New("device: the token does not hold")
+
+// ErrBusy: so many devices have connected within a minute that no more nonces can be
+// remembered. The device should come back after a pause.
+var ErrBusy = errors.New("device: too many authentications at once")
+
+// Lifetimes.
+const (
+	// NonceTTL is how long a challenge can be answered.
+	NonceTTL = time.Minute
+	// TokenTTL is how long a bearer token lasts.
+	TokenTTL = 10 * time.Minute
+)
+
+// Authenticator proves devices by their keys. A challenge can be answered on any node,
+// since nonces are signed rather than kept; that an answer serves only once is
+// remembered by the node that took it, for as long as the nonce lasts.
+type Authenticator struct {
+	registry *Registry
+	replay   replay
+}
+
+// NewAuthenticator returns the authenticator of a registry's devices. It remembers at
+// most maxNonces answers per minute; zero means a million (about 60 MB when full).
+func NewAuthenticator(r *Registry, maxNonces int) *Authenticator {
+	setDefault(&maxNonces, 1<<20)
+	return &Authenticator{registry: r, replay: replay{max: maxNonces}}
+}
+
+// A nonce is 16 random bytes, its expiry as a Unix time in 8, and 16 of an HMAC over both.
+const (
+	nonceRandom = 16
+	nonceBody   = nonceRandom + 8
+	nonceSize   = nonceBody + 16
+)
+
+// Nonce returns a fresh nonce for a challenge, which lasts for [NonceTTL].
+func (a *Authenticator) Nonce() string {
+	b := make([]byte, nonceRandom, nonceSize)
+	rand.Read(b)
+	b = binary.BigEndian.AppendUint64(b, uint64(a.registry.cfg.Now().Add(NonceTTL).Unix()))
+	b = append(b, a.nonceMAC(b)...)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func (a *Authenticator) nonceMAC(body []byte) []byte {
+	mac := hmac.New(sha256.New, a.registry.secrets.nonce)
+	mac.Write(body)
+	return mac.Sum(nil)[:nonceSize-nonceBody]
+}
+
+// checkNonce returns the random part of a nonce that this server gave and that still lasts.
+func (a *Authenticator) checkNonce(nonce string, now time.Time) (random [nonceRandom]byte, err error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
+	if err != nil || len(b) != nonceSize || !hmac.Equal(b[nonceBody:], a.nonceMAC(b[:nonceBody])) {
+		return random, fmt.Errorf("%w: the nonce is not this server's", ErrAssertion)
+	}
+	if now.Unix() >= int64(binary.BigEndian.Uint64(b[nonceRandom:])) {
+		return random, fmt.Errorf("%w: the nonce has expired", ErrAssertion)
+	}
+	return [nonceRandom]byte(b), nil
+}
+
+// VerifyHello checks an assertion over a nonce from Nonce and returns the device, which may
+// act. The nonce is used up. An unknown device and a wrong signature are one answer.
+// ErrAssertion, ErrRevoked, ErrBindingExpired, ErrBusy.
+func (a *Authenticator) VerifyHello(ctx context.Context, nonce, assertion string) (Device, error) {
+	now := a.registry.cfg.Now()
+	random, err := a.checkNonce(nonce, now)
+	if err != nil {
+		return Device{}, err
+	}
+	var d Device
+	var fault error // of the store: says nothing about the assertion
+	err = parseAssertion(assertion, nonce, now, func(c assertionClaims) (*ecdsa.PublicKey, error) {
+		setDefault(&c.Tenant, wire.DefaultTenant)
+		var err error
+		d, err = a.registry.Get(ctx, c.Tenant, wire.DeviceID(c.Subject))
+		if err != nil {
+			if !errors.Is(err, ErrNotFound) {
+				fault = err
+			}
+			return nil, err
+		}
+		return PublicKey(d.Key)
+	})
+	switch {
+	case fault != nil:
+		return Device{}, fault
+	case err != nil:
+		return Device{}, err
+	}
+	if err := d.Check(now); err != nil {
+		return Device{}, err
+	}
+	if err := a.replay.use(random, now); err != nil {
+		return Device{}, err
+	}
+	return d, nil
+}
+
+// Each kind of token says what it is for, so that none serves as another.
+const (
+	tokenIssuer   = "tandem"
+	tokenAudience = "tandem-device"
+)
+
+type tokenClaims struct {
+	jwt.RegisteredClaims
+	Tenant wire.TenantID `json:"tenant"`
+}
+
+// IssueToken returns a bearer token for HTTP and how long it lasts. Its holder can do what
+// the device can, so it is given only to the device itself, after VerifyHello.
+func (a *Authenticator) IssueToken(d Device) (string, time.Duration, error) {
+	now := a.registry.cfg.Now()
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, tokenClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: tokenIssuer, Audience: jwt.ClaimStrings{tokenAudience}, Subject: string(d.ID),
+			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(TokenTTL)),
+		},
+		Tenant: d.Tenant,
+	})
+	s, err := t.SignedString(a.registry.secrets.token)
+	if err != nil {
+		return "", 0, fmt.Errorf("device: issue token: %w", err)
+	}
+	return s, TokenTTL, nil
+}
+
+// VerifyToken returns the device that a token was issued to, as it is now: a revoked device's
+// token ends with it. ErrToken, ErrRevoked, ErrBindingExpired.
+func (a *Authenticator) VerifyToken(ctx context.Context, token string) (Device, error) {
+	now := a.registry.cfg.Now()
+	if len(token) > maxAssertion {
+		return Device{}, fmt.Errorf("%w: longer than %d characters", ErrToken, maxAssertion)
+	}
+	parser := jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithIssuer(tokenIssuer), jwt.WithAudience(tokenAudience), jwt.WithExpirationRequired(),
+		jwt.WithStrictDecoding(), jwt.WithTimeFunc(func() time.Time { return now }),
+	)
+	var claims tokenClaims
+	if _, err := parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return a.registry.secrets.token, nil }); err != nil {
+		return Device{}, fmt.Errorf("%w: %w", ErrToken, err)
+	}
+	d, err := a.registry.Get(ctx, claims.Tenant, wire.DeviceID(claims.Subject))
+	if errors.Is(err, ErrNotFound) {
+		return Device{}, fmt.Errorf("%w: %w", ErrToken, err)
+	}
+	if err != nil {
+		return Device{}, err
+	}
+	return d, d.Check(now)
+}
+
+// replay remembers the nonces used within the last NonceTTL at least, in two halves of
+// which the older is forgotten at each turn.
+type replay struct {
+	max int
+
+	mu       sync.Mutex
+	now, old map[[nonceRandom]byte]struct{}
+	turned   time.Time
+}
+
+// use notes the nonce; ErrAssertion if it was used before, ErrBusy if there is no room.
+// Only answers that hold get this far, so nobody without a device can fill it.
+func (r *replay) use(nonce [nonceRandom]byte, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if since := now.Sub(r.turned); r.now == nil || since >= NonceTTL {
+		r.old, r.now = r.now, map[[nonceRandom]byte]struct{}{}
+		if since >= 2*NonceTTL {
+			r.old = nil
+		}
+		r.turned = now
+	}
+	_, inNow := r.now[nonce]
+	_, inOld := r.old[nonce]
+	if inNow || inOld {
+		return fmt.Errorf("%w: the nonce was used before", ErrAssertion)
+	}
+	if len(r.now) >= r.max {
+		return ErrBusy
+	}
+	r.now[nonce] = struct{}{}
+	return nil
+}

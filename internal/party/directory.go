@@ -1,0 +1,394 @@
+package party
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Directory keeps the parties. Make it with [New]. Its methods may be called from several
+// goroutines and on several nodes at once.
+//
+// Whose an identity is stands in one record of its own, changed by compare-and-set. A
+// party's list gets a name before the name's record says so, and loses it afterwards, so
+// that a crash in between leaves a name too many in the list, which reading leaves out.
+type Directory struct {
+	parties store.Table[partyRecord]
+	names   store.Table[nameRecord]
+	shared  store.Table[SharedIdentity]
+	blocks  store.Table[blockRecord]
+	now     func() time.Time
+}
+
+// New returns the directory over the engine. now is the clock; nil means time.Now.
+func New(e store.Engine, now func() time.Time) *Directory {
+	if now == nil {
+		now = time.Now
+	}
+	return &Directory{
+		parties: store.TableOf[partyRecord](e, "parties"),
+		names:   store.TableOf[nameRecord](e, "party_names"),
+		shared:  store.TableOf[SharedIdentity](e, "shared_identities"),
+		blocks:  store.TableOf[blockRecord](e, "party_blocks"),
+		now:     now,
+	}
+}
+
+func keyOf(tenant wire.TenantID, id tel.Identity) string {
+	return store.Key(string(tenant), id.String())
+}
+
+// Principal returns the principal identity of the party that id names; id itself when
+// nobody has claimed it, or the claim has lapsed. The zero identity has none.
+func (d *Directory) Principal(ctx context.Context, tenant wire.TenantID, id tel.Identity) (tel.Identity, error) {
+	n, _, err := d.name(ctx, tenant, id)
+	if err != nil || n.Principal.IsZero() {
+		return id, err
+	}
+	return n.Principal, nil
+}
+
+// name returns the record of a name while it holds, else the zero record.
+func (d *Directory) name(ctx context.Context, tenant wire.TenantID, id tel.Identity) (nameRecord, store.Rev, error) {
+	if id.IsZero() {
+		return nameRecord{}, 0, nil
+	}
+	n, rev, err := d.names.Get(ctx, keyOf(tenant, id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nameRecord{}, 0, nil
+	}
+	if err != nil {
+		return nameRecord{}, 0, fmt.Errorf("party: look up %s: %w", id.Mask(), err)
+	}
+	if !n.current(d.now()) {
+		return nameRecord{}, rev, nil
+	}
+	return n, rev, nil
+}
+
+// Get returns the party that id names. ErrNotFound.
+func (d *Directory) Get(ctx context.Context, tenant wire.TenantID, id tel.Identity) (Party, error) {
+	principal, err := d.Principal(ctx, tenant, id)
+	if err != nil {
+		return Party{}, err
+	}
+	rec, _, err := d.parties.Get(ctx, keyOf(tenant, principal))
+	if errors.Is(err, store.ErrNotFound) {
+		return Party{}, ErrNotFound
+	}
+	if err != nil {
+		return Party{}, fmt.Errorf("party: read %s: %w", principal.Mask(), err)
+	}
+	p := Party{ID: rec.ID, Tenant: tenant, Principal: principal, Created: rec.Created}
+	for _, name := range rec.Names {
+		n, _, err := d.name(ctx, tenant, name)
+		if err != nil {
+			return Party{}, err
+		}
+		if n.Principal == principal {
+			p.Identities = append(p.Identities, n.Identity)
+		}
+	}
+	if len(p.Identities) == 0 {
+		return Party{}, ErrNotFound
+	}
+	return p, nil
+}
+
+// Identities lists the identities of the party that id names, the principal first; that
+// is id alone when the directory does not know it.
+func (d *Directory) Identities(ctx context.Context, tenant wire.TenantID, id tel.Identity) ([]tel.Identity, error) {
+	p, err := d.Get(ctx, tenant, id)
+	if errors.Is(err, ErrNotFound) {
+		return []tel.Identity{id}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := []tel.Identity{p.Principal}
+	for _, i := range p.Identities {
+		if i.Identity != p.Principal {
+			all = append(all, i.Identity)
+		}
+	}
+	return all, nil
+}
+
+// Prove notes that somebody has proved to have the identity, until a time (zero: for
+// good), and returns its principal. An identity that belongs to a party stays there, and
+// its proof is renewed; a new one becomes the principal of a party of its own. So does one
+// whose proof had lapsed, without what was linked to it: it may be somebody else's now.
+// It may repeat. ErrRequest.
+func (d *Directory) Prove(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind ProofKind, until time.Time) (tel.Identity, error) {
+	if id.IsZero() || kind == "" {
+		return id, fmt.Errorf("%w: a proof needs an identity and a kind", ErrRequest)
+	}
+	known, rev, err := d.name(ctx, tenant, id)
+	if err != nil {
+		return id, err
+	}
+	if known.Principal.IsZero() {
+		if rev != 0 {
+			if err := d.Forget(ctx, tenant, id); err != nil {
+				return id, err
+			}
+		}
+		if err := d.list(ctx, tenant, id, id); err != nil {
+			return id, err
+		}
+	}
+	now := d.now()
+	n, err := store.Change(ctx, d.names, keyOf(tenant, id), func(n nameRecord, exists bool) (nameRecord, bool, error) {
+		if !exists || !n.current(now) {
+			return nameRecord{Principal: id, Identity: Identity{id, kind, now, until}}, true, nil
+		}
+		if n.Expires.IsZero() || !until.IsZero() && !until.After(n.Expires) {
+			return n, false, nil // it holds for at least as long already
+		}
+		n.Proof, n.Proved, n.Expires = kind, now, until
+		return n, true, nil
+	})
+	if err != nil {
+		return id, fmt.Errorf("party: prove %s: %w", id.Mask(), err)
+	}
+	return n.Principal, nil
+}
+
+// list adds a name to a principal's list, making the party if there is none.
+func (d *Directory) list(ctx context.Context, tenant wire.TenantID, principal, name tel.Identity) error {
+	fresh := partyRecord{ID: wire.PartyID(wire.NewID("pty_")), Created: d.now()}
+	_, err := store.Change(ctx, d.parties, keyOf(tenant, principal), func(p partyRecord, exists bool) (partyRecord, bool, error) {
+		if !exists {
+			p = fresh
+		}
+		if slices.Contains(p.Names, name) {
+			return p, false, nil
+		}
+		p.Names = append(slices.Clone(p.Names), name)
+		return p, true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("party: add %s to a party: %w", name.Mask(), err)
+	}
+	return nil
+}
+
+// Link makes an identity one of the party's that principal names, on an operator's word.
+// It may repeat. ErrTaken, ErrPrincipal (the identity has a party of its own with
+// further identities), ErrRequest.
+func (d *Directory) Link(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity) error {
+	return d.link(ctx, tenant, id, principal, ProofOperator)
+}
+
+func (d *Directory) link(ctx context.Context, tenant wire.TenantID, id, to tel.Identity, kind ProofKind) error {
+	if id.IsZero() || to.IsZero() {
+		return fmt.Errorf("%w: a link needs two identities", ErrRequest)
+	}
+	principal, err := d.Principal(ctx, tenant, to)
+	if err != nil {
+		return err
+	}
+	known, _, err := d.name(ctx, tenant, id)
+	switch {
+	case err != nil:
+		return err
+	case known.Principal == principal && id != principal:
+		return nil
+	case id == principal:
+		return fmt.Errorf("%w: an identity cannot be linked to itself", ErrRequest)
+	}
+	if err := d.alone(ctx, tenant, id); err != nil {
+		return err
+	}
+	// The principal needs a record, so that it is listed and cannot lapse into nothing.
+	if _, err := d.Prove(ctx, tenant, principal, kind, time.Time{}); err != nil {
+		return err
+	}
+	if err := d.list(ctx, tenant, principal, id); err != nil {
+		return err
+	}
+	now := d.now()
+	var before nameRecord // what stood here, to put back
+	_, err = store.Change(ctx, d.names, keyOf(tenant, id), func(n nameRecord, exists bool) (nameRecord, bool, error) {
+		if exists && n.current(now) {
+			if n.Principal == principal {
+				return n, false, nil
+			}
+			if n.Principal != id {
+				return n, false, ErrTaken
+			}
+			before = n
+		}
+		return nameRecord{Principal: principal, Identity: Identity{id, kind, now, time.Time{}}}, true, nil
+	})
+	if errors.Is(err, ErrTaken) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("party: link %s: %w", id.Mask(), err)
+	}
+	// Another operator may have linked the principal away, or somebody to id, meanwhile.
+	// Whoever comes second sees the other's record and steps back.
+	if err := d.settled(ctx, tenant, id, principal); err != nil {
+		_, undo := store.Change(ctx, d.names, keyOf(tenant, id), func(n nameRecord, exists bool) (nameRecord, bool, error) {
+			n.Principal, n.Identity = id, Identity{id, kind, now, time.Time{}}
+			if !before.Principal.IsZero() {
+				n = before
+			}
+			return n, exists, nil
+		})
+		return errors.Join(err, undo)
+	}
+	return nil
+}
+
+// alone returns ErrTaken when id belongs to another's party, ErrPrincipal when others are
+// linked to it.
+func (d *Directory) alone(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
+	p, err := d.Get(ctx, tenant, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case p.Principal != id:
+		return ErrTaken
+	case slices.ContainsFunc(p.Identities, func(i Identity) bool { return i.Identity != id }):
+		return ErrPrincipal
+	}
+	return nil
+}
+
+// settled checks, after id was linked, that principal is one still, and that nobody is
+// linked to id.
+func (d *Directory) settled(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity) error {
+	now, err := d.Principal(ctx, tenant, principal)
+	if err != nil {
+		return err
+	}
+	if now != principal {
+		return ErrTaken
+	}
+	rec, _, err := d.parties.Get(ctx, keyOf(tenant, id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("party: read %s: %w", id.Mask(), err)
+	}
+	for _, name := range rec.Names {
+		n, _, err := d.name(ctx, tenant, name)
+		if err != nil {
+			return err
+		}
+		if n.Principal == id {
+			return ErrPrincipal
+		}
+	}
+	return nil
+}
+
+// Unlink takes an identity from its party; it is a stranger afterwards. Not the principal,
+// while others are linked to it: ErrPrincipal. ErrNotFound.
+func (d *Directory) Unlink(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
+	n, _, err := d.name(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	if n.Principal.IsZero() {
+		return ErrNotFound
+	}
+	if n.Principal == id {
+		if err := d.alone(ctx, tenant, id); err != nil {
+			return err
+		}
+	}
+	return d.drop(ctx, tenant, id)
+}
+
+// Forget makes an identity a stranger, and all that were linked to it: the number has gone
+// to somebody else, or its holder wants to be erased. It may repeat.
+func (d *Directory) Forget(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
+	rec, _, err := d.parties.Get(ctx, keyOf(tenant, id))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("party: read %s: %w", id.Mask(), err)
+	}
+	for _, name := range rec.Names {
+		n, _, err := d.names.Get(ctx, keyOf(tenant, name))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("party: look up %s: %w", name.Mask(), err)
+		}
+		if name != id && err == nil && n.Principal == id {
+			if err := d.drop(ctx, tenant, name); err != nil {
+				return err
+			}
+		}
+	}
+	if err := d.unblockAll(ctx, tenant, id); err != nil {
+		return err
+	}
+	if err := d.drop(ctx, tenant, id); err != nil {
+		return err
+	}
+	return remove(ctx, d.parties, keyOf(tenant, id))
+}
+
+// drop removes a name's record and then takes it from its party's list; it may repeat.
+func (d *Directory) drop(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
+	n, _, err := d.names.Get(ctx, keyOf(tenant, id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = remove(ctx, d.names, keyOf(tenant, id))
+	}
+	if err == nil {
+		_, err = store.Change(ctx, d.parties, keyOf(tenant, n.Principal), func(p partyRecord, exists bool) (partyRecord, bool, error) {
+			i := slices.Index(p.Names, id)
+			if i < 0 {
+				return p, false, nil
+			}
+			p.Names = slices.Delete(slices.Clone(p.Names), i, i+1)
+			return p, exists, nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("party: unlink %s: %w", id.Mask(), err)
+	}
+	return nil
+}
+
+// Allocate makes an identity of this server's, id:…, that cannot be guessed: a further
+// one of the party that principal names, or, when that is zero, of a new party.
+func (d *Directory) Allocate(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (tel.Identity, error) {
+	id, err := tel.ParseIdentity("id:"+wire.NewID(""), "")
+	if err != nil {
+		return id, fmt.Errorf("party: allocate: %w", err)
+	}
+	if principal.IsZero() {
+		return d.Prove(ctx, tenant, id, ProofAllocated, time.Time{})
+	}
+	return id, d.link(ctx, tenant, id, principal, ProofAllocated)
+}
+
+// remove deletes a record whatever it is; what is not there is no error.
+func remove[T any](ctx context.Context, t store.Table[T], key string) error {
+	for {
+		_, rev, err := t.Get(ctx, key)
+		if err == nil {
+			err = t.Delete(ctx, key, rev)
+		}
+		switch {
+		case err == nil || errors.Is(err, store.ErrNotFound):
+			return nil
+		case ctx.Err() != nil || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUncertain):
+			return err
+		}
+	}
+}
