@@ -1,0 +1,250 @@
+package natsstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/tandem-call/tandem/internal/store"
+)
+
+// tryFor is how long one request waits for its answer before it is sent again, and
+// pause how long a refused one waits: an election takes a few seconds.
+const (
+	tryFor = 1500 * time.Millisecond
+	pause  = 50 * time.Millisecond
+)
+
+var (
+	errMissing  = errors.New("natsstore: no message")         // the leader has no such message, or no such stream
+	errRefused  = errors.New("natsstore: condition not met")  // the subject's last message is another one
+	errDisjoint = errors.New("natsstore: log changed course") // what was read is not one life of the log
+)
+
+// message is one stored message.
+type message struct {
+	subject string
+	seq     uint64 // in the stream
+	header  nats.Header
+	data    []byte
+	time    time.Time
+}
+
+func (m message) number(key string) uint64 {
+	n, _ := strconv.ParseUint(m.header.Get(key), 10, 64)
+	return n
+}
+
+// retry calls f, each time with its own share of ctx, until it succeeds or fails for
+// good. It returns the last error.
+func (s *Store) retry(ctx context.Context, f func(try context.Context) error) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, tryFor)
+		err := f(try)
+		cancel()
+		if err == nil || !passing(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-s.life.Done():
+			return store.ErrClosed
+		case <-time.After(pause):
+		}
+	}
+}
+
+// passing reports whether an error may be gone at the next try.
+func passing(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case 10008, // the cluster has no leader now
+			10009, // asked one who is not the leader
+			10158, // our first try is still in process
+			10005, // not enough peers yet
+			10202: // membership is changing
+			return true
+		}
+		return false
+	}
+	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
+		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, jetstream.ErrInvalidJSAck} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// publish stores a message if the last one of its subject is still expected (zero:
+// if there is none) and returns its sequence. The message is sent again, under the
+// same id, until an answer comes. errRefused when the condition failed; resent says
+// that it may have failed because an earlier try succeeded: compare ids.
+func (s *Store) publish(ctx context.Context, m *nats.Msg, expected uint64) (seq uint64, id string, resent bool, err error) {
+	id = nuid.Next()
+	m.Header.Set(jetstream.MsgIDHeader, id)
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expected, 10))
+	tries := 0
+	err = s.retry(ctx, func(try context.Context) error {
+		tries++
+		ack, err := s.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
+		if err == nil {
+			seq = ack.Sequence
+		}
+		return err
+	})
+	return seq, id, tries > 1, s.writeError(err)
+}
+
+// writeError turns the error of a write into the contract's.
+func (s *Store) writeError(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		s.full.Store(false)
+		return nil
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("natsstore: %w", store.ErrTooLarge)
+	case errors.As(err, &api):
+		switch {
+		case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
+			api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return errRefused
+		case api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
+			return fmt.Errorf("natsstore: %w", store.ErrTooLarge)
+		case api.ErrorCode == 10002, api.ErrorCode == 10023, api.ErrorCode == 10028, api.ErrorCode == 10047,
+			api.ErrorCode == 10077 && strings.Contains(api.Description, "maximum"):
+			s.full.Store(true)
+			return fmt.Errorf("natsstore: %s: %w", api.Description, store.ErrFull)
+		case !passing(err):
+			return fmt.Errorf("natsstore: %w", err)
+		}
+	}
+	return fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
+}
+
+// getRequest is the body of the server's message get requests.
+type getRequest struct {
+	Seq       uint64   `json:"seq,omitempty"`
+	LastFor   string   `json:"last_by_subj,omitempty"`
+	NextFor   string   `json:"next_by_subj,omitempty"`
+	Batch     int      `json:"batch,omitempty"`
+	MaxBytes  int      `json:"max_bytes,omitempty"`
+	MultiLast []string `json:"multi_last,omitempty"`
+}
+
+// last returns the last message of a subject, from the stream's leader. errMissing.
+func (s *Store) last(ctx context.Context, stream, subject string) (message, error) {
+	return s.get(ctx, stream, getRequest{LastFor: subject})
+}
+
+// next returns the first message of a subject at or after seq, from the stream's
+// leader. errMissing.
+func (s *Store) next(ctx context.Context, stream, subject string, seq uint64) (message, error) {
+	return s.get(ctx, stream, getRequest{NextFor: subject, Seq: max(seq, 1)})
+}
+
+// get asks the stream's leader. nats.go would ask any replica of a stream that allows
+// direct gets, so the request is written here.
+func (s *Store) get(ctx context.Context, stream string, req getRequest) (message, error) {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	body, err := json.Marshal(req)
+	if err != nil {
+		return message{}, fmt.Errorf("natsstore: get request: %w", err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Header  []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	err = s.retry(ctx, func(try context.Context) error {
+		r, err := s.nc.RequestWithContext(try, "$JS.API.STREAM.MSG.GET."+stream, body)
+		if err != nil {
+			return err
+		}
+		answer.Error = nil
+		if err := json.Unmarshal(r.Data, &answer); err != nil {
+			return err
+		}
+		if answer.Error != nil {
+			return answer.Error
+		}
+		return nil
+	})
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeMessageNotFound || api.ErrorCode == jetstream.JSErrCodeStreamNotFound):
+		return message{}, errMissing
+	case err != nil:
+		return message{}, fmt.Errorf("natsstore: read from the leader of %s: %w", stream, err)
+	}
+	m := message{subject: answer.Message.Subject, seq: answer.Message.Seq, data: answer.Message.Data, time: answer.Message.Time}
+	if len(answer.Message.Header) > 0 {
+		if m.header, err = nats.DecodeHeadersMsg(answer.Message.Header); err != nil {
+			return message{}, fmt.Errorf("natsstore: headers of message %d of %s: %w", m.seq, stream, err)
+		}
+	}
+	return m, nil
+}
+
+// maxGather is how much one direct request may return, in bytes: well below what a
+// subscription holds.
+const maxGather = 8 << 20
+
+// gather asks any replica for many messages at once. upTo is the sequence that the
+// replica had reached, for multi_last requests; zero when the answer is incomplete.
+// What it returns may be too little: the replica may lag, the answer may be cut.
+func (s *Store) gather(ctx context.Context, stream string, req getRequest) (got []message, upTo uint64) {
+	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
+	req.MaxBytes = maxGather
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, 0
+	}
+	inbox := s.nc.NewInbox()
+	sub, err := s.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, 0
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body); err != nil {
+		return nil, 0
+	}
+	for {
+		r, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return got, 0
+		}
+		if r.Header.Get("Status") != "" { // 204 is the end of the batch, others are refusals
+			upTo, _ = strconv.ParseUint(r.Header.Get("Nats-UpTo-Sequence"), 10, 64)
+			return got, upTo
+		}
+		got = append(got, published(r))
+	}
+}
+
+// published reads a stored message that came as a plain one, by a direct get or by
+// republishing: the server has put where it is stored into headers.
+func published(r *nats.Msg) message {
+	m := message{subject: r.Header.Get(jetstream.SubjectHeader), header: r.Header, data: r.Data}
+	m.seq = m.number(jetstream.SequenceHeader)
+	m.time, _ = time.Parse(time.RFC3339Nano, r.Header.Get(jetstream.TimeStampHeaer))
+	return m
+}

@@ -1,0 +1,286 @@
+package natsstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-call/tandem/internal/store"
+)
+
+// The layout of a key-value bucket (NATS ADR-8): stream KV_<bucket>, subjects
+// $KV.<bucket>.<key>; a delete is a message with an operation header.
+const (
+	operation = "KV-Operation"
+	deleted   = "DEL"
+	// markerLife is how long a delete's marker stays.
+	markerLife = time.Hour
+)
+
+// scanPage is how many records a scan fetches at once.
+const scanPage = 128
+
+func isMarker(m message) bool {
+	return m.header.Get(operation) != "" || m.header.Get(jetstream.MarkerReasonHeader) != ""
+}
+
+// where names the stream and the subject of a record.
+func (s *Store) where(table, key string) (stream, subj string, err error) {
+	b, err := bucketName(s.opt.Prefix, table)
+	if err != nil {
+		return "", "", err
+	}
+	k, err := subject(key)
+	if err != nil {
+		return "", "", err
+	}
+	return "KV_" + b, "$KV." + b + "." + k, nil
+}
+
+// bucket returns the stream of a table. With create it is made if need be, else
+// store.ErrNotFound.
+func (s *Store) bucket(ctx context.Context, table string, create bool) (jetstream.Stream, error) {
+	s.mu.Lock()
+	st := s.buckets[table]
+	s.mu.Unlock()
+	if st != nil {
+		return st, nil
+	}
+	b, err := bucketName(s.opt.Prefix, table)
+	if err != nil {
+		return nil, err
+	}
+	err = s.retry(ctx, func(try context.Context) (err error) {
+		st, err = s.js.Stream(try, "KV_"+b)
+		if !create || !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return err
+		}
+		_, err = s.js.CreateKeyValue(try, jetstream.KeyValueConfig{
+			Bucket: b, Description: "Tandem table " + table, History: 1,
+			Storage: jetstream.FileStorage, Replicas: s.opt.Replicas, LimitMarkerTTL: markerLife,
+		})
+		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+			return err
+		}
+		st, err = s.js.Stream(try, "KV_"+b)
+		return err
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, store.ErrNotFound
+	case err != nil:
+		return nil, fmt.Errorf("natsstore: table %s: %w", table, err)
+	}
+	s.mu.Lock()
+	s.buckets[table] = st
+	s.mu.Unlock()
+	return st, nil
+}
+
+// Get implements [store.Engine].
+func (s *Store) Get(ctx context.Context, table, key string) (store.Record, error) {
+	if err := s.open(); err != nil {
+		return store.Record{}, err
+	}
+	stream, subj, err := s.where(table, key)
+	if err != nil {
+		return store.Record{}, err
+	}
+	m, err := s.last(ctx, stream, subj)
+	switch {
+	case errors.Is(err, errMissing), err == nil && isMarker(m):
+		return store.Record{}, store.ErrNotFound
+	case err != nil:
+		return store.Record{}, err
+	}
+	return store.Record{Key: key, Value: m.data, Rev: store.Rev(m.seq)}, nil
+}
+
+// Put implements [store.Engine].
+func (s *Store) Put(ctx context.Context, table, key string, value []byte, at store.Rev) (store.Rev, error) {
+	if len(value) > store.MaxValue {
+		return 0, store.ErrTooLarge
+	}
+	return s.change(ctx, table, key, at, func(subj string) *nats.Msg {
+		return &nats.Msg{Subject: subj, Data: value, Header: nats.Header{}}
+	})
+}
+
+// Delete implements [store.Engine].
+func (s *Store) Delete(ctx context.Context, table, key string, at store.Rev) error {
+	if at == 0 {
+		if _, err := s.Get(ctx, table, key); err != nil {
+			return err
+		}
+		return store.ErrConflict
+	}
+	_, err := s.change(ctx, table, key, at, func(subj string) *nats.Msg {
+		return &nats.Msg{Subject: subj, Header: nats.Header{
+			operation:              {deleted},
+			jetstream.MsgTTLHeader: {markerLife.String()},
+		}}
+	})
+	if !errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	if _, got := s.Get(ctx, table, key); errors.Is(got, store.ErrNotFound) {
+		return store.ErrNotFound
+	}
+	return err
+}
+
+// change publishes what build returns if the record is at revision at.
+func (s *Store) change(ctx context.Context, table, key string, at store.Rev, build func(subj string) *nats.Msg) (store.Rev, error) {
+	if err := s.open(); err != nil {
+		return 0, err
+	}
+	stream, subj, err := s.where(table, key)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if _, err := s.bucket(ctx, table, true); err != nil {
+		return 0, err
+	}
+	expected := uint64(at)
+	for {
+		seq, id, resent, err := s.publish(ctx, build(subj), expected)
+		if err == nil {
+			return store.Rev(seq), nil
+		}
+		if !errors.Is(err, errRefused) {
+			return 0, err
+		}
+		now, err := s.last(ctx, stream, subj)
+		gone := errors.Is(err, errMissing)
+		if err != nil && !gone {
+			if resent {
+				return 0, fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
+			}
+			return 0, store.ErrConflict // refused is refused, whatever is there now
+		}
+		switch {
+		case resent && now.header.Get(jetstream.MsgIDHeader) == id:
+			return store.Rev(now.seq), nil // the answer was lost, the write was not
+		case resent && now.seq > expected:
+			return 0, fmt.Errorf("natsstore: record changed after a lost answer: %w", store.ErrUncertain)
+		case at == 0 && (gone || isMarker(now)) && now.seq != expected:
+			expected = now.seq // there is no record, but the marker of one, or no longer
+		default:
+			return 0, store.ErrConflict
+		}
+	}
+}
+
+// Scan implements [store.Engine]. The keys come from the leader, in one request and
+// all in memory (a server sends them in pages of 100,000); values are fetched in pages.
+func (s *Store) Scan(ctx context.Context, table, prefix string) iter.Seq2[store.Record, error] {
+	return func(yield func(store.Record, error) bool) {
+		if err := s.scan(ctx, table, prefix, yield); err != nil {
+			yield(store.Record{}, err)
+		}
+	}
+}
+
+func (s *Store) scan(ctx context.Context, table, prefix string, yield func(store.Record, error) bool) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	b, err := bucketName(s.opt.Prefix, table)
+	if err != nil {
+		return err
+	}
+	root := "$KV." + b + "."
+	filter, err := scanFilter(prefix)
+	if err != nil {
+		return err
+	}
+	keys, upTo, err := s.keys(ctx, table, root, filter)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	keys = slices.DeleteFunc(keys, func(k string) bool { return !strings.HasPrefix(k, prefix) })
+	slices.Sort(keys)
+	for page := range slices.Chunk(keys, scanPage) {
+		records, err := s.fetch(ctx, "KV_"+b, root, page, upTo)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if !yield(r, nil) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// keys returns the keys under filter, with those that have only a delete's marker, and
+// the sequence that the stream had reached, both from its leader.
+func (s *Store) keys(ctx context.Context, table, root, filter string) (keys []string, upTo uint64, err error) {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	st, err := s.bucket(ctx, table, false)
+	if err != nil {
+		return nil, 0, err
+	}
+	var info *jetstream.StreamInfo
+	err = s.retry(ctx, func(try context.Context) error {
+		info, err = st.Info(try, jetstream.WithSubjectFilter(root+filter))
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("natsstore: scan %s: %w", table, err)
+	}
+	for subj := range info.State.Subjects {
+		keys = append(keys, name(strings.TrimPrefix(subj, root)))
+	}
+	return keys, info.State.LastSeq, nil
+}
+
+// fetch returns the records that are under keys, in their order, as they were when the
+// stream was at upTo or later: from a replica that has come so far, else one by one
+// from the leader.
+func (s *Store) fetch(ctx context.Context, stream, root string, keys []string, upTo uint64) ([]store.Record, error) {
+	subjects := make([]string, len(keys))
+	for i, k := range keys {
+		subj, err := subject(k)
+		if err != nil {
+			return nil, err
+		}
+		subjects[i] = root + subj
+	}
+	got, reached := s.gather(ctx, stream, getRequest{MultiLast: subjects})
+	bySubject := make(map[string]message, len(got))
+	if reached >= upTo {
+		for _, m := range got {
+			bySubject[m.subject] = m
+		}
+	}
+	records := make([]store.Record, 0, len(keys))
+	for i, k := range keys {
+		m, ok := bySubject[subjects[i]]
+		if !ok {
+			var err error
+			if m, err = s.last(ctx, stream, subjects[i]); errors.Is(err, errMissing) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		if !isMarker(m) {
+			records = append(records, store.Record{Key: k, Value: m.data, Rev: store.Rev(m.seq)})
+		}
+	}
+	return records, nil
+}
