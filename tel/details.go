@@ -1,6 +1,13 @@
 package tel
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // ErrDetails: the call party details cannot be used as they are.
 var ErrDetails = errors.New("tel: unusable call party details")
@@ -25,10 +32,14 @@ const (
 	Ended   State = "ended"
 )
 
+// MaxDetail is the longest extension, conference id or reference, in bytes.
+const MaxDetail = 128
+
 // PartyDetails are the call party details that a report carries (SPEC "Words", A12):
 // send both numbers when they are known.
 type PartyDetails struct {
-	// Own names the reporting side's party.
+	// Own names the reporting side's party. Zero where the reporter does not know it
+	// (A10); a device may leave it out, since the server knows the device's party.
 	Own Identity `json:"own,omitzero"`
 	// Other names the other side; zero when withheld or unknown (A10).
 	Other Identity `json:"other,omitzero"`
@@ -37,9 +48,11 @@ type PartyDetails struct {
 	// OtherExtension is the extension that was dialled or reached, where it is known.
 	OtherExtension string `json:"other_extension,omitempty"`
 	// ConferenceID identifies the conference that the call is in (K1).
-	ConferenceID string    `json:"conference_id,omitempty"`
-	Direction    Direction `json:"direction,omitempty"`
-	State        State     `json:"state"`
+	ConferenceID string `json:"conference_id,omitempty"`
+	// Direction as the own party sees it; left out if unknown.
+	Direction Direction `json:"direction,omitempty"`
+	// State of the leg.
+	State State `json:"state"`
 	// Ref refers to the call.
 	Ref Ref `json:"ref,omitzero"`
 }
@@ -56,3 +69,76 @@ type Ref struct {
 
 // IsZero reports whether the reference is empty.
 func (r Ref) IsZero() bool { return r == Ref{} }
+
+// Validate reports what makes the details unusable, all of it in one error: faults of
+// single fields as [PartyDetails.ValidateFields], and details that name no party (A10
+// needs one). Use it once the own identity of a device's report has been filled in.
+// ErrDetails.
+func (d PartyDetails) Validate() error {
+	faults := d.faults()
+	if d.Own.IsZero() && d.Other.IsZero() {
+		faults = append(faults, "neither own nor other names a party")
+	}
+	return detailsError(faults)
+}
+
+// ValidateFields checks each field by itself: the state is required, state and direction
+// have their values only, texts are printable and of at most [MaxDetail] bytes.
+// ErrDetails.
+func (d PartyDetails) ValidateFields() error { return detailsError(d.faults()) }
+
+func detailsError(faults []string) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrDetails, strings.Join(faults, "; "))
+}
+
+func (d PartyDetails) faults() (faults []string) {
+	switch d.State {
+	case Ringing, Active, Held, Ended:
+	case "":
+		faults = append(faults, "state is missing: ringing, active, held or ended")
+	default:
+		faults = append(faults, "state "+quote(string(d.State))+" is none of ringing, active, held, ended")
+	}
+	switch d.Direction {
+	case "", Outgoing, Incoming:
+	default:
+		faults = append(faults, "direction "+quote(string(d.Direction))+" is neither outgoing nor incoming; leave it out if unknown")
+	}
+	for _, f := range []struct{ name, value string }{
+		{"extension", d.Extension},
+		{"other_extension", d.OtherExtension},
+		{"conference_id", d.ConferenceID},
+		{"ref.session_id", d.Ref.SessionID},
+		{"ref.call_id", d.Ref.CallID},
+		{"ref.local", d.Ref.Local},
+	} {
+		if len(f.value) > MaxDetail {
+			faults = append(faults, fmt.Sprintf("%s is longer than %d bytes", f.name, MaxDetail))
+		} else if !isPrintable(f.value) {
+			faults = append(faults, f.name+" holds characters that cannot be printed")
+		}
+	}
+	return faults
+}
+
+func isPrintable(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}
+
+// LogValue masks what names a party or a call.
+func (d PartyDetails) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.Any("own", d.Own), slog.Any("other", d.Other),
+		slog.String("direction", string(d.Direction)), slog.String("state", string(d.State)),
+	}
+	if d.Extension != "" || d.OtherExtension != "" {
+		attrs = append(attrs, slog.Bool("extension", true))
+	}
+	if d.ConferenceID != "" {
+		attrs = append(attrs, slog.Bool("conference", true))
+	}
+	return slog.GroupValue(attrs...)
+}

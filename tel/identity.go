@@ -1,11 +1,12 @@
 package tel
 
 import (
+	"encoding"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/mail"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrIdentity: the text names no party in a form that Tandem knows.
@@ -24,22 +25,33 @@ const (
 	KindAllocated Kind = "id"     // id:01J8…, allocated by the server
 )
 
-// Identity names a party in canonical form: two identities of the same form are equal
-// with ==. The zero Identity names nobody, as where a number is withheld.
+// Identity names a party in canonical form: two identities name the same thing in the
+// same way if and only if they are equal with ==. The zero Identity names nobody, as
+// where a number is withheld. It masks itself in logs.
 type Identity struct{ uri string }
 
+var (
+	_ encoding.TextMarshaler   = Identity{}
+	_ encoding.TextUnmarshaler = (*Identity)(nil)
+	_ slog.LogValuer           = Identity{}
+)
+
+// maxIdentity is the longest text of an identity that is read, in bytes.
+const maxIdentity = 512
+
 // ParseIdentity reads an identity: a URI of a scheme above, or, without a scheme, a
-// telephone number (national form with region) or, with an @, an e-mail address. A SIP
-// URI with user=phone and a global number becomes that number; a number is never
-// guessed from another SIP user name (use [SIPNumber] for elements configured so).
-// ErrIdentity, ErrNumber.
+// telephone number (national form with region, see [ParseNumber]) or, with an @, an
+// e-mail address. A SIP URI with user=phone and a global number becomes that number; a
+// number is never guessed from another SIP user name (use [SIPNumber] for elements
+// configured so). What a URI says beyond the name is dropped: passwords, parameters,
+// extensions ([ParseURI] keeps them). ErrIdentity, ErrNumber.
 func ParseIdentity(raw, region string) (Identity, error) {
 	s := strings.TrimSpace(raw)
 	if s == "" {
 		return Identity{}, fmt.Errorf("%w: it is empty", ErrIdentity)
 	}
-	if len(s) > 512 {
-		return Identity{}, fmt.Errorf("%w: longer than 512 characters", ErrIdentity)
+	if len(s) > maxIdentity {
+		return Identity{}, fmt.Errorf("%w: longer than %d characters", ErrIdentity, maxIdentity)
 	}
 	scheme, rest, found := strings.Cut(s, ":")
 	if !found {
@@ -50,27 +62,24 @@ func ParseIdentity(raw, region string) (Identity, error) {
 	}
 	switch strings.ToLower(scheme) {
 	case "tel":
+		if strings.HasPrefix(s, "tel:") {
+			if n, ok := remembered(rest); ok {
+				return n.Identity(), nil
+			}
+		}
 		return numberIdentity(s, region)
 	case "sip", "sips":
 		return parseSIP(s)
 	case "mailto":
-		return parseEmail(rest)
-	case "user", "id":
-		if !isName(rest) {
-			return Identity{}, fmt.Errorf("%w: %q: a name has 1 to 128 letters, digits or . _ - characters", ErrIdentity, raw)
-		}
-		if scheme = strings.ToLower(scheme); scheme == "user" {
-			rest = strings.ToLower(rest)
-		}
-		return Identity{scheme + ":" + rest}, nil
+		return parseMailto(rest)
+	case "user":
+		return parseName("user", strings.ToLower(rest))
+	case "id":
+		return parseName("id", rest)
 	case "acct":
-		user, host, ok := strings.Cut(rest, "@")
-		if !ok || user == "" || host == "" {
-			return Identity{}, fmt.Errorf("%w: %q: a social account is written acct:name@host", ErrIdentity, raw)
-		}
-		return Identity{"acct:" + user + "@" + strings.ToLower(host)}, nil
+		return parseAcct(rest)
 	}
-	return Identity{}, fmt.Errorf("%w: %q: unknown scheme; use tel:, sip:, mailto:, user:, acct: or id:", ErrIdentity, raw)
+	return Identity{}, fmt.Errorf("%w: %s: unknown scheme; use tel:, sip:, mailto:, user:, acct: or id:", ErrIdentity, quote(s))
 }
 
 func numberIdentity(s, region string) (Identity, error) {
@@ -79,27 +88,6 @@ func numberIdentity(s, region string) (Identity, error) {
 		return Identity{}, err
 	}
 	return n.Identity(), nil
-}
-
-func parseEmail(s string) (Identity, error) {
-	a, err := mail.ParseAddress(s)
-	if err != nil || a.Name != "" {
-		return Identity{}, fmt.Errorf("%w: %q is not an e-mail address", ErrIdentity, s)
-	}
-	user, host, _ := strings.Cut(a.Address, "@")
-	return Identity{"mailto:" + user + "@" + strings.ToLower(host)}, nil
-}
-
-func isName(s string) bool {
-	if s == "" || len(s) > 128 {
-		return false
-	}
-	for _, c := range s {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c)) {
-			return false
-		}
-	}
-	return true
 }
 
 // Identity returns the number as an identity; the zero Number gives the zero Identity.
@@ -138,11 +126,15 @@ func (id Identity) Kind() Kind {
 
 // Number returns the telephone number, and whether the identity is one.
 func (id Identity) Number() (Number, bool) {
-	d, ok := strings.CutPrefix(id.uri, "tel:+")
-	return Number{d}, ok
+	n, ok := strings.CutPrefix(id.uri, "tel:")
+	if !ok {
+		return Number{}, false
+	}
+	return Number{n}, true
 }
 
-// Mask returns the identity for logs, without what would name the person.
+// Mask returns the identity for logs: a number as [Number.Mask], of others the scheme
+// and the first character, "sip:a…"; "withheld" for the zero Identity.
 func (id Identity) Mask() string {
 	if n, ok := id.Number(); ok {
 		return n.Mask()
@@ -151,12 +143,8 @@ func (id Identity) Mask() string {
 		return "withheld"
 	}
 	scheme, rest, _ := strings.Cut(id.uri, ":")
-	first := ""
-	for _, c := range rest {
-		first = string(c)
-		break
-	}
-	return scheme + ":" + first + "…"
+	_, size := utf8.DecodeRuneInString(rest)
+	return scheme + ":" + rest[:size] + "…"
 }
 
 // LogValue masks the identity.
@@ -166,7 +154,7 @@ func (id Identity) LogValue() slog.Value { return slog.StringValue(id.Mask()) }
 func (id Identity) MarshalText() ([]byte, error) { return []byte(id.uri), nil }
 
 // UnmarshalText takes what ParseIdentity takes, without a region; the empty text is
-// the zero Identity.
+// the zero Identity. ErrIdentity, ErrNumber.
 func (id *Identity) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*id = Identity{}
