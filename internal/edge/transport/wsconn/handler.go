@@ -1,0 +1,233 @@
+package wsconn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/lxzan/gws"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Handler serves the devices' connections.
+type Handler struct {
+	cfg     Config
+	origins origins
+	gws     *gws.Upgrader
+	start   time.Time
+	ctx     context.Context // of the backend's calls
+	stop    context.CancelFunc
+
+	reg   registry
+	count counters
+	wg    sync.WaitGroup // connections, flushers and POST requests
+}
+
+// New returns a Handler; the error wraps ErrConfig. Drain ends it.
+func New(cfg Config) (*Handler, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		cfg:     cfg,
+		origins: newOrigins(cfg.Origins),
+		gws: gws.NewUpgrader(events{}, &gws.ServerOption{
+			ReadMaxPayloadSize: cfg.Limits.FrameBytes,
+			ReadBufferSize:     readBuffer,
+			CheckUtf8Enabled:   true,
+			ParallelGolimit:    1,
+			SubProtocols:       []string{subprotocol},
+			NewSession:         func() gws.SessionStorage { return nil },
+		}),
+		start: time.Now(),
+		reg:   newRegistry(),
+	}
+	h.count.closings = make(map[wire.CloseCode]uint64)
+	h.count.refused = make(map[wire.Code]uint64)
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	return h, nil
+}
+
+// elapsed is the time since the Handler was made.
+func (h *Handler) elapsed() time.Duration { return time.Since(h.start) }
+
+// Drain refuses new connections and requests with the problem draining, flushes and closes
+// the existing ones with wire.CloseDraining, spread over Config.DrainSpread, and waits for
+// their end. When ctx ends first, it cuts them off and returns ctx's error.
+func (h *Handler) Drain(ctx context.Context) error {
+	defer h.stop()
+	all := h.reg.drain()
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	began := time.Now()
+	for i, o := range all {
+		at := began.Add(time.Duration(float64(h.cfg.DrainSpread) * float64(i) / float64(len(all))))
+		if wait := time.Until(at); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+			}
+		}
+		o.Close(wire.CloseDraining, "the server is going down; connect again")
+	}
+	done := make(chan struct{})
+	go func() {
+		h.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	h.stop()
+	for _, o := range all {
+		o.abort()
+	}
+	<-done
+	return fmt.Errorf("wsconn: drain: %w", ctx.Err())
+}
+
+// CloseDevice closes all connections of a device, also those that are just being
+// authenticated by what the caller has revoked before calling.
+func (h *Handler) CloseDevice(tenant wire.TenantID, device wire.DeviceID, code wire.CloseCode) {
+	for _, o := range h.reg.revoke(Identity{tenant, device}, code) {
+		o.Close(code, "")
+	}
+}
+
+// Stats returns the counts of this moment.
+func (h *Handler) Stats() Stats {
+	s := Stats{
+		FramesIn:  h.count.framesIn.Load(),
+		FramesOut: h.count.framesOut.Load(),
+		BytesIn:   h.count.bytesIn.Load(),
+		BytesOut:  h.count.bytesOut.Load(),
+		Writes:    h.count.writes.Load(),
+		Dropped:   make(map[string]uint64),
+	}
+	for r := range dropReasons {
+		s.Dropped[r.String()] = h.count.dropped[r].Load()
+	}
+	h.count.mu.Lock()
+	s.Closings = maps.Clone(h.count.closings)
+	s.Refused = maps.Clone(h.count.refused)
+	h.count.mu.Unlock()
+	s.SlowClosings = s.Closings[wire.CloseSlow]
+	h.reg.mu.Lock()
+	defer h.reg.mu.Unlock()
+	s.Streams = len(h.reg.streams)
+	for _, conns := range h.reg.devices {
+		s.Sockets += len(conns)
+	}
+	s.Sockets -= s.Streams
+	s.Pending = h.reg.pending
+	return s
+}
+
+// attach makes a connection one of its device's and welcomes it. Its undo is to be called
+// once, at the connection's end; it is never nil.
+func (h *Handler) attach(t *ticket, who Identity, o *outbox) (undo func(), err error) {
+	dead, refuse := h.reg.join(t, who, o, &h.cfg, h.elapsed())
+	if refuse != 0 {
+		o.Close(refuse, "")
+		return func() {}, nil
+	}
+	if dead != nil {
+		dead.Close(wire.CloseTooMany, "a newer connection of the device takes its place")
+	}
+	undo = func() { h.reg.part(who, o) }
+	o.hold()
+	var (
+		w      wire.Welcome
+		detach func()
+	)
+	if err := guard(func() (err error) {
+		w, detach, err = h.cfg.Backend.Attach(h.ctx, who, o)
+		return err
+	}); err != nil {
+		return undo, err
+	}
+	undo = func() {
+		h.reg.part(who, o)
+		detach()
+	}
+	w.HeartbeatSeconds = int(h.cfg.Heartbeat / time.Second)
+	w.Limits = h.cfg.Limits
+	if w.Time.IsZero() {
+		w.Time = h.cfg.Now()
+	}
+	if w.Device == "" {
+		w.Device = who.Device
+	}
+	o.release(encode(wire.TypeWelcome, "", w))
+	return undo, nil
+}
+
+// problem returns what a device may see of an error; the rest goes to the log.
+func (h *Handler) problem(doing string, err error) *wire.Problem {
+	var p *wire.Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	h.cfg.Logger.Error("wsconn: "+doing, "err", err)
+	return wire.NewProblem(wire.CodeInternal, "while the server tried to %s", doing)
+}
+
+// guard turns a panic of the backend into the end of one connection or request.
+func guard(call func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("wsconn: panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return call()
+}
+
+// refuse answers a request over HTTP with a problem.
+func (h *Handler) refuse(w http.ResponseWriter, p *wire.Problem) {
+	h.count.refuse(p.Code)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	if p.RetryAfterSeconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfterSeconds))
+	}
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the client may be gone; nothing to be done about it
+}
+
+// encode makes an envelope of the server's own. Its body always can be encoded.
+func encode(t wire.Type, id wire.RequestID, body any) []byte {
+	e := wire.Envelope{Type: t, ID: id}
+	var err error
+	if body != nil {
+		e.Body, err = json.Marshal(body)
+	}
+	if err == nil {
+		var frame []byte
+		if frame, err = json.Marshal(e); err == nil {
+			return frame
+		}
+	}
+	panic(fmt.Sprintf("wsconn: encode %s: %v", t, err))
+}
+
+// decode reads a device's envelope; the error is a *wire.Problem.
+func decode(data []byte) (wire.Envelope, error) {
+	var e wire.Envelope
+	if err := json.Unmarshal(data, &e); err != nil {
+		return e, wire.NewProblem(wire.CodeBadFrame, "%v", err)
+	}
+	return e, nil
+}

@@ -1,0 +1,359 @@
+package wsconn
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-call/tandem/wire"
+)
+
+// batchBytes is about the most that goes out in one write.
+const batchBytes = 64 << 10
+
+// keepQueue is the largest queue, in frames, whose memory an idle connection keeps.
+const keepQueue = 4
+
+// sink is the transport below an outbox: a WebSocket or an event stream.
+type sink interface {
+	// appendFrame and appendClose append an envelope and the last word in the
+	// transport's form.
+	appendFrame(dst, frame []byte) []byte
+	appendClose(dst []byte, code uint16, reason string) []byte
+	// heartbeat is what is sent into a silence, in the transport's form.
+	heartbeat() []byte
+	// hears says whether the device is ever heard; if not, what it took counts instead.
+	hears() bool
+	// write sends; only one goroutine at a time calls it.
+	write(p []byte) error
+	// hurry ends a write that hangs at the given time.
+	hurry(t time.Time)
+	// cut ends the transport at once, and any read or write. It may be called at any
+	// time, repeatedly.
+	cut()
+}
+
+// outbox is the sending half of a connection: a bounded queue, the goroutine that empties
+// it while it is not empty, and the timer that watches over the connection's life.
+type outbox struct {
+	// Fixed after construction.
+	h    *Handler
+	sink sink
+
+	// Nanoseconds since Handler.start. writing is zero while nothing is being written.
+	heard, sent, writing atomic.Int64
+
+	mu       sync.Mutex
+	queue    [][]byte
+	held     [][]byte // what was pushed between hold and release
+	bytes    int      // in queue and held
+	control  []byte   // ready-made bytes that overtake the queue
+	last     []byte   // the close frame, sent after the queue
+	flushing bool     // the flusher runs
+	authed   bool
+	holding  bool
+	pinged   bool          // since the device was last heard
+	ending   bool          // nothing more is taken
+	broken   bool          // nothing more is sent
+	timer    *time.Timer   // authentication, then heartbeats, then the end of closing
+	flushed  chan struct{} // made when ending, or before; closed once all is sent or given up
+}
+
+// open starts the life of a connection, with the time it has to authenticate itself. It
+// reports false when the server is draining.
+func (o *outbox) open(h *Handler, s sink) bool {
+	o.h, o.sink = h, s
+	now := int64(h.elapsed())
+	o.heard.Store(now)
+	o.sent.Store(now)
+	o.timer = time.AfterFunc(math.MaxInt64, o.tick) // closing needs it from enter on
+	if !h.reg.enter(o) {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ending {
+		o.timer.Reset(h.cfg.AuthTimeout)
+	}
+	return true
+}
+
+// Push implements Outbox.
+func (o *outbox) Push(frame []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending {
+		o.h.count.drop(DropClosed, 1)
+		return false
+	}
+	full := len(o.queue)+len(o.held) >= o.h.cfg.QueueFrames
+	if full || o.bytes > 0 && o.bytes+len(frame) > o.h.cfg.QueueBytes {
+		o.h.count.drop(DropSlow, 1)
+		o.end(uint16(wire.CloseSlow), "too slow: resume to get what was missed")
+		return false
+	}
+	o.bytes += len(frame)
+	if o.holding {
+		o.held = append(o.held, frame)
+		return true
+	}
+	o.queue = append(o.queue, frame)
+	o.kick()
+	return true
+}
+
+// Close implements Outbox.
+func (o *outbox) Close(code wire.CloseCode, reason string) { o.closeWith(uint16(code), reason) }
+
+// closeWith is Close with any code of RFC 6455. The first call decides.
+func (o *outbox) closeWith(code uint16, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ending {
+		o.end(code, reason)
+	}
+}
+
+// hold keeps what is pushed from now on back until release.
+func (o *outbox) hold() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.holding = true
+}
+
+// release sends the welcome and then what was held back; from now on the heartbeats run.
+func (o *outbox) release(welcome []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ending {
+		return
+	}
+	o.holding, o.authed = false, true
+	o.bytes += len(welcome)
+	o.queue = append(append(o.queue, welcome), o.held...)
+	o.held = nil
+	o.timer.Reset(o.h.cfg.Heartbeat)
+	o.kick()
+}
+
+// forget drops what was held back: there will be no welcome.
+func (o *outbox) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.holding = false
+	for _, frame := range o.held {
+		o.bytes -= len(frame)
+	}
+	o.h.count.drop(DropClosed, len(o.held))
+	o.held = nil
+}
+
+// overtake sends ready-made bytes before all that is queued. A peer that provokes more of
+// them than it reads gets the newest (RFC 6455 5.5.3).
+func (o *outbox) overtake(p []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ending {
+		o.overtaking(p)
+	}
+}
+
+func (o *outbox) overtaking(p []byte) {
+	if len(o.control)+len(p) > 1024 {
+		o.control = o.control[:0]
+	}
+	o.control = append(o.control, p...)
+	o.kick()
+}
+
+// listen notes that the device was heard.
+func (o *outbox) listen() { o.heard.Store(int64(o.h.elapsed())) }
+
+// over reports whether the connection is being closed.
+func (o *outbox) over() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ending
+}
+
+// end begins the closing. Called with mu held, once.
+func (o *outbox) end(code uint16, reason string) {
+	o.ending = true
+	if o.flushed == nil {
+		o.flushed = make(chan struct{})
+	}
+	switch wire.CloseCode(code) {
+	case wire.CloseSlow:
+		o.discard(DropSlow)
+	case wire.CloseRevoked:
+		o.discard(DropClosed) // what is queued is no longer this device's
+	}
+	o.h.count.drop(DropClosed, len(o.held))
+	o.held, o.control = nil, nil
+	o.last = o.sink.appendClose(nil, code, reason)
+	if code >= 4000 {
+		o.h.count.closing(wire.CloseCode(code))
+	}
+	o.sink.hurry(time.Now().Add(o.h.cfg.CloseTimeout))
+	o.timer.Reset(o.h.cfg.CloseTimeout)
+	o.kick()
+}
+
+// abort ends the connection without another word: it is broken, or out of time.
+func (o *outbox) abort() {
+	o.mu.Lock()
+	o.ending = true
+	if o.flushed == nil {
+		o.flushed = make(chan struct{})
+	}
+	if !o.broken {
+		o.broken, o.last, o.control = true, nil, nil
+		o.discard(DropBroken)
+		o.timer.Stop()
+		if !o.flushing {
+			o.settle()
+		}
+	}
+	o.mu.Unlock()
+	o.sink.cut()
+}
+
+// discard forgets what is queued. Called with mu held.
+func (o *outbox) discard(why DropReason) {
+	o.h.count.drop(why, len(o.queue)+len(o.held))
+	o.queue, o.held, o.bytes = nil, nil, 0
+}
+
+// settle announces that nothing more will be written. Called with mu held.
+func (o *outbox) settle() {
+	select {
+	case <-o.flushed:
+	default:
+		close(o.flushed)
+	}
+}
+
+// kick starts the flusher if it does not run. Called with mu held.
+func (o *outbox) kick() {
+	if !o.flushing && !o.broken {
+		o.flushing = true
+		o.h.wg.Add(1)
+		go o.flush()
+	}
+}
+
+var batches = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+// flush writes until there is nothing left.
+func (o *outbox) flush() {
+	defer o.h.wg.Done()
+	buf := batches.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= 2*batchBytes {
+			batches.Put(buf)
+		}
+	}()
+	for {
+		b, frames := o.take((*buf)[:0])
+		*buf = b
+		if len(b) == 0 {
+			return
+		}
+		o.writing.Store(max(1, int64(o.h.elapsed())))
+		err := o.sink.write(b)
+		o.writing.Store(0)
+		if err != nil {
+			o.h.count.drop(DropBroken, frames)
+			o.abort()
+			continue // take finds it broken and lets go
+		}
+		o.sent.Store(int64(o.h.elapsed()))
+		if !o.sink.hears() {
+			o.listen()
+		}
+		o.h.count.framesOut.Add(uint64(frames))
+		o.h.count.bytesOut.Add(uint64(len(b)))
+		o.h.count.writes.Add(1)
+	}
+}
+
+// take fills dst with the next batch. If there is none, the flusher must stop.
+func (o *outbox) take(dst []byte) (batch []byte, frames int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.broken {
+		dst = append(dst, o.control...)
+		o.control = o.control[:0]
+		for frames < len(o.queue) && (frames == 0 || len(dst)+len(o.queue[frames]) <= batchBytes) {
+			dst = o.sink.appendFrame(dst, o.queue[frames])
+			o.bytes -= len(o.queue[frames])
+			frames++
+		}
+		o.queue = slices.Delete(o.queue, 0, frames)
+		if len(o.queue) == 0 {
+			dst = append(dst, o.last...)
+			o.last = nil
+		}
+	}
+	if len(dst) == 0 {
+		o.flushing = false
+		o.control = nil
+		if cap(o.queue) > keepQueue {
+			o.queue = nil
+		}
+		if o.ending {
+			o.settle()
+		}
+	}
+	return dst, frames
+}
+
+// tick is the timer's: the time to authenticate, a heartbeat or the time to close is over.
+func (o *outbox) tick() {
+	o.mu.Lock()
+	switch {
+	case o.ending:
+		o.mu.Unlock()
+		o.abort()
+		return
+	case !o.authed:
+		o.end(uint16(wire.CloseAuthTimeout), "no hello in time")
+	default:
+		o.beat()
+	}
+	o.mu.Unlock()
+}
+
+// beat closes a connection whose device has been silent for two heartbeats, or has read
+// nothing for as long, and sends a heartbeat into a silence of one. Called with mu held.
+func (o *outbox) beat() {
+	now, every := o.h.elapsed(), o.h.cfg.Heartbeat
+	silent := now - time.Duration(o.heard.Load())
+	var stuck time.Duration
+	if since := o.writing.Load(); since != 0 {
+		stuck = now - time.Duration(since)
+	}
+	if silent >= 2*every || stuck >= 2*every {
+		o.end(uint16(wire.CloseHeartbeat), "silent for longer than two heartbeats")
+		return
+	}
+	if silent < every {
+		o.pinged = false
+	}
+	quiet := now - time.Duration(o.sent.Load())
+	if quiet >= every || silent >= every && !o.pinged {
+		quiet = 0
+		o.pinged = silent >= every
+		o.sent.Store(int64(now))
+		o.overtaking(o.sink.heartbeat())
+	}
+	next := every - quiet
+	if silent < every {
+		next = min(next, every-silent)
+	} else {
+		next = min(next, 2*every-silent)
+	}
+	o.timer.Reset(next)
+}
