@@ -1,0 +1,268 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// heldFrames is how many frames wait for a connection that is starting or resuming.
+const heldFrames = 1024
+
+// device is a device with connections to this node, or that sent something lately.
+type device struct {
+	key     deviceKey
+	limiter *rate.Limiter
+	used    atomic.Int64 // Unix nanoseconds
+	// guarded by Service.mu; replaced, never changed
+	conns []*conn
+}
+
+// conn is one connection of a device.
+type conn struct {
+	id  uint64
+	dev *device
+	out Outbox
+
+	live atomic.Bool // set once started and nothing is held
+
+	telling sync.Mutex // orders what tell pushes
+
+	mu   sync.Mutex
+	held [][]byte
+	told map[wire.SessionID]uint64 // version of each session that the device heard
+}
+
+// push sends a frame, or holds it until the connection is started. Frames of one
+// session are pushed by one goroutine at a time.
+func (c *conn) push(frame []byte) {
+	if !c.live.Load() {
+		c.mu.Lock()
+		if !c.live.Load() {
+			full := len(c.held) >= heldFrames
+			if !full {
+				c.held = append(c.held, frame)
+			}
+			c.mu.Unlock()
+			if full {
+				c.out.Close(wire.CloseSlow, "not started in time")
+			}
+			return
+		}
+		c.mu.Unlock()
+	}
+	c.out.Push(frame)
+}
+
+func (c *conn) start() {
+	for {
+		c.mu.Lock()
+		held := c.held
+		c.held = nil
+		if len(held) == 0 {
+			c.live.Store(true)
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		for _, f := range held {
+			c.out.Push(f)
+		}
+	}
+}
+
+// hears notes that the device is told this version, and reports whether it is news.
+func (c *conn) hears(id wire.SessionID, version uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told[id] >= version {
+		return false
+	}
+	c.told[id] = version
+	return true
+}
+
+// tell pushes the state of a session, unless the device heard it, or a later one.
+func (c *conn) tell(id wire.SessionID, version uint64, frame []byte) {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	if c.hears(id, version) {
+		c.push(frame)
+	}
+}
+
+func (c *conn) forget(id wire.SessionID) {
+	c.mu.Lock()
+	delete(c.told, id)
+	c.mu.Unlock()
+}
+
+// Attached is a device's connection while it receives.
+type Attached struct {
+	// Sessions of the device that are open, for the welcome.
+	Sessions []wire.SessionState
+
+	s *Service
+	c *conn
+}
+
+// Start lets frames flow. Call it once the welcome is in the outbox: what came since
+// Attach was held, so that nothing overtakes the welcome.
+func (a *Attached) Start() { a.c.start() }
+
+// Detach ends the delivery. A frame that is being delivered may still be pushed.
+func (a *Attached) Detach() { a.s.detach(a.c) }
+
+// Attach gives the connection everything for the device from now on: state and messages
+// of all its sessions, also of those opened later. A device may have several
+// connections. What came before is had by [Service.Resume]. The error is a *wire.Problem.
+func (s *Service) Attach(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, out Outbox) (*Attached, error) {
+	c := &conn{out: out, told: map[wire.SessionID]uint64{}}
+	s.mu.Lock()
+	s.nextID++
+	c.id = s.nextID
+	c.dev = s.deviceLocked(deviceKey{tenant, id})
+	c.dev.conns = append(slices.Clip(c.dev.conns), c)
+	s.mu.Unlock()
+	a := &Attached{s: s, c: c}
+	prefix := store.Key(string(tenant), string(id)) + "/"
+	var places []store.Item[Place]
+	for p, err := range s.c.ByDevice.Scan(ctx, prefix) {
+		if err != nil {
+			s.detach(c)
+			return nil, s.problem("attach", err)
+		}
+		places = append(places, p)
+	}
+	for _, p := range places {
+		st, err := s.attachTo(ctx, c, p)
+		if err != nil {
+			s.detach(c)
+			return nil, s.problem("attach", err)
+		}
+		if st != nil {
+			a.Sessions = append(a.Sessions, *st)
+		}
+	}
+	return a, nil
+}
+
+// attachTo subscribes the connection to one session of the index; nil if the device
+// has no part in it any more.
+func (s *Service) attachTo(ctx context.Context, c *conn, p store.Item[Place]) (*wire.SessionState, error) {
+	for {
+		r, err := s.room(ctx, roomKey{c.dev.key.tenant, p.Value.Session})
+		var old *wire.Problem
+		if errors.As(err, &old) && old.Code == wire.CodeNotMember {
+			// The record comes after the index: only an old entry without one is a left-over.
+			if s.c.Now().Sub(p.Value.At) > time.Minute {
+				s.unindex(ctx, p)
+			}
+			return nil, nil
+		} else if err != nil {
+			return nil, err
+		}
+		sub, rec, end := r.join(c)
+		switch {
+		case rec == nil:
+			continue // the room was evicted meanwhile
+		case sub == nil || rec.Phase == wire.Closed:
+			s.unindex(ctx, p)
+			return nil, nil
+		}
+		c.hears(rec.ID, rec.Version)
+		st := rec.State(sub.member)
+		st.Epoch, st.Head = end.Epoch, end.Seq
+		return &st, nil
+	}
+}
+
+// unindex removes an entry of the index that has become pointless.
+func (s *Service) unindex(ctx context.Context, p store.Item[Place]) {
+	if err := s.c.ByDevice.Delete(ctx, p.Key, p.Rev); err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+		s.log.Warn("session: old entry stays in the index by device", "err", err)
+	}
+}
+
+func (s *Service) detach(c *conn) {
+	s.mu.Lock()
+	c.dev.conns = slices.DeleteFunc(slices.Clone(c.dev.conns), func(o *conn) bool { return o == c })
+	c.dev.used.Store(s.c.Now().UnixNano())
+	rooms := make([]*room, 0, 8)
+	c.mu.Lock()
+	for id := range c.told {
+		if r := s.rooms[roomKey{c.dev.key.tenant, id}]; r != nil {
+			rooms = append(rooms, r)
+		}
+	}
+	c.mu.Unlock()
+	s.mu.Unlock()
+	for _, r := range rooms {
+		r.part(c)
+	}
+}
+
+// deviceLocked returns the device's entry; s.mu is held for writing.
+func (s *Service) deviceLocked(k deviceKey) *device {
+	d := s.devices[k]
+	if d == nil {
+		d = &device{key: k, limiter: rate.NewLimiter(rate.Limit(s.c.Limits.MessagesPerSecond), s.c.Limits.MessageBurst)}
+		s.devices[k] = d
+	}
+	d.used.Store(s.c.Now().UnixNano())
+	return d
+}
+
+func (s *Service) device(k deviceKey) *device {
+	s.mu.RLock()
+	d := s.devices[k]
+	s.mu.RUnlock()
+	if d == nil {
+		s.mu.Lock()
+		d = s.deviceLocked(k)
+		s.mu.Unlock()
+	}
+	return d
+}
+
+// allow counts one request of a device against its rate.
+func (s *Service) allow(tenant wire.TenantID, id wire.DeviceID) error {
+	if p := s.allowDevice(s.device(deviceKey{tenant, id}), s.c.Now()); p != nil {
+		return p
+	}
+	return nil
+}
+
+func (s *Service) allowDevice(d *device, now time.Time) *wire.Problem {
+	if d.limiter.AllowN(now, 1) {
+		return nil
+	}
+	p := wire.NewProblem(wire.CodeTooMany, "a device may send %g messages a second", s.c.Limits.MessagesPerSecond)
+	p.RetryAfterSeconds = int(math.Ceil(1 / s.c.Limits.MessagesPerSecond))
+	return p
+}
+
+// connOf finds the device's connection with this outbox.
+func (s *Service) connOf(d *device, out Outbox) *conn {
+	if out == nil {
+		return nil
+	}
+	s.mu.RLock()
+	conns := d.conns
+	s.mu.RUnlock()
+	for _, c := range conns {
+		if c.out == out {
+			return c
+		}
+	}
+	return nil
+}

@@ -1,0 +1,412 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// page is how many entries of a log are read at once.
+const page = 256
+
+// room is a session in memory, while members of it are connected to this node or send.
+type room struct {
+	// fixed after construction
+	s       *Service
+	key     roomKey
+	logName string
+	frames  frames
+	ready   chan struct{} // closed when loaded
+
+	// set before ready is closed
+	err     error
+	unwatch []func()
+
+	mu      sync.Mutex
+	loading bool
+	early   []store.Entry // watched while loading
+	dead    bool          // evicted: get another one
+	used    time.Time
+	rec     Record
+	members map[wire.DeviceID]uint32 // who is present
+	subs    []*subscriber            // replaced, never changed
+	head    store.Head               // last entry seen, durable or not
+	sent    map[sentKey]place        // every request in the log
+	flights map[sentKey]*flight      // appends under way
+}
+
+// sentKey names a request for the life of the log: who, and the id it chose.
+type sentKey struct {
+	from uint32
+	id   wire.RequestID
+}
+
+type place struct{ epoch, seq uint64 }
+
+// subscriber is a connection that receives what is sent in a room.
+type subscriber struct {
+	c      *conn
+	member uint32
+	first  uint32 // first member of the same party
+
+	resuming atomic.Bool // live messages are held
+
+	mu sync.Mutex
+	// Everything after low was pushed to this connection, or is held, or over.
+	low  uint64
+	held [][]byte
+	// over is what was too much to hold: to be read from the log, after low.
+	over struct{ after, to uint64 }
+}
+
+// push delivers a message as it is seen, or holds it while older ones are being sent.
+func (u *subscriber) push(seq uint64, frame []byte) {
+	if u.resuming.Load() {
+		u.mu.Lock()
+		if u.resuming.Load() {
+			if len(u.held) < heldFrames && u.over.to == 0 {
+				u.held = append(u.held, frame)
+			} else {
+				if u.over.to == 0 {
+					u.over.after = seq - 1
+				}
+				u.over.to = seq
+			}
+			u.mu.Unlock()
+			return
+		}
+		u.mu.Unlock()
+	}
+	u.c.push(frame)
+}
+
+// room returns the session's room, loading it if need be. A *wire.Problem with
+// CodeNotMember when there is no such session.
+func (s *Service) room(ctx context.Context, key roomKey) (*room, error) {
+	s.mu.RLock()
+	r := s.rooms[key]
+	s.mu.RUnlock()
+	if r == nil {
+		s.mu.Lock()
+		if r = s.rooms[key]; r == nil {
+			r = &room{
+				s: s, key: key, logName: key.log(), frames: framesOf(key.session), ready: make(chan struct{}), loading: true,
+				used: s.c.Now(), sent: map[sentKey]place{}, flights: map[sentKey]*flight{},
+			}
+			s.rooms[key] = r
+			s.mu.Unlock()
+			// Others wait for it too, so it does not end with this caller's request.
+			r.load(context.WithoutCancel(ctx))
+			return r, r.err
+		}
+		s.mu.Unlock()
+	}
+	select {
+	case <-r.ready:
+		return r, r.err
+	default:
+	}
+	select {
+	case <-r.ready:
+		return r, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// load fills the room: it watches the log first and then reads it, so that nothing is
+// missed, and subscribes the members that are connected to this node.
+func (r *room) load(ctx context.Context) {
+	r.err = r.fill(ctx)
+	if r.err != nil {
+		r.s.mu.Lock()
+		delete(r.s.rooms, r.key)
+		r.s.mu.Unlock()
+		r.mu.Lock()
+		r.dead = true
+		r.mu.Unlock()
+		r.stop()
+	}
+	close(r.ready)
+	if r.err == nil {
+		r.s.subscribe(r)
+	}
+}
+
+func (r *room) fill(ctx context.Context) error {
+	s := r.s
+	s.mu.RLock()
+	opening := s.opening[r.key]
+	s.mu.RUnlock()
+	if opening != nil {
+		<-opening // it was announced before its record is stored
+	}
+	if !wire.ValidID(string(r.key.session)) {
+		return notMember()
+	}
+	if _, _, err := s.c.Records.Get(ctx, r.key.record()); errors.Is(err, store.ErrNotFound) {
+		return notMember()
+	} else if err != nil {
+		return err
+	}
+	cancel, err := s.c.Log.Watch(ctx, r.logName, r.onEntry)
+	if err != nil {
+		return err
+	}
+	r.unwatch = append(r.unwatch, cancel)
+	cancel, err = s.c.Bus.Subscribe(ctx, r.key.signals(), r.onSignal)
+	if err != nil {
+		return err
+	}
+	r.unwatch = append(r.unwatch, cancel)
+	var noted uint64
+	after := uint64(0)
+	for {
+		entries, err := s.c.Log.Read(ctx, r.logName, after, page)
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		for _, e := range entries {
+			after = e.Seq
+			m, err := parseEntry(e.Data)
+			if err != nil {
+				s.log.Error("session: unreadable message in the log", "session", r.key.session, "seq", e.Seq)
+				continue
+			}
+			if m.from == 0 {
+				noted = max(noted, m.version())
+			}
+			r.admit(e, m)
+		}
+		r.mu.Unlock()
+		if len(entries) < page {
+			break
+		}
+	}
+	head, err := s.c.Log.Head(ctx, r.logName)
+	if err != nil {
+		return err
+	}
+	// Last, so that no change is missed: whoever changes the record from now on finds the room.
+	rec, _, err := s.c.Records.Get(ctx, r.key.record())
+	if errors.Is(err, store.ErrNotFound) {
+		return notMember()
+	} else if err != nil {
+		return err
+	}
+	// A crash may have come between a change and its note.
+	if noted < rec.Version && rec.Phase != wire.Closed && s.c.Now().Sub(rec.Changed) > time.Minute {
+		s.note(ctx, &rec)
+	}
+	r.update(&rec)
+	r.mu.Lock()
+	if r.head.Epoch < head.Epoch {
+		r.head.Epoch = head.Epoch
+	}
+	for _, e := range r.early {
+		if m, err := parseEntry(e.Data); err == nil {
+			r.admit(e, m)
+		}
+	}
+	r.early, r.loading = nil, false
+	r.mu.Unlock()
+	return nil
+}
+
+// stop ends the watching; no lock is held.
+func (r *room) stop() {
+	for _, f := range r.unwatch {
+		f()
+	}
+}
+
+// update takes a newer record. False: the room was evicted.
+func (r *room) update(rec *Record) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dead {
+		return false
+	}
+	if rec.Version <= r.rec.Version {
+		return true
+	}
+	r.rec = *rec
+	r.members = make(map[wire.DeviceID]uint32, len(rec.Members))
+	for i, m := range rec.Members {
+		if m.Left.IsZero() {
+			r.members[m.Device] = uint32(i + 1)
+		}
+	}
+	r.subs = slices.DeleteFunc(slices.Clone(r.subs), func(u *subscriber) bool {
+		gone := r.members[u.c.dev.key.device] != u.member
+		if gone {
+			u.c.forget(rec.ID)
+		}
+		return gone
+	})
+	return true
+}
+
+// subscribe joins the members connected to this node to the room.
+func (s *Service) subscribe(r *room) {
+	r.mu.Lock()
+	rec := r.rec
+	r.mu.Unlock()
+	for _, m := range rec.Members {
+		if !m.Left.IsZero() {
+			continue
+		}
+		s.mu.RLock()
+		var conns []*conn
+		if d := s.devices[deviceKey{r.key.tenant, m.Device}]; d != nil {
+			conns = d.conns
+		}
+		s.mu.RUnlock()
+		for _, c := range conns {
+			r.join(c)
+			if !s.attached(c) {
+				r.part(c)
+			}
+		}
+	}
+}
+
+// attached reports whether the connection has not been detached.
+func (s *Service) attached(c *conn) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Contains(c.dev.conns, c)
+}
+
+// join makes a connection a subscriber, if its device is a member (else nil). A nil
+// record means that the room was evicted.
+func (r *room) join(c *conn) (*subscriber, *Record, store.Head) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dead {
+		return nil, nil, store.Head{}
+	}
+	rec := r.rec
+	n := r.members[c.dev.key.device]
+	if n == 0 {
+		return nil, &rec, r.head
+	}
+	for _, u := range r.subs {
+		if u.c == c {
+			return u, &rec, r.head
+		}
+	}
+	u := &subscriber{c: c, member: n, first: rec.firstOf(n), low: r.head.Seq}
+	r.subs = append(slices.Clip(r.subs), u)
+	r.used = r.s.c.Now()
+	return u, &rec, r.head
+}
+
+func (r *room) part(c *conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.subs = slices.DeleteFunc(slices.Clone(r.subs), func(u *subscriber) bool { return u.c == c })
+	r.used = r.s.c.Now()
+}
+
+func (r *room) end() store.Head {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head
+}
+
+// admit enters a message into the index. False: a request that is in the log already,
+// taken by two nodes at once; the first counts. r.mu is held.
+func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool) {
+	if e.Epoch == r.head.Epoch && e.Seq <= r.head.Seq {
+		return nil, false
+	}
+	r.head = store.Head{Epoch: e.Epoch, Seq: e.Seq}
+	if m.from == 0 {
+		return nil, true
+	}
+	k := sentKey{m.from, wire.RequestID(m.id)}
+	f := r.flights[k]
+	if f != nil {
+		f.seq, f.seen, origin = e.Seq, true, f.origin
+		if f.synced {
+			delete(r.flights, k)
+		}
+	}
+	if p, ok := r.sent[k]; ok && p != (place{e.Epoch, e.Seq}) {
+		return origin, false
+	}
+	r.sent[k] = place{e.Epoch, e.Seq}
+	return origin, true
+}
+
+// onEntry delivers a message. It is called by the engine, one entry at a time.
+func (r *room) onEntry(e store.Entry) {
+	m, err := parseEntry(e.Data)
+	if err != nil {
+		r.s.log.Error("session: unreadable message in the log", "session", r.key.session, "seq", e.Seq)
+		return
+	}
+	r.mu.Lock()
+	if r.loading {
+		r.early = append(r.early, e)
+		r.mu.Unlock()
+		return
+	}
+	origin, fresh := r.admit(e, m)
+	subs, version := r.subs, r.rec.Version
+	r.mu.Unlock()
+	if m.from == 0 && m.version() > version {
+		r.s.look.add(r.key)
+	}
+	if !fresh {
+		return
+	}
+	var frame []byte
+	for _, u := range subs {
+		if u.c == origin && origin != nil || !m.visible(u.member, u.first) {
+			continue
+		}
+		if frame == nil {
+			frame = r.frames.messageFrame(e.Seq, e.Epoch, m.tail)
+		}
+		u.push(e.Seq, frame)
+	}
+}
+
+// onSignal delivers a signal: 8 bytes of the sending connection's id, the sending node's
+// name, then an entry.
+func (r *room) onSignal(_ string, data []byte) {
+	if len(data) < 8+len(r.s.node) {
+		return
+	}
+	origin := binary.BigEndian.Uint64(data)
+	if string(data[8:8+len(r.s.node)]) != r.s.node {
+		origin = 0
+	}
+	m, err := parseEntry(data[8+len(r.s.node):])
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	subs := r.subs
+	r.mu.Unlock()
+	var frame []byte
+	for _, u := range subs {
+		if u.c.id == origin || !m.visible(u.member, u.first) {
+			continue
+		}
+		if frame == nil {
+			frame = r.frames.signalFrame(m.tail)
+		}
+		u.c.push(frame)
+	}
+}

@@ -1,0 +1,341 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
+)
+
+const (
+	// noticeSubject carries notices: look at this session, it has changed.
+	noticeSubject = "session-notice"
+	// pause is the longest time between two looks at the alarms, and how long a room
+	// stays without anybody in it.
+	pause = time.Minute
+	// alarmPage is how many alarms are handled before the next look.
+	alarmPage = 512
+)
+
+// notice tells other nodes that a session has changed.
+type notice struct {
+	Node    string          `json:"node"`
+	Tenant  wire.TenantID   `json:"tenant"`
+	Session wire.SessionID  `json:"session"`
+	Version uint64          `json:"version"`
+	Devices []wire.DeviceID `json:"devices"`
+}
+
+// looks collects the sessions that must be read again, each once.
+type looks struct {
+	signal chan struct{}
+
+	mu   sync.Mutex
+	keys map[roomKey]bool
+}
+
+func (l *looks) add(k roomKey) {
+	l.mu.Lock()
+	if l.keys == nil {
+		l.keys = map[roomKey]bool{}
+	}
+	l.keys[k] = true
+	l.mu.Unlock()
+	select {
+	case l.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (l *looks) take() map[roomKey]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.keys
+	l.keys = nil
+	return k
+}
+
+// Run closes sessions when their time has come, forgets them later, carries out what a
+// crash left undone, and hears of changes that other nodes made. It returns when ctx
+// ends, nil, or when the bus cannot be subscribed to.
+func (s *Service) Run(ctx context.Context) error {
+	cancel, err := s.c.Bus.Subscribe(ctx, noticeSubject, s.onNotice)
+	if err != nil {
+		return fmt.Errorf("session: hear of other nodes: %w", err)
+	}
+	defer cancel()
+	var g errgroup.Group
+	g.Go(func() error { s.runLooks(ctx); return nil })
+	g.Go(func() error { s.runAlarms(ctx); return nil })
+	return g.Wait()
+}
+
+func (s *Service) onNotice(_ string, data []byte) {
+	var n notice
+	if json.Unmarshal(data, &n) != nil || n.Node == s.node {
+		return
+	}
+	key := roomKey{n.Tenant, n.Session}
+	s.mu.RLock()
+	known := s.rooms[key] != nil
+	for _, d := range n.Devices {
+		known = known || s.devices[deviceKey{n.Tenant, d}] != nil
+	}
+	s.mu.RUnlock()
+	if known {
+		s.look.add(key)
+	}
+}
+
+func (s *Service) runLooks(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.look.signal:
+		}
+		for key := range s.look.take() {
+			rec, _, err := s.c.Records.Get(ctx, key.record())
+			if err == nil {
+				err = s.apply(ctx, &rec)
+			}
+			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) {
+				s.log.Warn("session: change made elsewhere is not known yet", "session", key.session, "err", err)
+			}
+		}
+	}
+}
+
+func (s *Service) runAlarms(ctx context.Context) {
+	for {
+		next := s.ring(ctx)
+		s.evict()
+		timer := time.NewTimer(max(next.Sub(s.c.Now()), 0))
+	wait:
+		for {
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case at := <-s.wake:
+				if at.Before(next) {
+					break wait
+				}
+			case <-timer.C:
+				break wait
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// due is when a record must be looked at next; zero: not before something happens.
+func (s *Service) due(r *Record) time.Time {
+	details := false
+	for _, side := range r.Sides {
+		details = details || !side.Principal.IsZero() || !side.Shown.IsZero()
+	}
+	switch {
+	case len(r.Due) > 0:
+		return r.Changed.Add(pause)
+	case r.Phase == wire.AfterCall:
+		return r.Until
+	case r.Phase == wire.Closed && details:
+		return r.Closed.Add(s.c.KeepDetails)
+	case r.Phase == wire.Closed:
+		return r.Closed.Add(s.c.Keep)
+	}
+	return time.Time{}
+}
+
+func alarmKey(at time.Time, r *Record) string {
+	return store.Key(fmt.Sprintf("%015d", at.UnixMilli()), string(r.Tenant), string(r.ID))
+}
+
+// arm sets the alarm that a record needs. One that is set already is left.
+func (s *Service) arm(ctx context.Context, r *Record) error {
+	at := s.due(r)
+	if at.IsZero() {
+		return nil
+	}
+	at = time.UnixMilli(at.UnixMilli() + 1) // the key's precision; not early
+	key := alarmKey(at, r)
+	_, err := store.Change(ctx, s.c.Alarms, key, func(_ Alarm, exists bool) (Alarm, bool, error) {
+		return Alarm{Tenant: r.Tenant, Session: r.ID, At: at}, !exists, nil
+	})
+	if err != nil {
+		return fmt.Errorf("session: set alarm: %w", err)
+	}
+	for { // keeping the earlier of two
+		select {
+		case s.wake <- at:
+			return nil
+		case old := <-s.wake:
+			if old.Before(at) {
+				at = old
+			}
+		}
+	}
+}
+
+// ring handles the alarms whose time has come and returns when to look again.
+func (s *Service) ring(ctx context.Context) time.Time {
+	now := s.c.Now()
+	next := now.Add(pause)
+	var due []store.Item[Alarm]
+	for a, err := range s.c.Alarms.Scan(ctx, "") {
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Error("session: alarms cannot be read", "err", err)
+			}
+			return next
+		}
+		if len(due) == alarmPage {
+			next = now
+			break
+		}
+		if a.Value.At.After(now) {
+			if a.Value.At.Before(next) {
+				next = a.Value.At
+			}
+			break
+		}
+		due = append(due, a)
+	}
+	failed := 0
+	var g errgroup.Group
+	var mu sync.Mutex
+	g.SetLimit(16)
+	for _, a := range due {
+		g.Go(func() error {
+			if err := s.answerAlarm(ctx, a); err != nil && ctx.Err() == nil {
+				s.log.Error("session: alarm failed, and is tried again", "session", a.Value.Session, "err", err)
+				mu.Lock()
+				failed++
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // failures are counted
+	if failed > 0 {
+		return now.Add(time.Second)
+	}
+	return next
+}
+
+// answerAlarm does what a session needs now, sets its next alarm, and removes this one.
+func (s *Service) answerAlarm(ctx context.Context, a store.Item[Alarm]) error {
+	key := roomKey{a.Value.Tenant, a.Value.Session}
+	rec, _, err := s.c.Records.Get(ctx, key.record())
+	if err == nil {
+		rec, err = s.change(ctx, key, LingerOver{})
+	}
+	if err == nil && rec.Phase == wire.Closed {
+		if err = s.settled(ctx, &rec); err == nil {
+			err = s.retire(ctx, key, &rec)
+		}
+	} else if err == nil && len(rec.Due) > 0 {
+		err = s.settled(ctx, &rec)
+	}
+	if err == nil {
+		rec, _, err = s.c.Records.Get(ctx, key.record())
+	}
+	if err == nil {
+		if next := s.due(&rec); !next.IsZero() && next.After(s.c.Now()) && next.UnixMilli()+1 == a.Value.At.UnixMilli() {
+			return nil // this alarm is the next one
+		}
+		err = s.arm(ctx, &rec)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !gone(err) {
+		return err
+	}
+	err = s.c.Alarms.Delete(ctx, a.Key, a.Rev)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+		return nil // another node was faster
+	}
+	return err
+}
+
+// retire forgets a closed session step by step: the identities, then everything.
+func (s *Service) retire(ctx context.Context, key roomKey, rec *Record) error {
+	now := s.c.Now()
+	if now.Before(rec.Closed.Add(s.c.KeepDetails)) {
+		return nil
+	}
+	if _, err := s.change(ctx, key, DetailsOver{}); err != nil {
+		return err
+	}
+	if now.Before(rec.Closed.Add(s.c.Keep)) {
+		return nil
+	}
+	s.mu.Lock()
+	r := s.rooms[key]
+	delete(s.rooms, key)
+	s.mu.Unlock()
+	if r != nil {
+		<-r.ready
+		r.mu.Lock()
+		r.dead = true
+		r.mu.Unlock()
+		r.stop()
+	}
+	if err := s.c.Log.DropLog(ctx, key.log()); err != nil {
+		return err
+	}
+	for _, m := range rec.Members {
+		place := placeKey(key.tenant, m.Device, key.session)
+		if _, rev, err := s.c.ByDevice.Get(ctx, place); err == nil {
+			err = s.c.ByDevice.Delete(ctx, place, rev)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	_, rev, err := s.c.Records.Get(ctx, key.record())
+	if err == nil {
+		err = s.c.Records.Delete(ctx, key.record(), rev)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// evict drops the rooms and devices that nobody here has used for a while.
+func (s *Service) evict() {
+	old := s.c.Now().Add(-pause)
+	var out []*room
+	s.mu.Lock()
+	for k, r := range s.rooms {
+		r.mu.Lock()
+		idle := len(r.subs) == 0 || r.rec.Phase == wire.Closed
+		if !r.loading && idle && len(r.flights) == 0 && r.used.Before(old) {
+			r.dead = true
+			delete(s.rooms, k)
+			out = append(out, r)
+			for _, u := range r.subs {
+				u.c.forget(k.session)
+			}
+		}
+		r.mu.Unlock()
+	}
+	for k, d := range s.devices {
+		if len(d.conns) == 0 && time.Unix(0, d.used.Load()).Before(old) {
+			delete(s.devices, k)
+		}
+	}
+	s.mu.Unlock()
+	for _, r := range out {
+		r.stop()
+	}
+}

@@ -1,0 +1,268 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// flight is an append whose outcome is not known yet. It is guarded by room.mu.
+type flight struct {
+	key    sentKey
+	origin *conn // the connection that sent it and needs no copy
+	seq    uint64
+	seen   bool // delivered
+	synced bool // known to be durable
+	// over, once somebody waits for the outcome, is closed with it.
+	over  chan struct{}
+	first waiter // who sent it
+	more  []waiter
+}
+
+type waiter func(wire.Envelope)
+
+// Send relays a message (wire.TypeSend) or a signal (wire.TypeSignal) to the members it
+// is addressed to. answer is called exactly once, perhaps before Send returns and
+// perhaps from a goroutine of the engine, so it must not block: with an ack once the
+// message is durable, else with an error. Repeating a request gets the same answer.
+//
+// out is the sending connection, which needs no copy; nil for a request over HTTP. The
+// device's other connections get the message like every other member. e.Body must be
+// valid JSON, as it comes out of a decoder.
+func (s *Service) Send(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, out Outbox, e wire.Envelope, answer func(wire.Envelope)) {
+	now := s.c.Now()
+	d := s.device(deviceKey{tenant, id})
+	p := s.allowDevice(d, now)
+	if p == nil {
+		p = s.check(&e)
+	}
+	if p == nil {
+		if e.Type == wire.TypeSignal {
+			p = s.signal(ctx, d, out, &e, now)
+			if p == nil {
+				answer(wire.Envelope{Type: wire.TypeAck, ID: e.ID, Session: e.Session})
+			}
+		} else {
+			p = s.send(ctx, d, out, &e, now, answer)
+		}
+	}
+	if p != nil {
+		answer(problemFrame(&e, p))
+	}
+}
+
+// check refuses what no room needs to be asked about.
+func (s *Service) check(e *wire.Envelope) *wire.Problem {
+	switch {
+	case !wire.ValidID(string(e.ID)):
+		return wire.NewProblem(wire.CodeBadRequest, "a request needs an id of at most %d letters, digits, _ or -", wire.MaxID)
+	case !validKind(e.Kind):
+		return wire.NewProblem(wire.CodeBadRequest, "a kind has at most 64 characters a-z, 0-9, ., _ or -, and does not begin with tandem.")
+	case len(e.Body) > s.c.Limits.FrameBytes || len(e.To) > s.c.Limits.Members:
+		return wire.NewProblem(wire.CodeTooLarge, "a frame has at most %d bytes", s.c.Limits.FrameBytes)
+	case !utf8.Valid(e.Body):
+		return wire.NewProblem(wire.CodeBadFrame, "the body is not UTF-8")
+	}
+	return nil
+}
+
+func validKind(k string) bool {
+	if k == "" || len(k) > 64 || strings.HasPrefix(k, "tandem.") {
+		return false
+	}
+	for i := range len(k) {
+		c := k[i]
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// sender checks that the device may send into the session now, with the room locked.
+func (r *room) sender(d *device, e *wire.Envelope, to []uint32) (from uint32, numbers []uint32, p *wire.Problem) {
+	if from = r.members[d.key.device]; from == 0 {
+		return 0, nil, notMember()
+	}
+	for _, id := range e.To {
+		n := memberNumber(id)
+		if n == 0 || n > uint32(len(r.rec.Members)) || !r.rec.Members[n-1].Left.IsZero() {
+			return from, nil, wire.NewProblem(wire.CodeBadRequest, "there is no member %q in the session", id)
+		}
+		to = append(to, n)
+	}
+	if r.rec.Phase == wire.Closed {
+		return from, nil, wire.NewProblem(wire.CodeSessionClosed, "")
+	}
+	return from, to, nil
+}
+
+func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envelope, now time.Time, answer waiter) *wire.Problem {
+	origin := s.connOf(d, out)
+	var room4 [4]uint32
+	var r *room
+	var f *flight
+	var data []byte
+	for f == nil {
+		var err error
+		if r, err = s.room(ctx, roomKey{d.key.tenant, e.Session}); err != nil {
+			return s.problem("send", err)
+		}
+		r.mu.Lock()
+		if r.dead {
+			r.mu.Unlock()
+			continue
+		}
+		r.used = now
+		from, to, p := r.sender(d, e, room4[:0])
+		if from != 0 {
+			// A request that was taken keeps its answer, whatever came since.
+			k := sentKey{from, e.ID}
+			if old := r.flights[k]; old != nil && !old.synced {
+				old.more = append(old.more, answer)
+				r.mu.Unlock()
+				return nil
+			}
+			if at, ok := r.sent[k]; ok {
+				r.mu.Unlock()
+				answer(ackFrame(e.ID, e.Session, at))
+				return nil
+			}
+		}
+		if p == nil && r.head.Seq+uint64(len(r.flights)) >= s.c.Limits.LogEntries {
+			p = wire.NewProblem(wire.CodeLogFull, "%d messages", s.c.Limits.LogEntries)
+		}
+		if p != nil {
+			r.mu.Unlock()
+			return p
+		}
+		f = &flight{key: sentKey{from, e.ID}, origin: origin, first: answer}
+		r.flights[f.key] = f
+		members := uint32(len(r.rec.Members))
+		r.mu.Unlock()
+		data = appendEntry(make([]byte, 0, 160+len(e.Body)+len(to)*8), from, members, to, e, now)
+	}
+	when := store.DeliverAfter
+	if wire.DeliverFirst(e.Kind) {
+		when = store.DeliverFirst
+	}
+	p, err := s.c.Log.Append(ctx, r.logName, data, when)
+	if err != nil {
+		r.landed(f, place{}, err)
+		return nil
+	}
+	p.Done(func(err error) { r.landed(f, place{p.Epoch(), p.Seq()}, err) })
+	return nil
+}
+
+// landed gives everybody who waits for an append its outcome.
+func (r *room) landed(f *flight, at place, err error) {
+	r.mu.Lock()
+	if err == nil {
+		f.synced = true
+		if f.seen {
+			delete(r.flights, f.key)
+		}
+		if p, ok := r.sent[f.key]; ok {
+			at = p // another node was faster
+		} else {
+			r.sent[f.key] = at
+		}
+	} else {
+		// Not stored as far as we know: a repetition tries again.
+		delete(r.flights, f.key)
+		delete(r.sent, f.key)
+	}
+	first, more, over := f.first, f.more, f.over
+	f.first, f.more, f.over = nil, nil, nil
+	r.mu.Unlock()
+	if over != nil {
+		close(over)
+	}
+	e := ackFrame(f.key.id, r.key.session, at)
+	if err != nil {
+		e = problemFrame(&wire.Envelope{ID: f.key.id, Session: r.key.session}, r.s.problem("send", err))
+	}
+	first(e)
+	for _, w := range more {
+		w(e)
+	}
+}
+
+// synced waits until the outcome of every append up to a place is known.
+func (r *room) synced(ctx context.Context, upTo uint64) error {
+	for {
+		r.mu.Lock()
+		var over chan struct{}
+		for _, f := range r.flights {
+			if f.seen && !f.synced && f.seq <= upTo {
+				if f.over == nil {
+					f.over = make(chan struct{})
+				}
+				over = f.over
+				break
+			}
+		}
+		r.mu.Unlock()
+		if over == nil {
+			return nil
+		}
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// signal hands a message to the members that are connected now, on all nodes.
+func (s *Service) signal(ctx context.Context, d *device, out Outbox, e *wire.Envelope, now time.Time) *wire.Problem {
+	origin := s.connOf(d, out)
+	for {
+		r, err := s.room(ctx, roomKey{d.key.tenant, e.Session})
+		if err != nil {
+			return s.problem("signal", err)
+		}
+		r.mu.Lock()
+		if r.dead {
+			r.mu.Unlock()
+			continue
+		}
+		r.used = now
+		from, to, p := r.sender(d, e, nil)
+		members := uint32(len(r.rec.Members))
+		r.mu.Unlock()
+		if p != nil {
+			return p
+		}
+		var id uint64
+		if origin != nil {
+			id = origin.id
+		}
+		b := binary.BigEndian.AppendUint64(make([]byte, 0, 192+len(e.Body)), id)
+		b = append(b, s.node...)
+		b = appendEntry(b, from, members, to, &wire.Envelope{Kind: e.Kind, Body: e.Body}, now)
+		if err := s.c.Bus.Publish(ctx, r.key.signals(), b); err != nil {
+			return s.problem("signal", err)
+		}
+		return nil
+	}
+}
+
+func ackFrame(id wire.RequestID, session wire.SessionID, at place) wire.Envelope {
+	return wire.Envelope{Type: wire.TypeAck, ID: id, Session: session, Seq: at.seq, Epoch: at.epoch}
+}
+
+func problemFrame(e *wire.Envelope, p *wire.Problem) wire.Envelope {
+	body, err := json.Marshal(p)
+	if err != nil {
+		body = nil
+	}
+	return wire.Envelope{Type: wire.TypeError, ID: e.ID, Session: e.Session, Body: body}
+}
