@@ -57,8 +57,8 @@ func New(cfg Config) (*Handler, error) {
 	return h, nil
 }
 
-// elapsed is the time since the Handler was made.
-func (h *Handler) elapsed() time.Duration { return time.Since(h.start) }
+// mark is the time in nanoseconds since the Handler was made; never zero.
+func (h *Handler) mark() int64 { return int64(time.Since(h.start)) + 1 }
 
 // Drain refuses new connections and requests with the problem draining, flushes and closes
 // the existing ones with wire.CloseDraining, spread over Config.DrainSpread, and waits for
@@ -136,7 +136,7 @@ func (h *Handler) Stats() Stats {
 // attach makes a connection one of its device's and welcomes it. Its undo is to be called
 // once, at the connection's end; it is never nil.
 func (h *Handler) attach(t *ticket, who Identity, o *outbox) (undo func(), err error) {
-	dead, refuse := h.reg.join(t, who, o, &h.cfg, h.elapsed())
+	dead, refuse := h.reg.join(t, who, o, &h.cfg, h.mark())
 	if refuse != 0 {
 		o.Close(refuse, "")
 		return func() {}, nil

@@ -42,7 +42,7 @@ type outbox struct {
 	h    *Handler
 	sink sink
 
-	// Nanoseconds since Handler.start. writing is zero while nothing is being written.
+	// See Handler.mark. writing is zero while nothing is being written.
 	heard, sent, writing atomic.Int64
 
 	mu       sync.Mutex
@@ -54,7 +54,7 @@ type outbox struct {
 	flushing bool     // the flusher runs
 	authed   bool
 	holding  bool
-	pinged   bool          // since the device was last heard
+	pinged   int64         // the value of heard when a heartbeat last went out
 	ending   bool          // nothing more is taken
 	broken   bool          // nothing more is sent
 	timer    *time.Timer   // authentication, then heartbeats, then the end of closing
@@ -65,7 +65,7 @@ type outbox struct {
 // reports false when the server is draining.
 func (o *outbox) open(h *Handler, s sink) bool {
 	o.h, o.sink = h, s
-	now := int64(h.elapsed())
+	now := h.mark()
 	o.heard.Store(now)
 	o.sent.Store(now)
 	o.timer = time.AfterFunc(math.MaxInt64, o.tick) // closing needs it from enter on
@@ -169,7 +169,7 @@ func (o *outbox) overtaking(p []byte) {
 }
 
 // listen notes that the device was heard.
-func (o *outbox) listen() { o.heard.Store(int64(o.h.elapsed())) }
+func (o *outbox) listen() { o.heard.Store(o.h.mark()) }
 
 // over reports whether the connection is being closed.
 func (o *outbox) over() bool {
@@ -261,7 +261,7 @@ func (o *outbox) flush() {
 		if len(b) == 0 {
 			return
 		}
-		o.writing.Store(max(1, int64(o.h.elapsed())))
+		o.writing.Store(o.h.mark())
 		err := o.sink.write(b)
 		o.writing.Store(0)
 		if err != nil {
@@ -269,7 +269,7 @@ func (o *outbox) flush() {
 			o.abort()
 			continue // take finds it broken and lets go
 		}
-		o.sent.Store(int64(o.h.elapsed()))
+		o.sent.Store(o.h.mark())
 		if !o.sink.hears() {
 			o.listen()
 		}
@@ -329,8 +329,9 @@ func (o *outbox) tick() {
 // beat closes a connection whose device has been silent for two heartbeats, or has read
 // nothing for as long, and sends a heartbeat into a silence of one. Called with mu held.
 func (o *outbox) beat() {
-	now, every := o.h.elapsed(), o.h.cfg.Heartbeat
-	silent := now - time.Duration(o.heard.Load())
+	now, every := time.Duration(o.h.mark()), o.h.cfg.Heartbeat
+	heard := o.heard.Load()
+	silent := now - time.Duration(heard)
 	var stuck time.Duration
 	if since := o.writing.Load(); since != 0 {
 		stuck = now - time.Duration(since)
@@ -339,13 +340,10 @@ func (o *outbox) beat() {
 		o.end(uint16(wire.CloseHeartbeat), "silent for longer than two heartbeats")
 		return
 	}
-	if silent < every {
-		o.pinged = false
-	}
 	quiet := now - time.Duration(o.sent.Load())
-	if quiet >= every || silent >= every && !o.pinged {
+	if quiet >= every || silent >= every && o.pinged != heard {
 		quiet = 0
-		o.pinged = silent >= every
+		o.pinged = heard
 		o.sent.Store(int64(now))
 		o.overtaking(o.sink.heartbeat())
 	}

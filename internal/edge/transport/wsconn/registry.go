@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/tandem-call/tandem/wire"
 )
@@ -91,7 +90,7 @@ func (g *registry) leaveLocked(t *ticket) {
 
 // join adds an authenticated connection to its device's. What it returns with ok is to be
 // closed instead: a connection in whose place the new one comes (nil: none).
-func (g *registry) join(t *ticket, who Identity, o *outbox, cfg *Config, now time.Duration) (dead *outbox, refuse wire.CloseCode) {
+func (g *registry) join(t *ticket, who Identity, o *outbox, cfg *Config, now int64) (dead *outbox, refuse wire.CloseCode) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r, revoked := g.revoked[who]
@@ -107,7 +106,7 @@ func (g *registry) join(t *ticket, who Identity, o *outbox, cfg *Config, now tim
 		// A device that comes back after losing its network must not find the way blocked
 		// by its own dead connections: the longest silent one goes if it missed a heartbeat.
 		i := longestSilent(conns)
-		if now-time.Duration(conns[i].heard.Load()) <= cfg.Heartbeat {
+		if now-conns[i].heard.Load() <= int64(cfg.Heartbeat) {
 			return nil, wire.CloseTooMany
 		}
 		dead = conns[i]
