@@ -1,0 +1,500 @@
+package pebblestore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tandem-call/tandem/internal/store"
+)
+
+// logState is what is kept in memory of a log while it is used. Sequences are given
+// out under mu, in the order in which the appends are queued; reads show entries up to
+// durable only.
+type logState struct {
+	logs *logs
+	name string
+
+	mu       sync.Mutex
+	loaded   bool
+	seq      uint64       // the last that was given out
+	durable  uint64       // the last that is durable
+	shown    uint64       // the last that watchers have been given
+	epochs   []epochStart // rising; the last ones may not be durable yet
+	underway []*entry     // from durable+1 to seq
+	watchers []*mailbox[store.Entry]
+	dropping chan struct{} // closed when the drop under way is done
+
+	// Guarded by logs.mu.
+	users int // operations, entries under way and watchers that need this state
+	idle  idleMark
+}
+
+// epochStart says that an epoch of a log began after a sequence.
+type epochStart struct{ epoch, after uint64 }
+
+// ready locks the log for an operation, with its state loaded and no drop under way.
+// The caller unlocks it.
+func (l *logState) ready(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		if l.dropping == nil {
+			break
+		}
+		dropping := l.dropping
+		l.mu.Unlock()
+		select {
+		case <-dropping:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := l.logs.store.usable(ctx) // a drop may have failed
+	if err == nil && !l.loaded {
+		err = l.load()
+	}
+	if err != nil {
+		l.mu.Unlock()
+	}
+	return err
+}
+
+// load reads the state from Pebble. Nothing of this log is under way, else its state
+// would be in memory, so all that is there is durable.
+func (l *logState) load() error {
+	prefix := logPrefix(l.name, epochKind)
+	it, err := l.logs.store.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	var epochs []epochStart
+	for ok := it.First(); ok; ok = it.Next() {
+		start, err := decodeNumber("start of an epoch", it.Value())
+		if err != nil {
+			return err
+		}
+		epoch, err := decodeNumber("epoch", it.Key()[len(prefix):])
+		if err != nil {
+			return err
+		}
+		epochs = append(epochs, epochStart{epoch, start})
+	}
+	if err := it.Error(); err != nil {
+		return readError(err)
+	}
+	prefix = logPrefix(l.name, entryKind)
+	it.SetBounds(prefix, after(prefix))
+	seq := uint64(0)
+	if it.Last() {
+		if seq, err = decodeNumber("sequence", it.Key()[len(prefix):]); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return readError(err)
+	}
+	if (seq > 0) != (len(epochs) > 0) {
+		return fmt.Errorf("pebblestore: log %s has %d epochs and ends at %d: %w", l.name, len(epochs), seq, store.ErrDamaged)
+	}
+	l.seq, l.durable, l.shown, l.epochs, l.loaded = seq, seq, seq, epochs, true
+	return nil
+}
+
+// epoch is the epoch that the next entry bears. Since an unclean start, a log that was
+// written before it has a new one, even before its first entry.
+func (l *logState) epoch() uint64 {
+	e := &l.logs.store.epochs
+	if len(l.epochs) == 0 {
+		return e.now.Load()
+	}
+	return max(l.epochs[len(l.epochs)-1].epoch, e.floor)
+}
+
+// epochDurable says whether the epoch that the next entry bears has been synced.
+func (l *logState) epochDurable() bool {
+	last := l.lastEpoch()
+	return last.epoch == l.epoch() && (last.after < l.durable)
+}
+
+func (l *logState) lastEpoch() epochStart {
+	if len(l.epochs) == 0 {
+		return epochStart{}
+	}
+	return l.epochs[len(l.epochs)-1]
+}
+
+// entry is one append under way; a store.Pending.
+type entry struct {
+	log      *logState
+	first    bool        // may be shown before it is durable
+	newEpoch *epochStart // begins with this entry
+	store.Entry
+	free func()
+
+	mu      sync.Mutex
+	settled bool
+	err     error
+	done    chan struct{} // made for the first who waits
+	fns     []func(error)
+}
+
+// Seq is the entry's sequence, Epoch its epoch; see store.Pending.
+func (e *entry) Seq() uint64 { return e.Entry.Seq }
+
+// Epoch is the entry's epoch.
+func (e *entry) Epoch() uint64 { return e.Entry.Epoch }
+
+func (e *entry) write(b *pebble.Batch, _ uint64) {
+	if e.newEpoch != nil {
+		// Set fails only on a batch that is already committed.
+		_ = b.Set(epochStartKey(e.log.name, e.newEpoch.epoch), number(e.newEpoch.after), nil)
+	}
+	k := entryKey(e.log.name, e.Seq())
+	d := b.SetDeferred(len(k), entryHeader+len(e.Data))
+	copy(d.Key, k)
+	encodeEntry(d.Value, e.Entry)
+	d.Finish()
+}
+
+func (e *entry) finish(err error) {
+	if err == nil {
+		e.log.settle(e)
+	}
+	e.log.logs.release(e.log)
+	e.free()
+	e.mu.Lock()
+	e.settled, e.err = true, err
+	if e.done != nil {
+		close(e.done)
+	}
+	fns := e.fns
+	e.fns = nil
+	e.mu.Unlock()
+	for _, fn := range fns {
+		fn(err)
+	}
+}
+
+// Wait waits until the entry is durable; see store.Pending.
+func (e *entry) Wait(ctx context.Context) error {
+	e.mu.Lock()
+	if e.settled {
+		e.mu.Unlock()
+		return e.err
+	}
+	if e.done == nil {
+		e.done = make(chan struct{})
+	}
+	done := e.done
+	e.mu.Unlock()
+	select {
+	case <-done:
+		return e.err
+	case <-ctx.Done():
+		return uncertain(ctx)
+	}
+}
+
+// Done calls fn when the outcome is known; see store.Pending.
+func (e *entry) Done(fn func(error)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.settled {
+		go fn(e.err) // not under the locks that the caller may hold
+		return
+	}
+	e.fns = append(e.fns, fn)
+}
+
+// settle takes down that the entry, the first of those under way, is durable.
+func (l *logState) settle(e *entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.durable = e.Seq()
+	l.underway[0] = nil
+	l.underway = l.underway[1:]
+	if l.shown < l.durable {
+		l.show(e)
+	}
+	l.showFirst()
+}
+
+// show hands the entry after the last shown one to the watchers.
+func (l *logState) show(e *entry) {
+	l.shown = e.Seq()
+	for _, w := range l.watchers {
+		w.put(e.Entry)
+	}
+}
+
+// showFirst shows what may be shown before it is durable: entries for which all before
+// them have been shown, and whose epoch is durable.
+func (l *logState) showFirst() {
+	for _, e := range l.underway[l.shown-l.durable:] {
+		if !e.first || !l.epochDurable() {
+			return
+		}
+		l.show(e)
+	}
+}
+
+// Append adds an entry to a log, as store.Engine says.
+func (s *Store) Append(ctx context.Context, name string, data []byte, d store.Delivery) (store.Pending, error) {
+	if len(data) > store.MaxValue {
+		return nil, fmt.Errorf("pebblestore: log entry of %d bytes: %w", len(data), store.ErrTooLarge)
+	}
+	l, leave, err := s.useLog(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	free, err := s.admit(ctx, len(name)+len(data), false)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{log: l, first: d == store.DeliverFirst, free: free}
+	e.Data = data
+	if err := l.append(ctx, e); err != nil {
+		free()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (l *logState) append(ctx context.Context, e *entry) error {
+	if err := l.ready(ctx); err != nil {
+		return err
+	}
+	defer l.mu.Unlock()
+	e.Entry.Seq, e.Entry.Epoch, e.Time = l.seq+1, l.epoch(), time.Now()
+	if e.Entry.Epoch != l.lastEpoch().epoch {
+		e.newEpoch = &epochStart{e.Entry.Epoch, l.seq}
+	}
+	if err := l.logs.store.commits.submit(e); err != nil {
+		return err
+	}
+	l.logs.retain(l)
+	l.seq++
+	if e.newEpoch != nil {
+		l.epochs = append(l.epochs, *e.newEpoch)
+	}
+	l.underway = append(l.underway, e)
+	if l.shown == e.Seq()-1 {
+		l.showFirst()
+	}
+	return nil
+}
+
+// Read returns durable entries after a sequence, as store.Engine says.
+func (s *Store) Read(ctx context.Context, name string, from uint64, limit int) ([]store.Entry, error) {
+	l, leave, err := s.useLog(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	if from >= l.durable || limit <= 0 {
+		l.mu.Unlock()
+		return nil, nil
+	}
+	// The iterator is of this moment, at which no drop is under way: nothing it shows up
+	// to the durable end can be of a later life of the log.
+	n := min(uint64(limit), l.durable-from)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(name, from+1), UpperBound: entryKey(name, l.durable+1)})
+	l.mu.Unlock()
+	if err != nil {
+		return nil, readError(err)
+	}
+	defer it.Close()
+	entries := make([]store.Entry, 0, min(n, 1024))
+	for ok := it.First(); ok && len(entries) < int(n); ok = it.Next() {
+		if err := s.usable(ctx); err != nil {
+			return nil, err
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return nil, readError(err)
+		}
+		e, err := decodeEntry(it.Key(), slices.Clone(value))
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	if err := it.Error(); err != nil {
+		return nil, readError(err)
+	}
+	return entries, nil
+}
+
+// Head returns the durable end of a log, as store.Engine says.
+func (s *Store) Head(ctx context.Context, name string) (store.Head, error) {
+	l, leave, err := s.useLog(ctx, name)
+	if err != nil {
+		return store.Head{}, err
+	}
+	defer leave()
+	if err := l.ready(ctx); err != nil {
+		return store.Head{}, err
+	}
+	defer l.mu.Unlock()
+	if l.durable == 0 {
+		return store.Head{}, nil
+	}
+	starts := l.durableEpochs()
+	return store.Head{Epoch: starts[len(starts)-1].epoch, Seq: l.durable}, nil
+}
+
+// durableEpochs returns the epochs of a log that has a durable entry. The one that was
+// begun by an unclean start is durable before the log has an entry that bears it.
+func (l *logState) durableEpochs() []epochStart {
+	starts := l.epochs
+	for len(starts) > 0 && starts[len(starts)-1].after >= l.durable {
+		starts = starts[:len(starts)-1]
+	}
+	if n := len(starts); n > 0 && starts[n-1].epoch < l.logs.store.epochs.floor {
+		starts = append(starts[:n:n], epochStart{l.logs.store.epochs.floor, l.durable})
+	}
+	return starts
+}
+
+// Rewind says how far a reader has seen what is in the log, as store.Engine says.
+func (s *Store) Rewind(ctx context.Context, name string, epoch, seq uint64) (uint64, error) {
+	l, leave, err := s.useLog(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	for {
+		if err := l.ready(ctx); err != nil {
+			return 0, err
+		}
+		if seq <= l.durable || len(l.underway) == 0 {
+			break
+		}
+		e := l.underway[min(seq-l.durable, uint64(len(l.underway)))-1]
+		l.mu.Unlock()
+		if err := e.Wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+	defer l.mu.Unlock()
+	starts := l.durableEpochs()
+	i := slices.IndexFunc(starts, func(e epochStart) bool { return e.epoch == epoch })
+	if i < 0 {
+		return 0, nil
+	}
+	end := l.durable
+	if i+1 < len(starts) {
+		end = starts[i+1].after
+	}
+	return min(seq, end), nil
+}
+
+// Watch calls fn with what is appended from now on, as store.Engine says.
+func (s *Store) Watch(ctx context.Context, name string, fn func(store.Entry)) (cancel func(), err error) {
+	l, leave, err := s.useLog(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	defer l.mu.Unlock()
+	s.logs.retain(l)
+	w := newMailbox(s.delivery, 0, fn)
+	// What has been shown but is not durable would be missed by a read that follows.
+	for _, e := range l.underway[:l.shown-l.durable] {
+		w.put(e.Entry)
+	}
+	l.watchers = append(l.watchers, w)
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		l.watchers = slices.DeleteFunc(slices.Clone(l.watchers), func(o *mailbox[store.Entry]) bool { return o == w })
+		l.mu.Unlock()
+		s.logs.release(l)
+		w.close()
+	}), nil
+}
+
+// drop removes a log, and raises the epoch for logs that begin after it: a log of the
+// same name must not get the epochs that this one had.
+type drop struct {
+	log   *logState
+	epoch uint64
+	done  chan error
+}
+
+func (d *drop) write(b *pebble.Batch, _ uint64) {
+	e := &d.log.logs.store.epochs
+	e.last++
+	d.epoch = e.last
+	// Both fail only on a batch that is already committed.
+	_ = b.Set(epochKey, append(number(e.last), number(e.floor)...), nil)
+	prefix := logPrefix(d.log.name, 0)
+	prefix = prefix[:len(prefix)-1]
+	_ = b.DeleteRange(prefix, after(prefix), nil)
+}
+
+func (d *drop) finish(err error) {
+	l := d.log
+	l.mu.Lock()
+	if err == nil {
+		l.logs.store.epochs.now.Store(d.epoch)
+		l.seq, l.durable, l.shown, l.epochs = 0, 0, 0, nil
+	}
+	close(l.dropping)
+	l.dropping = nil
+	l.mu.Unlock()
+	l.logs.release(l)
+	d.done <- err
+}
+
+// DropLog removes a log and its epochs, as store.Engine says.
+func (s *Store) DropLog(ctx context.Context, name string) error {
+	l, leave, err := s.useLog(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	free, err := s.admit(ctx, len(name), true)
+	if err != nil {
+		return err
+	}
+	defer free()
+	d := &drop{log: l, done: make(chan error, 1)}
+	if begun, err := l.drop(ctx, d); !begun {
+		return err
+	}
+	select {
+	case err := <-d.done:
+		return err
+	case <-ctx.Done():
+		return uncertain(ctx)
+	}
+}
+
+// drop queues the drop, unless there is nothing to be dropped.
+func (l *logState) drop(ctx context.Context, d *drop) (begun bool, err error) {
+	if err := l.ready(ctx); err != nil {
+		return false, err
+	}
+	defer l.mu.Unlock()
+	if len(l.epochs) == 0 {
+		return false, nil
+	}
+	if err := l.logs.store.commits.submit(d); err != nil {
+		return false, err
+	}
+	l.logs.retain(l)
+	l.dropping = make(chan struct{})
+	return true, nil
+}

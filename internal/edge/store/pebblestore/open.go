@@ -1,0 +1,265 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tandem-call/tandem/internal/store"
+)
+
+// Open opens the store in a directory, or makes one where there is nothing.
+//
+// It refuses a directory that another process has open (store.ErrLocked), that is not a
+// store's, and one in which acknowledged data is missing (store.ErrDamaged); see
+// [Repair]. Never does it start empty where there was data.
+func Open(o Options) (*Store, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openLocked(o, lock)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+func lockDir(o Options) (*pebble.Lock, error) {
+	if err := o.fs.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("pebblestore: %w", err)
+	}
+	lock, err := pebble.LockDirectory(o.Dir, o.fs)
+	if err != nil {
+		return nil, fmt.Errorf("pebblestore: %s: %w (%w)", o.Dir, store.ErrLocked, err)
+	}
+	return lock, nil
+}
+
+func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
+	if err := prepare(o); err != nil {
+		return nil, err
+	}
+	said, err := readTestimony(o.fs, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		options:  o,
+		lock:     lock,
+		queued:   semaphore.NewWeighted(maxQueued),
+		table:    newTable(),
+		counters: counters{active: map[string]*counter{}},
+		bus:      bus{exact: map[string]subscribers{}, below: map[string]subscribers{}},
+		space:    &space{dir: o.Dir, headroom: o.Headroom, read: o.free},
+		gate:     gate{empty: make(chan struct{})},
+	}
+	s.logs = newLogs(s)
+	if s.db, err = openPebble(o, s.pebbleFailed); err != nil {
+		return nil, err
+	}
+	if err := s.start(said); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	return s, nil
+}
+
+// pebbleFailed hears of an error after which Pebble ends the process.
+func (s *Store) pebbleFailed(err error) {
+	if s.commits != nil {
+		s.commits.fail(err)
+	}
+}
+
+// prepare checks what the directory is, and makes an empty store where there is nothing.
+func prepare(o Options) error {
+	state, err := readState(o)
+	if err != nil {
+		return err
+	}
+	switch state {
+	case stateReady:
+		return nil
+	case stateCreating:
+		return create(o)
+	case stateRestoring:
+		return fmt.Errorf("pebblestore: %s: a restore was interrupted; remove the directory and restore again: %w", o.Dir, store.ErrDamaged)
+	case "":
+		names, err := contents(o.fs, o.Dir)
+		if err != nil {
+			return fmt.Errorf("pebblestore: %w", err)
+		}
+		if len(names) == 0 {
+			return create(o)
+		}
+		for _, name := range names {
+			if name == databaseDir || name == witnessFile {
+				return fmt.Errorf("pebblestore: %s holds data, but its file %s is missing: %w", o.Dir, formatFile, store.ErrDamaged)
+			}
+		}
+		return fmt.Errorf("pebblestore: %s is not empty and not a data directory of Tandem", o.Dir)
+	default:
+		return fmt.Errorf("pebblestore: %s has another format: its file %s says %.40q", o.Dir, formatFile, state)
+	}
+}
+
+// readState returns what the format file says, "" where there is none.
+func readState(o Options) (string, error) {
+	state, err := readFile(o.fs, o.path(formatFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("pebblestore: %w", err)
+	}
+	return state, nil
+}
+
+// create makes an empty store. Interrupted, it starts anew the next time.
+func create(o Options) error {
+	if err := writeFile(o.fs, o.path(formatFile), stateCreating); err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	err := errors.Join(o.fs.RemoveAll(o.path(databaseDir)), o.fs.RemoveAll(o.path(witnessFile)))
+	if err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	p := o.pebble(func(error) {})
+	p.ErrorIfExists = true
+	db, err := pebble.Open(o.path(databaseDir), p)
+	if err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	first := newEpoch(0)
+	err = errors.Join(saveMeta(db, meta{epoch: first, floor: first}), db.Close())
+	if err == nil {
+		err = writeFile(o.fs, o.path(witnessFile), testimony{epoch: first, clean: true}.String())
+	}
+	if err == nil {
+		err = writeFile(o.fs, o.path(formatFile), stateReady)
+	}
+	if err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	return nil
+}
+
+// openPebble opens the existing database. What is missing or unreadable is
+// store.ErrDamaged.
+func openPebble(o Options, onFatal func(error)) (*pebble.DB, error) {
+	p := o.pebble(onFatal)
+	p.ErrorIfNotExists = true
+	db, err := pebble.Open(o.path(databaseDir), p)
+	return db, openError(err)
+}
+
+func openError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case pebble.IsCorruptionError(err), errors.Is(err, fs.ErrNotExist), errors.Is(err, pebble.ErrDBDoesNotExist):
+		return fmt.Errorf("pebblestore: %w: %w", store.ErrDamaged, err)
+	default:
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+}
+
+// start checks the data against the witness and starts the work.
+func (s *Store) start(said testimony) error {
+	m, err := loadMeta(s.db)
+	if err != nil {
+		return err
+	}
+	if m.commit < said.commit {
+		return fmt.Errorf("pebblestore: %s ends at change %d, but %d was acknowledged; restore a backup, or accept the loss with a repair: %w",
+			s.options.Dir, m.commit, said.commit, store.ErrDamaged)
+	}
+	if !said.clean {
+		m.floor = newEpoch(max(m.epoch, said.epoch))
+		m.epoch = m.floor
+		if err := saveMeta(s.db, m); err != nil {
+			return fmt.Errorf("pebblestore: %w", err)
+		}
+		s.options.Log.Info("the store was not closed in good order; logs get a new epoch", "epoch", m.epoch)
+	}
+	s.epochs.last, s.epochs.floor = m.epoch, m.floor
+	s.epochs.now.Store(m.epoch)
+	s.witness = &witness{
+		files: s.options.fs,
+		dir:   s.options.Dir,
+		epoch: s.epochs.now.Load,
+		sync:  s.syncRelaxed,
+		log:   func(err error) { s.options.Log.Error("writes are refused", "error", err) },
+	}
+	if err := s.witness.write(testimony{commit: m.commit, epoch: m.epoch}); err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	s.witness.noted.Store(m.commit)
+	s.witness.done.Store(m.commit)
+	s.witness.start()
+	s.delivery = newDelivery(runtime.GOMAXPROCS(0))
+	s.commits = newCommitter(s.db, m.commit, s.options.Relaxed, s.witness.note)
+	return nil
+}
+
+// syncRelaxed makes durable what was acknowledged without it, so that the witness says
+// nothing that is not on the disk.
+func (s *Store) syncRelaxed() error {
+	if !s.options.Relaxed {
+		return nil
+	}
+	return s.db.LogData(nil, pebble.Sync)
+}
+
+// newEpoch returns an epoch greater than the last.
+func newEpoch(last uint64) uint64 { return max(last+1, uint64(time.Now().UnixMicro())) }
+
+// meta is what Pebble holds about the store itself.
+type meta struct {
+	commit uint64 // number of the last change
+	epoch  uint64 // the last epoch given out
+	floor  uint64 // the epoch of the last unclean start
+}
+
+func loadMeta(db *pebble.DB) (m meta, err error) {
+	for key, n := range map[string]int{string(commitKey): 8, string(epochKey): 16} {
+		b, closer, err := db.Get([]byte(key))
+		if errors.Is(err, pebble.ErrNotFound) {
+			// The store's first log file is gone, and all with it.
+			return meta{}, fmt.Errorf("pebblestore: there is no record of the last change: %w", store.ErrDamaged)
+		}
+		if err != nil {
+			return meta{}, readError(err)
+		}
+		if len(b) != n {
+			return meta{}, errors.Join(fmt.Errorf("pebblestore: record of the last change of %d bytes: %w", len(b), store.ErrDamaged), closer.Close())
+		}
+		if n == 8 {
+			m.commit = binary.BigEndian.Uint64(b)
+		} else {
+			m.epoch, m.floor = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
+		}
+		if err := closer.Close(); err != nil {
+			return meta{}, readError(err)
+		}
+	}
+	return m, nil
+}
+
+func saveMeta(db *pebble.DB, m meta) error {
+	b := db.NewBatch()
+	return errors.Join(
+		b.Set(commitKey, number(m.commit), nil),
+		b.Set(epochKey, append(number(m.epoch), number(m.floor)...), nil),
+		b.Commit(pebble.Sync))
+}

@@ -1,0 +1,98 @@
+package pebblestore
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options says where a store is and how it runs.
+type Options struct {
+	// Dir is the data directory; it is made if it is not there. Required.
+	Dir string
+	// Log gets what the store and Pebble have to say. Zero: nothing is logged.
+	Log *slog.Logger
+	// Headroom is the free space in bytes that the store leaves on the file system:
+	// with less than that it refuses writes with store.ErrFull. It must cover a flush of
+	// the memtables and a compaction. Zero: 256 MiB.
+	Headroom int64
+	// CacheSize is the size of the block cache in bytes. Zero: 64 MiB.
+	CacheSize int64
+	// Relaxed acknowledges before the fsync: a power cut takes about the last 200 ms of
+	// acknowledged writes with it. For tests and benchmarks; Durability says "relaxed".
+	Relaxed bool
+
+	// For tests: the file system (zero: the real one), the memtable size in bytes (zero:
+	// 64 MiB) and what tells the free space (zero: the file system).
+	fs       vfs.FS
+	memTable uint64
+	free     func(dir string) (int64, error)
+}
+
+// complete fills in the defaults.
+func (o Options) complete() (Options, error) {
+	if o.Dir == "" {
+		return o, errors.New("pebblestore: no data directory given")
+	}
+	if o.Headroom < 0 || o.CacheSize < 0 {
+		return o, errors.New("pebblestore: headroom and cache size cannot be negative")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Headroom == 0 {
+		o.Headroom = 256 << 20
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = 64 << 20
+	}
+	if o.memTable == 0 {
+		o.memTable = 64 << 20
+	}
+	if o.fs == nil {
+		o.fs = vfs.Default
+		abs, err := filepath.Abs(o.Dir)
+		if err != nil {
+			return o, err
+		}
+		o.Dir = abs // a lock is known by its name
+	}
+	if o.free == nil {
+		o.free = func(dir string) (int64, error) {
+			usage, err := o.fs.GetDiskUsage(dir)
+			return int64(usage.AvailBytes), err
+		}
+	}
+	return o, nil
+}
+
+func (o Options) path(name string) string { return o.fs.PathJoin(o.Dir, name) }
+
+// pebbleFormat is raised deliberately, not by an update of the module: an older
+// program cannot open a newer format.
+const pebbleFormat = pebble.FormatValueSeparation
+
+// pebble returns the options for Pebble itself. onFatal is called before the process
+// ends over an error that Pebble cannot survive.
+func (o Options) pebble(onFatal func(error)) *pebble.Options {
+	log := &pebbleLog{o.Log.With("part", "pebble"), onFatal}
+	p := &pebble.Options{
+		FS:                          o.fs,
+		FormatMajorVersion:          pebbleFormat,
+		CacheSize:                   o.CacheSize,
+		MemTableSize:                o.memTable,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       2,
+		Logger:                      log,
+		EventListener:               log.events(),
+	}
+	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return p
+}
