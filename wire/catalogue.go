@@ -15,6 +15,8 @@ const (
 	CodeWrongCode        Code = "wrong-code"
 	CodeCodeExpired      Code = "code-expired"
 	CodeBindingExpired   Code = "binding-expired"
+	CodeRevoked          Code = "revoked"
+	CodeWrongWords       Code = "wrong-words"
 	CodeConflict         Code = "conflict"
 	CodeTooLarge         Code = "too-large"
 	CodeUnsupportedType  Code = "unsupported-type"
@@ -55,6 +57,8 @@ var Catalogue = map[Code]Known{
 	CodeWrongCode:        {403, "The code is not the one that was sent", "Type the digits of the newest message. After three tries ask for a new code.", false},
 	CodeCodeExpired:      {410, "The code is no longer valid", "Ask for a new one.", false},
 	CodeBindingExpired:   {403, "The proof that this device has its number has expired", "Enrol again with a new code; the device keeps its id.", false},
+	CodeRevoked:          {403, "This device's key has been revoked", "Make a new key and enrol again.", false},
+	CodeWrongWords:       {403, "These are not the words that the other side reads", "Listen once more. After three tries the call cannot be joined this way.", false},
 	CodeConflict:         {409, "It has been changed meanwhile", "Read it again and repeat the change.", true},
 	CodeTooLarge:         {413, "It is larger than the limit", "The limits are in the welcome message and in docs/protocol.md.", false},
 	CodeUnsupportedType:  {415, "This content type is not accepted", "See /openapi.json.", false},

@@ -34,8 +34,10 @@ const DefaultTenant TenantID = "default"
 func NewID(prefix string) string { return prefix + rand.Text() }
 
 // ValidID reports whether s is well formed as an identifier.
-func ValidID(s string) bool {
-	if s == "" || len(s) > MaxID {
+func ValidID(s string) bool { return validID(s) }
+
+func validID[T string | []byte](s T) bool {
+	if len(s) == 0 || len(s) > MaxID {
 		return false
 	}
 	for i := range len(s) {

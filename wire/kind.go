@@ -12,14 +12,62 @@ const (
 	KindState = "tandem.state"
 )
 
+// MaxKind is the longest kind, in characters.
+const MaxKind = 64
+
+// reservedKinds begins the kinds that only the server uses.
+const reservedKinds = "tandem."
+
+// KindInfo is what the protocol says of one kind of message.
+type KindInfo struct {
+	Kind   string
+	Sender Sender
+	// Body is a zero value of the body's Go type.
+	Body any
+	// Summary in a sentence.
+	Summary string
+}
+
+// Kinds lists the kinds that Tandem itself gives a meaning.
+var Kinds = []KindInfo{
+	{KindText, FromDevice, Text{}, "A chat message."},
+	{KindFile, FromDevice, File{}, "A file offered for download."},
+	{KindLink, FromDevice, Link{}, "Data by reference."},
+	{KindState, FromServer, SessionState{}, "A change of the session, kept in its log."},
+}
+
+// ValidKind reports whether s is well formed as a kind, reserved or not.
+func ValidKind(s string) bool { return kindOf([]byte(s)) != "" }
+
+// kindOf returns the kind, without allocating for those of Kinds; "" if it is none.
+func kindOf(b []byte) string {
+	for i := range Kinds {
+		if Kinds[i].Kind == string(b) {
+			return Kinds[i].Kind
+		}
+	}
+	if len(b) == 0 || len(b) > MaxKind {
+		return ""
+	}
+	for _, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return ""
+		}
+	}
+	return string(b)
+}
+
 // Text is a chat message.
 type Text struct {
+	// Text in plain characters; markup in it means nothing.
 	Text string `json:"text"`
 }
 
 // File offers a stored file to the members.
 type File struct {
-	ID   FileID `json:"id"`
+	// ID of the stored file.
+	ID FileID `json:"id"`
+	// Name to offer for saving; not a path.
 	Name string `json:"name"`
 	// Size in bytes.
 	Size int64 `json:"size"`
@@ -31,16 +79,22 @@ type File struct {
 	Path string `json:"path"`
 	// Preview is the path of a small picture, for images.
 	Preview string `json:"preview,omitempty"`
-	Width   int    `json:"width,omitempty"`
-	Height  int    `json:"height,omitempty"`
+	// Width of the picture, in pixels.
+	Width int `json:"width,omitempty"`
+	// Height of the picture, in pixels.
+	Height int `json:"height,omitempty"`
 }
 
 // Link is data by reference: where to download it (C1).
 type Link struct {
-	URL  string `json:"url"`
+	// URL to download from.
+	URL string `json:"url"`
+	// Name to show.
 	Name string `json:"name,omitempty"`
+	// Type is the media type, as far as the sender knows it.
 	Type string `json:"type,omitempty"`
-	Size int64  `json:"size,omitempty"`
+	// Size in bytes, as far as the sender knows it.
+	Size int64 `json:"size,omitempty"`
 }
 
 // DeliverFirst reports whether a message of this kind may be shown to the others before

@@ -10,12 +10,12 @@ import (
 // Type says what an envelope is.
 type Type string
 
-// What a device sends.
+// What a device sends. Which fields each type uses stands in [Types].
 const (
 	TypeHello   Type = "hello"   // body Hello: the first frame
 	TypeReport  Type = "report"  // body Report: a call report
-	TypeSend    Type = "send"    // kind, to, body: a message for other members
-	TypeSignal  Type = "signal"  // kind, to, body: as send, but not stored and may be lost
+	TypeSend    Type = "send"    // session, kind, to, body: a message for other members
+	TypeSignal  Type = "signal"  // session, kind, to, body: as send, but not stored and may be lost
 	TypeResume  Type = "resume"  // session, body Resume: what was missed, please
 	TypeAnswer  Type = "answer"  // body Answer: to an invitation
 	TypeConfirm Type = "confirm" // body Confirm: the words heard in the call
@@ -29,7 +29,7 @@ const (
 	TypeWelcome   Type = "welcome"   // body Welcome
 	TypeAck       Type = "ack"       // id of the request, seq and body Ack: stored
 	TypeError     Type = "error"     // id of the request if known, body Problem
-	TypeMessage   Type = "message"   // session, seq, epoch, from, kind, body
+	TypeMessage   Type = "message"   // session, seq, epoch, from, kind, body, id of the sender's request
 	TypeSession   Type = "session"   // session, body SessionState
 	TypeResumed   Type = "resumed"   // id, session, body Resumed
 	TypeInvite    Type = "invite"    // body Invite
@@ -39,37 +39,45 @@ const (
 
 // What both send.
 const (
-	TypePing Type = "ping"
-	TypePong Type = "pong"
+	TypePing Type = "ping" // answered by pong
+	TypePong Type = "pong" // id of the ping
 )
 
-// Envelope is one frame. Which fields a type uses stands beside the type's constant;
-// the server refuses others. The server writes every envelope anew and sets From,
-// Seq, Epoch and Time itself; Body passes through as it came.
+// Envelope is one frame. Which fields a type uses stands in Types; the server refuses
+// others. The server writes every envelope anew and sets From, Seq, Epoch and Time
+// itself; Body passes through as it came. Use Decode, DecodeServer and Encode rather than
+// encoding/json: they are strict where it matters, and many times faster.
 type Envelope struct {
+	// Type of the frame; it decides which other fields there are.
 	Type Type `json:"type"`
-	// ID is chosen by the device for a request, and returned in the answer.
-	ID      RequestID `json:"id,omitempty"`
+	// ID is chosen by the device for a request, and returned in the answer. A message
+	// carries the id of its sender's request: a repetition has the same from and id.
+	ID RequestID `json:"id,omitempty"`
+	// Session that the frame belongs to.
 	Session SessionID `json:"session,omitempty"`
 	// Seq is the message's place in the session, from 1, without gaps for the session as
-	// a whole: a member to whom a message was not addressed sees a gap.
+	// a whole: a member to whom a message was not addressed sees a gap. Below 2^53.
 	Seq uint64 `json:"seq,omitempty"`
-	// Epoch of Seq, see Resume.
-	Epoch uint64   `json:"epoch,omitempty"`
-	From  MemberID `json:"from,omitempty"`
-	// To lists the members addressed; empty means all others.
+	// Epoch of Seq: a sequence number means one message within an epoch. Below 2^53.
+	Epoch uint64 `json:"epoch,omitempty"`
+	// From is the member who sent the message; set by the server.
+	From MemberID `json:"from,omitempty"`
+	// To lists the members addressed; left out for all others.
 	To []MemberID `json:"to,omitempty"`
-	// Kind of a message: see the list of kinds in kind.go.
+	// Kind of a message: one of Tandem's, or any other of 1 to 64 characters
+	// a-z, 0-9, dot, underline, hyphen.
 	Kind string `json:"kind,omitempty"`
 	// Time at which the server took the message.
-	Time time.Time       `json:"time,omitzero"`
+	Time time.Time `json:"time,omitzero"`
+	// Body of the type or kind; passes through as it came.
 	Body json.RawMessage `json:"body,omitempty"`
 }
 
 // Challenge opens the conversation: sign the nonce within the time given.
 type Challenge struct {
+	// Nonce to be signed.
 	Nonce string `json:"nonce"`
-	// Seconds until the server closes the connection with CloseAuthTimeout.
+	// TimeoutSeconds until the server closes the connection with CloseAuthTimeout.
 	TimeoutSeconds int `json:"timeout_s"`
 }
 
@@ -85,13 +93,16 @@ type Hello struct {
 
 // Welcome ends the authentication.
 type Welcome struct {
+	// Device that has been recognised.
 	Device DeviceID `json:"device"`
 	// HeartbeatSeconds is the longest silence either side may keep.
-	HeartbeatSeconds int       `json:"heartbeat_s"`
-	Time             time.Time `json:"time"`
+	HeartbeatSeconds int `json:"heartbeat_s"`
+	// Time by the server's clock.
+	Time time.Time `json:"time"`
 	// Sessions in which the device is a member and which are not closed.
 	Sessions []SessionState `json:"sessions,omitempty"`
-	Limits   Limits         `json:"limits"`
+	// Limits in force for this device.
+	Limits Limits `json:"limits"`
 }
 
 // Report is a call report: one side's statement that a call is up, changed or over.
@@ -116,8 +127,10 @@ type Ack struct {
 
 // Resume asks for the messages after a place in the session's log.
 type Resume struct {
+	// Epoch of the last message received; left out for everything.
 	Epoch uint64 `json:"epoch,omitempty"`
-	Seq   uint64 `json:"seq,omitempty"`
+	// Seq of the last message received.
+	Seq uint64 `json:"seq,omitempty"`
 }
 
 // Resumed follows the last missed message.
@@ -127,8 +140,10 @@ type Resumed struct {
 	// RewindTo: messages of the given epoch after this sequence were never stored; forget
 	// them. Present only when less than the given sequence.
 	RewindTo *uint64 `json:"rewind_to,omitempty"`
-	Epoch    uint64  `json:"epoch"`
-	Head     uint64  `json:"head"`
+	// Epoch that is in force now.
+	Epoch uint64 `json:"epoch"`
+	// Head is the sequence of the session's last message.
+	Head uint64 `json:"head"`
 }
 
 // Phase of a data session.
@@ -143,24 +158,31 @@ const (
 
 // SessionState is told to every member at each change.
 type SessionState struct {
-	ID    SessionID `json:"id"`
-	Phase Phase     `json:"phase"`
+	// ID of the session.
+	ID SessionID `json:"id"`
+	// Phase in which it is.
+	Phase Phase `json:"phase"`
 	// You is the receiving device's own member id.
-	You     MemberID  `json:"you,omitempty"`
-	Members []Member  `json:"members"`
-	Opened  time.Time `json:"opened"`
+	You MemberID `json:"you,omitempty"`
+	// Members of the session, also those that have left.
+	Members []Member `json:"members"`
+	// Opened is when the session was opened.
+	Opened time.Time `json:"opened"`
 	// Until is when an after_call session closes.
 	Until time.Time `json:"until,omitzero"`
 	// MayExtendTo is the latest time that Extend can reach; set after the call.
 	MayExtendTo time.Time `json:"may_extend_to,omitzero"`
 	// Reason for a closed session: "linger", "left", "operator".
 	Reason string `json:"reason,omitempty"`
-	Epoch  uint64 `json:"epoch,omitempty"`
-	Head   uint64 `json:"head,omitempty"`
+	// Epoch of the session's log.
+	Epoch uint64 `json:"epoch,omitempty"`
+	// Head is the sequence of the session's last message.
+	Head uint64 `json:"head,omitempty"`
 }
 
 // Member is a device in a session, as the others see it.
 type Member struct {
+	// ID within this session.
 	ID MemberID `json:"id"`
 	// Side tells which members belong to the same party: equal numbers, same party.
 	Side int `json:"side"`
@@ -174,20 +196,25 @@ type Member struct {
 
 // Invite asks a device to join a session with the party it is speaking to (B2).
 type Invite struct {
+	// ID to answer with.
 	ID InvitationID `json:"id"`
 	// Claimant is the proved identity of the party that reported the call.
 	Claimant tel.Identity `json:"claimant,omitzero"`
-	Until    time.Time    `json:"until"`
+	// Until is when the invitation lapses.
+	Until time.Time `json:"until"`
 }
 
 // Answer to an invitation.
 type Answer struct {
+	// Invitation that is answered.
 	Invitation InvitationID `json:"invitation"`
-	Accept     bool         `json:"accept"`
+	// Accept or decline.
+	Accept bool `json:"accept"`
 }
 
 // Withdrawn says that an invitation is no longer open.
 type Withdrawn struct {
+	// Invitation that is no more.
 	Invitation InvitationID `json:"invitation"`
 	// Reason: "answered" (on another device), "call_over", "joined".
 	Reason string `json:"reason"`
@@ -201,18 +228,22 @@ type Words struct {
 	// Read these two words aloud in the call. Empty on the side that types.
 	Read string `json:"read,omitempty"`
 	// TriesLeft on the side that types.
-	TriesLeft int       `json:"tries_left,omitempty"`
-	Until     time.Time `json:"until"`
+	TriesLeft int `json:"tries_left,omitempty"`
+	// Until is when the words lapse.
+	Until time.Time `json:"until"`
 }
 
 // Confirm carries the words that were heard in the call.
 type Confirm struct {
+	// Invitation that came with the request for words.
 	Invitation InvitationID `json:"invitation"`
-	Words      string       `json:"words"`
+	// Words as they were heard.
+	Words string `json:"words"`
 }
 
 // Extend keeps an after_call session open, up to MayExtendTo.
 type Extend struct {
+	// Seconds from now.
 	Seconds int `json:"seconds"`
 }
 

@@ -9,12 +9,15 @@ type Code string
 // (application/problem+json), and the body of an error frame.
 type Problem struct {
 	// Type is "/problems/CODE", a page of the server's that explains it.
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
+	Type string `json:"type"`
+	// Title of the condition, the same each time.
+	Title string `json:"title"`
+	// Status is the HTTP status that belongs to it.
+	Status int `json:"status"`
 	// Detail says what was wrong this time, and what to do.
 	Detail string `json:"detail,omitempty"`
-	Code   Code   `json:"code"`
+	// Code names the condition, for programs.
+	Code Code `json:"code"`
 	// RetryAfterSeconds until a repetition can succeed.
 	RetryAfterSeconds int `json:"retry_after_s,omitempty"`
 	// Errors lists the single faults of a request's fields, where there are several.
@@ -25,7 +28,8 @@ type Problem struct {
 type FieldError struct {
 	// Location of the field, e.g. "body.number".
 	Location string `json:"location"`
-	Message  string `json:"message"`
+	// Message says what is wrong with it.
+	Message string `json:"message"`
 }
 
 // Error makes a Problem an error.
