@@ -40,6 +40,7 @@ type Backend interface {
 	// pushed meanwhile is sent after the welcome. detach is called once, at the end.
 	Attach(ctx context.Context, who Identity, out Outbox) (w wire.Welcome, detach func(), err error)
 	// Handle carries out a device's request and pushes its answer, with the same id, to
-	// out, now or later. The frames of one connection come one after the other.
+	// out, now or later. The frames of one connection come one after the other. The body
+	// is Handle's to keep.
 	Handle(ctx context.Context, who Identity, e wire.Envelope, out Outbox)
 }

@@ -1,6 +1,7 @@
 package wsconn_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -94,7 +95,10 @@ func (b *relay) Handle(_ context.Context, who wsconn.Identity, e wire.Envelope, 
 		}
 		out.Push(encode(wire.Envelope{Type: wire.TypeResumed, ID: e.ID}))
 		return
-	case "fail":
+	case wire.TypeSignal:
+		if e.Kind != "fail" {
+			return
+		}
 		p := wire.NewProblem(wire.CodeTooMany, "slow down")
 		p.RetryAfterSeconds = 7
 		body, _ := json.Marshal(p)
@@ -248,8 +252,15 @@ func helloOf(name string) wire.Envelope {
 	return wire.Envelope{Type: wire.TypeHello, Body: body}
 }
 
+// send fills in what the type demands and the test does not care about.
 func (d *device) send(e wire.Envelope) {
 	d.t.Helper()
+	switch e.Type {
+	case wire.TypeSend:
+		e.Session, e.Kind = "s", cmp.Or(e.Kind, wire.KindText)
+	case wire.TypeReport:
+		e.Body = json.RawMessage("{}")
+	}
 	if err := d.ws.Write(d.t.Context(), websocket.MessageText, encode(e)); err != nil {
 		d.t.Fatalf("send %s: %v", e.Type, err)
 	}

@@ -19,7 +19,7 @@ import (
 func BenchmarkRelay(b *testing.B) {
 	body := json.RawMessage(`"` + strings.Repeat("x", 160) + `"`)
 	message := encode(wire.Envelope{Type: wire.TypeMessage, Seq: 1, Body: body})
-	frame := masked(finText, encode(wire.Envelope{Type: wire.TypeSend, ID: "r", Body: body}))
+	frame := masked(finText, encode(wire.Envelope{Type: wire.TypeSend, ID: "r", Session: "s", Kind: "text", Body: body}))
 	for _, window := range []int{1, 64, 512} {
 		b.Run(fmt.Sprint("window=", window), func(b *testing.B) {
 			s := serve(b, wsconn.Config{FloodPerSecond: 1 << 30, FloodBurst: 1 << 30})

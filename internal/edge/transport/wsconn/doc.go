@@ -39,7 +39,7 @@
 // POST /v1/frames takes one envelope with an id and returns its answer: ack or resumed as
 // application/json, an error's problem as application/problem+json with the problem's
 // status, and 504 outcome-unknown if there is none in time (then repeat the request, which
-// is harmless). Heartbeats of the device are not needed: a device that reads nothing is
+// is harmless). A signal, which has no answer but a fault, gets 204. Heartbeats of the device are not needed: a device that reads nothing is
 // noticed by the writes.
 //
 // The POST names its device's stream in the header Tandem-Stream. What the request causes

@@ -135,7 +135,7 @@ func (h *Handler) Stats() Stats {
 
 // attach makes a connection one of its device's and welcomes it. Its undo is to be called
 // once, at the connection's end; it is never nil.
-func (h *Handler) attach(t *ticket, who Identity, o *outbox) (undo func(), err error) {
+func (h *Handler) attach(t *ticket, who Identity, hello wire.RequestID, o *outbox) (undo func(), err error) {
 	dead, refuse := h.reg.join(t, who, o, &h.cfg, h.mark())
 	if refuse != 0 {
 		o.Close(refuse, "")
@@ -168,7 +168,7 @@ func (h *Handler) attach(t *ticket, who Identity, o *outbox) (undo func(), err e
 	if w.Device == "" {
 		w.Device = who.Device
 	}
-	o.release(encode(wire.TypeWelcome, "", w))
+	o.release(encode(wire.TypeWelcome, hello, w))
 	return undo, nil
 }
 
@@ -210,24 +210,11 @@ func (h *Handler) refuse(w http.ResponseWriter, p *wire.Problem) {
 // encode makes an envelope of the server's own. Its body always can be encoded.
 func encode(t wire.Type, id wire.RequestID, body any) []byte {
 	e := wire.Envelope{Type: t, ID: id}
-	var err error
 	if body != nil {
-		e.Body, err = json.Marshal(body)
-	}
-	if err == nil {
-		var frame []byte
-		if frame, err = json.Marshal(e); err == nil {
-			return frame
+		var err error
+		if e.Body, err = json.Marshal(body); err != nil {
+			panic(fmt.Sprintf("wsconn: encode %s: %v", t, err))
 		}
 	}
-	panic(fmt.Sprintf("wsconn: encode %s: %v", t, err))
-}
-
-// decode reads a device's envelope; the error is a *wire.Problem.
-func decode(data []byte) (wire.Envelope, error) {
-	var e wire.Envelope
-	if err := json.Unmarshal(data, &e); err != nil {
-		return e, wire.NewProblem(wire.CodeBadFrame, "%v", err)
-	}
-	return e, nil
+	return e.AppendEncode(nil)
 }

@@ -69,14 +69,12 @@ func (h *Handler) envelope(w http.ResponseWriter, r *http.Request) (wire.Envelop
 	}
 	h.count.framesIn.Add(1)
 	h.count.bytesIn.Add(uint64(len(data)))
-	e, err := decode(data)
+	e, err := wire.Decode(data)
 	switch {
 	case err != nil:
-		return e, h.problem("read a frame", err)
+		return e, wire.ProblemOf(err)
 	case e.Type == wire.TypePing, e.Type == wire.TypePong, e.Type == wire.TypeHello:
 		return e, wire.NewProblem(wire.CodeBadFrame, "%s has no place here: the token says who you are, and the event stream keeps itself alive", e.Type)
-	case e.ID == "":
-		return e, wire.NewProblem(wire.CodeBadFrame, "a request needs an id")
 	}
 	return e, nil
 }
@@ -90,6 +88,14 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, who Identity, e wi
 		return nil
 	}); err != nil {
 		h.refuse(w, h.problem("carry out the request", err))
+		return
+	}
+	if e.Type == wire.TypeSignal { // only a fault is answered, if it is seen at once
+		if answer := q.giveUp(); answer != nil {
+			reply(h, w, answer)
+		} else {
+			w.WriteHeader(http.StatusNoContent)
+		}
 		return
 	}
 	late := time.NewTimer(h.cfg.RequestTimeout)
@@ -112,8 +118,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, who Identity, e wi
 
 // reply writes an answer envelope: an error as its problem.
 func reply(h *Handler, w http.ResponseWriter, answer []byte) {
-	var e wire.Envelope
-	if err := json.Unmarshal(answer, &e); err == nil && e.Type == wire.TypeError {
+	if e, err := wire.DecodeServer(answer); err == nil && e.Type == wire.TypeError {
 		p := new(wire.Problem)
 		if err := json.Unmarshal(e.Body, p); err != nil || p.Status < 400 || p.Status > 599 {
 			p = h.problem("answer the request", errors.New("wsconn: an error without a problem"))
@@ -141,11 +146,7 @@ type question struct {
 
 // Push implements Outbox.
 func (q *question) Push(frame []byte) bool {
-	var e struct {
-		Type wire.Type      `json:"type"`
-		ID   wire.RequestID `json:"id"`
-	}
-	if err := json.Unmarshal(frame, &e); err == nil && e.ID == q.id {
+	if e, err := wire.DecodeServer(frame); err == nil && e.ID == q.id {
 		switch e.Type {
 		case wire.TypeAck, wire.TypeError:
 			if q.take(frame) {

@@ -188,7 +188,7 @@ func TestFramesThatNoCorrectClientSends(t *testing.T) {
 func TestFragmentsAndPings(t *testing.T) {
 	s := serve(t, wsconn.Config{})
 	r := s.raw(t, "dev_a")
-	frame := encode(wire.Envelope{Type: wire.TypeSend, ID: "r", Body: json.RawMessage(`"€"`)})
+	frame := encode(wire.Envelope{Type: wire.TypeSend, ID: "r", Session: "s", Kind: "text", Body: json.RawMessage(`"€"`)})
 	for i, c := range frame { // each byte a fragment, also within a character
 		switch {
 		case i == 0:

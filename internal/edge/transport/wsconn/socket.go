@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -231,9 +230,9 @@ func (c *socket) message(m *gws.Message) {
 		c.Close(wire.CloseBadFrame, "binary frames are not accepted")
 		return
 	}
-	e, err := decode(m.Bytes())
+	e, err := wire.Decode(m.Bytes())
 	if err != nil {
-		c.malformed(e.ID, err)
+		c.malformed(e.ID, wire.ProblemOf(err))
 		return
 	}
 	if !c.joined {
@@ -250,6 +249,7 @@ func (c *socket) message(m *gws.Message) {
 		c.malformed(e.ID, wire.NewProblem(wire.CodeBadFrame, "hello was said already"))
 	default:
 		c.bad = 0
+		e.Body = bytes.Clone(e.Body) // the message's memory is used again
 		if err := guard(func() error {
 			c.h.cfg.Backend.Handle(c.h.ctx, c.who, e, &c.outbox)
 			return nil
@@ -261,8 +261,8 @@ func (c *socket) message(m *gws.Message) {
 
 // malformed answers a frame that is none; too many end the connection, and before the
 // hello the first one does.
-func (c *socket) malformed(id wire.RequestID, err error) {
-	c.Push(encode(wire.TypeError, id, c.h.problem("read a frame", err)))
+func (c *socket) malformed(id wire.RequestID, p *wire.Problem) {
+	c.Push(encode(wire.TypeError, id, p))
 	if c.bad++; c.bad >= badFrames || !c.joined {
 		c.Close(wire.CloseBadFrame, "malformed frames")
 	}
@@ -274,21 +274,24 @@ func (c *socket) hello(e wire.Envelope) {
 		c.malformed(e.ID, wire.NewProblem(wire.CodeBadFrame, "the first frame must be hello"))
 		return
 	}
-	var hello wire.Hello
-	if err := json.Unmarshal(e.Body, &hello); err != nil {
-		c.malformed(e.ID, wire.NewProblem(wire.CodeBadFrame, "the body of hello: %v", err))
+	hello, err := wire.DecodeBody[wire.Hello](e)
+	if err != nil {
+		c.malformed(e.ID, wire.ProblemOf(err))
 		return
 	}
 	const doing = "authenticate the device"
-	err := guard(func() (err error) {
-		ctx, cancel := context.WithTimeout(c.h.ctx, c.h.cfg.AuthTimeout)
-		defer cancel()
+	ctx, cancel := context.WithTimeout(c.h.ctx, c.h.cfg.AuthTimeout)
+	defer cancel()
+	err = guard(func() (err error) {
 		c.who, err = c.h.cfg.Backend.Hello(ctx, c.nonce, hello, c.remote)
 		return err
 	})
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return // the outbox's timer is due as well and says so
+	}
 	if err == nil {
 		c.joined = true
-		c.undo, err = c.h.attach(c.ticket, c.who, &c.outbox)
+		c.undo, err = c.h.attach(c.ticket, c.who, e.ID, &c.outbox)
 	}
 	if err != nil {
 		c.fail(e.ID, doing, err)

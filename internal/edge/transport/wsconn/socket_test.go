@@ -243,8 +243,8 @@ func TestFrameTooLarge(t *testing.T) {
 		<-sent
 	}
 	d := s.connect(t, "dev_a")
-	pad := 4096 - len(`{"type":"send","id":"r","kind":""}`)
-	d.send(wire.Envelope{Type: wire.TypeSend, ID: "r", Kind: strings.Repeat("k", pad)})
+	pad := 4096 - len(`{"type":"send","id":"r","session":"s","kind":"text","body":""}`)
+	d.send(wire.Envelope{Type: wire.TypeSend, ID: "r", Body: json.RawMessage(`"` + strings.Repeat("x", pad) + `"`)})
 	d.expect(wire.TypeAck)
 }
 

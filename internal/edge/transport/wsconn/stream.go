@@ -71,7 +71,7 @@ func (s *stream) run(gone context.Context, t *ticket) {
 	s.overtake(appendEvent(nil, "stream", hello))
 
 	s.h.reg.publish(s)
-	undo, err := s.h.attach(t, s.who, &s.outbox)
+	undo, err := s.h.attach(t, s.who, "", &s.outbox)
 	if err != nil {
 		p := s.h.problem("attach the stream", err)
 		s.forget()

@@ -155,9 +155,13 @@ func (s *server) throughProxy(t testing.TB) string {
 }
 
 func TestEventsAndFrames(t *testing.T) {
-	s := serve(t, wsconn.Config{})
-	for name, base := range map[string]string{"direct": s.http.URL, "proxy": s.throughProxy(t)} {
+	for _, name := range []string{"direct", "through a proxy that buffers nothing"} {
 		t.Run(name, func(t *testing.T) {
+			s := serve(t, wsconn.Config{})
+			base := s.http.URL
+			if name != "direct" {
+				base = s.throughProxy(t)
+			}
 			l := s.listen(t, http.DefaultClient, base, "dev_a")
 			b := s.connect(t, "dev_b")
 			b.send(wire.Envelope{Type: wire.TypeSend, ID: "r1", Body: json.RawMessage(`{"text":"hi"}`)})
@@ -166,7 +170,7 @@ func TestEventsAndFrames(t *testing.T) {
 			}
 			b.expect(wire.TypeAck)
 
-			resp, body := s.post(t, http.DefaultClient, `{"type":"send","id":"r2","body":1}`, named(l.id))
+			resp, body := s.post(t, http.DefaultClient, `{"type":"send","id":"r2","session":"s","kind":"text","body":1}`, named(l.id))
 			if ct := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || ct != "application/json" || string(body) != `{"type":"ack","id":"r2"}` {
 				t.Errorf("%d %s %s", resp.StatusCode, ct, body)
 			}
@@ -178,9 +182,6 @@ func TestEventsAndFrames(t *testing.T) {
 			}
 			s.CloseDevice(wire.DefaultTenant, "dev_a", wire.CloseRevoked)
 			l.closed(wire.CloseRevoked)
-			b.ws.CloseNow()
-			for s.Stats().Open() > 0 {
-			}
 		})
 	}
 }
@@ -188,7 +189,7 @@ func TestEventsAndFrames(t *testing.T) {
 func TestResumeGoesToTheStream(t *testing.T) {
 	s := serve(t, wsconn.Config{})
 	l, other := s.listen(t, http.DefaultClient, s.http.URL, "dev_a"), s.listen(t, http.DefaultClient, s.http.URL, "dev_a")
-	resp, body := s.post(t, http.DefaultClient, `{"type":"resume","id":"r"}`, named(l.id))
+	resp, body := s.post(t, http.DefaultClient, `{"type":"resume","id":"r","session":"s"}`, named(l.id))
 	if resp.StatusCode != 200 || string(body) != `{"type":"resumed","id":"r"}` {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
@@ -209,7 +210,7 @@ func TestFramesRefused(t *testing.T) {
 	header := func(name, value string) func(http.Header) {
 		return func(h http.Header) { h.Set(name, value) }
 	}
-	ack := `{"type":"send","id":"r"}`
+	ack := `{"type":"send","id":"r","session":"s","kind":"text"}`
 	for _, tt := range []struct {
 		name   string
 		body   string
@@ -222,18 +223,18 @@ func TestFramesRefused(t *testing.T) {
 		{"wrong token", ack, header("Authorization", "Bearer x"), 401, wire.CodeUnauthenticated},
 		{"wrong type", ack, header("Content-Type", "text/plain"), 415, wire.CodeUnsupportedType},
 		{"not JSON", `{"type":`, nil, 400, wire.CodeBadFrame},
-		{"no id", `{"type":"send"}`, nil, 400, wire.CodeBadFrame},
-		{"hello", `{"type":"hello","id":"r"}`, nil, 400, wire.CodeBadFrame},
+		{"no id", `{"type":"send","session":"s","kind":"text"}`, nil, 400, wire.CodeBadFrame},
+		{"hello", `{"type":"hello","body":{}}`, nil, 400, wire.CodeBadFrame},
 		{"too large", ack + strings.Repeat(" ", 64<<10), nil, 413, wire.CodeTooLarge},
 		{"stream of another device", ack, named(stream), 404, wire.CodeNotFound},
-		{"resume without a stream", `{"type":"resume","id":"r"}`, nil, 400, wire.CodeBadRequest},
-		{"error answer", `{"type":"fail","id":"r"}`, nil, 429, wire.CodeTooMany},
+		{"resume without a stream", `{"type":"resume","id":"r","session":"s"}`, nil, 400, wire.CodeBadRequest},
+		{"error answer", `{"type":"signal","session":"s","kind":"fail","id":"r"}`, nil, 429, wire.CodeTooMany},
 		{"other origin", ack, header("Origin", "https://evil.example"), 403, wire.CodeForbidden},
-		{"panic", `{"type":"panic","id":"r"}`, nil, 500, wire.CodeInternal},
+		{"panic", `{"type":"signal","session":"s","kind":"panic"}`, nil, 500, wire.CodeInternal},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			foreign.relay.onHandle = func(_ wsconn.Identity, e wire.Envelope, _ wsconn.Outbox) bool {
-				if e.Type == "panic" {
+				if e.Kind == "panic" {
 					panic("a bug")
 				}
 				return false
@@ -253,6 +254,13 @@ func TestFramesRefused(t *testing.T) {
 	}
 }
 
+func TestSignalHasNoAnswer(t *testing.T) {
+	s := serve(t, wsconn.Config{})
+	if resp, body := s.post(t, http.DefaultClient, `{"type":"signal","session":"s","kind":"typing"}`, nil); resp.StatusCode != 204 {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
 func TestRequestClosedByTheBackend(t *testing.T) {
 	s := serve(t, wsconn.Config{})
 	s.relay.onHandle = func(_ wsconn.Identity, _ wire.Envelope, out wsconn.Outbox) bool {
@@ -260,7 +268,7 @@ func TestRequestClosedByTheBackend(t *testing.T) {
 		return true
 	}
 	l := s.listen(t, http.DefaultClient, s.http.URL, "dev_a")
-	if resp, body := s.post(t, http.DefaultClient, `{"type":"send","id":"r"}`, named(l.id)); resp.StatusCode != 429 {
+	if resp, body := s.post(t, http.DefaultClient, `{"type":"send","id":"r","session":"s","kind":"text"}`, named(l.id)); resp.StatusCode != 429 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	l.closed(wire.CloseRate)
@@ -284,7 +292,7 @@ func TestCrossOrigin(t *testing.T) {
 			t.Errorf("preflight of %s: %d %v", path, resp.StatusCode, resp.Header)
 		}
 	}
-	resp, _ := s.post(t, http.DefaultClient, `{"type":"send","id":"r"}`, func(h http.Header) { h.Set("Origin", "https://app.example") })
+	resp, _ := s.post(t, http.DefaultClient, `{"type":"send","id":"r","session":"s","kind":"text"}`, func(h http.Header) { h.Set("Origin", "https://app.example") })
 	if resp.StatusCode != 200 || resp.Header.Get("Access-Control-Allow-Origin") != "https://app.example" {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
@@ -297,7 +305,7 @@ func TestStreamDrains(t *testing.T) {
 	s.drain(t)
 	l.expect(wire.TypeMessage)
 	l.closed(wire.CloseDraining)
-	if resp, body := s.post(t, http.DefaultClient, `{"type":"send","id":"r"}`, nil); resp.StatusCode != 503 {
+	if resp, body := s.post(t, http.DefaultClient, `{"type":"send","id":"r","session":"s","kind":"text"}`, nil); resp.StatusCode != 503 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
@@ -359,7 +367,7 @@ func TestStreamHeartbeatsAndLateAnswers(t *testing.T) {
 			return true
 		}
 		start = time.Now()
-		resp, body := s.post(t, client, `{"type":"send","id":"r"}`, named(l.id))
+		resp, body := s.post(t, client, `{"type":"send","id":"r","session":"s","kind":"text"}`, named(l.id))
 		if resp.StatusCode != 504 || !strings.Contains(string(body), "outcome-unknown") || time.Since(start) != 10*time.Second {
 			t.Errorf("%d %s after %v", resp.StatusCode, body, time.Since(start))
 		}
