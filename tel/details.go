@@ -44,11 +44,11 @@ type PartyDetails struct {
 	// Other names the other side; zero when withheld or unknown (A10).
 	Other Identity `json:"other,omitzero"`
 	// Extension of the own party behind a shared number, e.g. an agent's (A7).
-	Extension string `json:"extension,omitempty"`
+	Extension string `json:"extension,omitempty" jsonschema:"maxLength=128"`
 	// OtherExtension is the extension that was dialled or reached, where it is known.
-	OtherExtension string `json:"other_extension,omitempty"`
+	OtherExtension string `json:"other_extension,omitempty" jsonschema:"maxLength=128"`
 	// ConferenceID identifies the conference that the call is in (K1).
-	ConferenceID string `json:"conference_id,omitempty"`
+	ConferenceID string `json:"conference_id,omitempty" jsonschema:"maxLength=128"`
 	// Direction as the own party sees it; left out if unknown.
 	Direction Direction `json:"direction,omitempty"`
 	// State of the leg.
@@ -60,11 +60,11 @@ type PartyDetails struct {
 // Ref is a reference to a call leg: as much as the reporter knows. Any may be empty.
 type Ref struct {
 	// SessionID is the SIP Session-ID (RFC 7989): the same on both sides.
-	SessionID string `json:"session_id,omitempty"`
+	SessionID string `json:"session_id,omitempty" jsonschema:"maxLength=128"`
 	// CallID is the SIP Call-ID: the same on both sides unless a B2BUA is between.
-	CallID string `json:"call_id,omitempty"`
+	CallID string `json:"call_id,omitempty" jsonschema:"maxLength=128"`
 	// Local is the reporter's own reference; it means nothing to others.
-	Local string `json:"local,omitempty"`
+	Local string `json:"local,omitempty" jsonschema:"maxLength=128"`
 }
 
 // IsZero reports whether the reference is empty.

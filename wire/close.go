@@ -18,6 +18,27 @@ const (
 	CloseInternal    CloseCode = 4011 // fault in the server
 )
 
+// CloseInfo is what the protocol says of one close code.
+type CloseInfo struct {
+	Code    CloseCode
+	Name    string
+	Meaning string
+}
+
+// CloseCodes lists the close codes.
+var CloseCodes = []CloseInfo{
+	{CloseDraining, "draining", "The node goes down; another one, or the restarted one, will answer."},
+	{CloseBadFrame, "bad frame", "A frame came that no correct client sends."},
+	{CloseUnauthentic, "not authentic", "The assertion did not hold."},
+	{CloseRevoked, "revoked", "The device's credential was revoked: enrol again."},
+	{CloseAuthTimeout, "authentication timeout", "No hello came in time."},
+	{CloseTooMany, "too many connections", "The device, or its address, has too many connections."},
+	{CloseSlow, "slow", "The client reads too slowly; a resume fills the gap."},
+	{CloseHeartbeat, "heartbeat", "Nothing was heard for longer than two heartbeats."},
+	{CloseRate, "rate", "Far above the rate limit."},
+	{CloseInternal, "internal", "A fault in the server."},
+}
+
 // Reconnect says whether a client should come back by itself, and whether only after
 // a pause (with jitter).
 func (c CloseCode) Reconnect() (again, pause bool) {

@@ -85,7 +85,8 @@ type DeviceChange struct {
 
 // TokenRequest exchanges a signed challenge for a bearer token.
 type TokenRequest struct {
-	// Assertion as in Hello, over a nonce from /v1/challenge.
+	Nonce string `json:"nonce" maxLength:"512" doc:"Nonce from /v1/challenge"`
+	// Assertion as in Hello, over the nonce.
 	Assertion string `json:"assertion" maxLength:"2048"`
 }
 

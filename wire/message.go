@@ -45,8 +45,10 @@ const (
 
 // Envelope is one frame. Which fields a type uses stands in Types; the server refuses
 // others. The server writes every envelope anew and sets From, Seq, Epoch and Time
-// itself; Body passes through as it came. Use Decode, DecodeServer and Encode rather than
-// encoding/json: they are strict where it matters, and many times faster.
+// itself; Body passes through as it came.
+//
+// Use [Decode], [DecodeServer] and [Envelope.Encode] rather than encoding/json: they are
+// strict where it matters, and many times faster.
 type Envelope struct {
 	// Type of the frame; it decides which other fields there are.
 	Type Type `json:"type"`
@@ -86,9 +88,9 @@ type Hello struct {
 	// Assertion is a JWS in compact form, ES256 by the device's key, with the claims
 	// sub (the device id), nonce (from the challenge), aud "tandem", iat, and exp at most
 	// 5 minutes later.
-	Assertion string `json:"assertion"`
+	Assertion string `json:"assertion" jsonschema:"minLength=1,maxLength=4096"`
 	// Client names the software, for the operator's statistics.
-	Client string `json:"client,omitempty"`
+	Client string `json:"client,omitempty" jsonschema:"maxLength=128"`
 }
 
 // Welcome ends the authentication.
@@ -116,6 +118,8 @@ type Report struct {
 	// TTLSeconds: without a repetition within this time the leg's state counts as
 	// unknown. Zero: the server's default (see Limits).
 	TTLSeconds int `json:"ttl_s,omitempty"`
+	// Typed: a person says so, not the telephone (A2).
+	Typed bool `json:"typed,omitempty"`
 }
 
 // Ack says that a request was carried out and stored.
@@ -238,13 +242,13 @@ type Confirm struct {
 	// Invitation that came with the request for words.
 	Invitation InvitationID `json:"invitation"`
 	// Words as they were heard.
-	Words string `json:"words"`
+	Words string `json:"words" jsonschema:"minLength=1,maxLength=128"`
 }
 
 // Extend keeps an after_call session open, up to MayExtendTo.
 type Extend struct {
 	// Seconds from now.
-	Seconds int `json:"seconds"`
+	Seconds int `json:"seconds" jsonschema:"minimum=1"`
 }
 
 // Leave takes the device's party out of the session.

@@ -1,0 +1,30 @@
+package wire
+
+import "time"
+
+// TypeNotice, from the server: something that the user of the device should know,
+// outside any session. Body Notice.
+const TypeNotice Type = "notice"
+
+// NoticeNewDevice: a further device has proved one of this party's numbers; Name is what
+// it calls itself. Whoever did not do that should ask the operator to revoke it.
+const NoticeNewDevice = "new-device"
+
+// Notice tells the user of a device something.
+type Notice struct {
+	Code string    `json:"code"`
+	Name string    `json:"name,omitempty"`
+	At   time.Time `json:"at"`
+}
+
+// KindFileProgress is a signal to the members: how much of an upload has arrived. Body
+// FileProgress.
+const KindFileProgress = "file.progress"
+
+// FileProgress of an upload that another member makes.
+type FileProgress struct {
+	ID     FileID `json:"id"`
+	Name   string `json:"name"`
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+}
