@@ -68,14 +68,15 @@ func stripJPEG(w io.Writer, r io.Reader) error {
 	out.Write(soi[:])
 	oriented := false
 	marker, err := nextMarker(in)
-	for ; err == nil && marker != mEOI; marker, err = nextMarker(in) {
+	for err == nil && marker != mEOI {
 		if marker == mTEM || marker >= mRST0 && marker <= mRST7 {
 			out.Write([]byte{0xFF, marker})
+			marker, err = nextMarker(in)
 			continue
 		}
-		seg, err := segment(in)
-		if err != nil {
-			return err
+		var seg []byte
+		if seg, err = segment(in); err != nil {
+			break
 		}
 		if marker == mAPP1 && bytes.HasPrefix(seg, exifHeader) && !oriented {
 			if o := orientation(seg[len(exifHeader):]); o > 1 {
@@ -83,20 +84,13 @@ func stripJPEG(w io.Writer, r io.Reader) error {
 				writeSegment(out, mAPP1, append(bytes.Clone(exifHeader), orientationTIFF(o)...))
 			}
 		}
-		if !keepSegment(marker, seg) {
-			continue
+		if keepSegment(marker, seg) {
+			writeSegment(out, marker, seg)
 		}
-		writeSegment(out, marker, seg)
-		if marker == mSOS {
-			switch err := copyScan(out, in); err {
-			case nil:
-			case io.EOF:
-				// Cut short; what there is can be drawn, and the end is added below.
-				out.Write([]byte{0xFF, mEOI})
-				return out.Flush()
-			default:
-				return err
-			}
+		if marker != mSOS {
+			marker, err = nextMarker(in)
+		} else if marker, err = copyScan(out, in); err == io.EOF {
+			marker, err = mEOI, nil // cut short; what there is can be drawn
 		}
 	}
 	if err != nil {
@@ -158,33 +152,30 @@ func writeSegment(out *bufio.Writer, marker byte, seg []byte) {
 	out.Write(seg)
 }
 
-// copyScan copies entropy-coded data up to the next marker, which it leaves in in. In
-// such data 0xFF is followed by zero, or by a restart marker.
-func copyScan(out *bufio.Writer, in *bufio.Reader) error {
+// copyScan copies entropy-coded data up to the next marker, which it returns. In such
+// data 0xFF is followed by zero, or by a restart marker.
+func copyScan(out *bufio.Writer, in *bufio.Reader) (marker byte, err error) {
 	for {
 		chunk, err := in.ReadSlice(0xFF)
-		if err == bufio.ErrBufferFull {
-			out.Write(chunk)
-			continue
-		}
 		if err != nil {
 			out.Write(chunk)
-			return err
+			if err == bufio.ErrBufferFull {
+				continue
+			}
+			return 0, err
 		}
 		out.Write(chunk[:len(chunk)-1])
-		next, err := in.Peek(1)
-		if err != nil {
-			return err
+		b := byte(0xFF)
+		for b == 0xFF { // fill bytes
+			if b, err = in.ReadByte(); err != nil {
+				return 0, err
+			}
 		}
-		if b := next[0]; b != 0 && (b < mRST0 || b > mRST7) {
-			return in.UnreadByte()
-		}
-		b, err := in.ReadByte()
-		if err != nil {
-			return err
+		if b != 0 && (b < mRST0 || b > mRST7) {
+			return b, nil
 		}
 		if _, err := out.Write([]byte{0xFF, b}); err != nil {
-			return err
+			return 0, err
 		}
 	}
 }

@@ -56,15 +56,18 @@ func open(c Config, sys system) (*Store, error) {
 	s := &Store{dir: c.Dir, free: c.Free, sys: sys}
 	for _, a := range areas {
 		dir := filepath.Join(c.Dir, string(a))
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := sys.MkdirAll(dir); err != nil {
 			return nil, fmt.Errorf("filestore: %w", err)
 		}
-		old, err := filepath.Glob(filepath.Join(dir, "*"+tmp))
+		names, err := sys.List(dir)
 		if err != nil {
 			return nil, fmt.Errorf("filestore: %w", err)
 		}
-		for _, name := range old {
-			if err := sys.Remove(name); err != nil {
+		for name := range names {
+			if !strings.HasSuffix(name, tmp) {
+				continue
+			}
+			if err := sys.Remove(filepath.Join(dir, name)); err != nil {
 				return nil, fmt.Errorf("filestore: %w", err)
 			}
 		}
@@ -221,16 +224,12 @@ func (s *Store) Free() (int64, error) {
 func (s *Store) List() iter.Seq2[wire.FileID, time.Time] {
 	return func(yield func(wire.FileID, time.Time) bool) {
 		for _, a := range areas {
-			entries, err := os.ReadDir(filepath.Join(s.dir, string(a)))
+			names, err := s.sys.List(filepath.Join(s.dir, string(a)))
 			if err != nil {
 				continue // what cannot be listed is not removed
 			}
-			for _, e := range entries {
-				info, err := e.Info()
-				if err != nil || !wire.ValidID(e.Name()) || strings.HasSuffix(e.Name(), tmp) {
-					continue
-				}
-				if !yield(wire.FileID(e.Name()), info.ModTime()) {
+			for name, changed := range names {
+				if wire.ValidID(name) && !yield(wire.FileID(name), changed) {
 					return
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 )
 
 // system is the part of the operating system that matters to what is durable; tests
@@ -14,6 +15,9 @@ type system interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (file, error)
 	Rename(from, to string) error
 	Remove(name string) error
+	MkdirAll(name string) error
+	// List returns the names in a directory, with the times of their last change.
+	List(dir string) (map[string]time.Time, error)
 	// SyncDir makes the names in a directory durable.
 	SyncDir(name string) error
 }
@@ -38,6 +42,27 @@ func (osSystem) OpenFile(name string, flag int, perm fs.FileMode) (file, error) 
 
 func (osSystem) Rename(from, to string) error { return os.Rename(from, to) }
 func (osSystem) Remove(name string) error     { return os.Remove(name) }
+
+func (osSystem) MkdirAll(name string) error { return os.MkdirAll(name, 0o700) }
+
+func (osSystem) List(dir string) (map[string]time.Time, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]time.Time, len(entries))
+	for _, e := range entries {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		names[e.Name()] = info.ModTime()
+	}
+	return names, nil
+}
 
 func (osSystem) SyncDir(name string) error {
 	d, err := os.Open(name)
