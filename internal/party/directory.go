@@ -206,9 +206,13 @@ func (d *Directory) link(ctx context.Context, tenant wire.TenantID, id, to tel.I
 	if err := d.alone(ctx, tenant, id); err != nil {
 		return err
 	}
-	// The principal needs a record, so that it is listed and cannot lapse into nothing.
-	if _, err := d.Prove(ctx, tenant, principal, kind, time.Time{}); err != nil {
+	// A principal that nobody has claimed yet becomes a party; what a known one rests on stays.
+	if known, _, err := d.name(ctx, tenant, principal); err != nil {
 		return err
+	} else if known.Principal.IsZero() {
+		if _, err := d.Prove(ctx, tenant, principal, kind, time.Time{}); err != nil {
+			return err
+		}
 	}
 	if err := d.list(ctx, tenant, principal, id); err != nil {
 		return err
@@ -236,16 +240,20 @@ func (d *Directory) link(ctx context.Context, tenant wire.TenantID, id, to tel.I
 	// Another operator may have linked the principal away, or somebody to id, meanwhile.
 	// Whoever comes second sees the other's record and steps back.
 	if err := d.settled(ctx, tenant, id, principal); err != nil {
-		_, undo := store.Change(ctx, d.names, keyOf(tenant, id), func(n nameRecord, exists bool) (nameRecord, bool, error) {
-			n.Principal, n.Identity = id, Identity{id, kind, now, time.Time{}}
-			if !before.Principal.IsZero() {
-				n = before
-			}
-			return n, exists, nil
-		})
-		return errors.Join(err, undo)
+		return errors.Join(err, d.stepBack(ctx, tenant, id, before))
 	}
 	return nil
+}
+
+// stepBack puts back what stood under a name before it was linked.
+func (d *Directory) stepBack(ctx context.Context, tenant wire.TenantID, id tel.Identity, before nameRecord) error {
+	if before.Principal.IsZero() {
+		return d.drop(ctx, tenant, id)
+	}
+	_, err := store.Change(ctx, d.names, keyOf(tenant, id), func(_ nameRecord, exists bool) (nameRecord, bool, error) {
+		return before, exists, nil
+	})
+	return err
 }
 
 // alone returns ErrTaken when id belongs to another's party, ErrPrincipal when others are
