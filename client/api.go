@@ -146,7 +146,7 @@ func (a *API) Bearer(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var t wire.Token
-	if err := plain.call(ctx, http.MethodPost, "/v1/tokens", wire.TokenRequest{Assertion: assertion}, &t); err != nil {
+	if err := plain.call(ctx, http.MethodPost, "/v1/tokens", wire.TokenRequest{Nonce: c.Nonce, Assertion: assertion}, &t); err != nil {
 		return "", err
 	}
 	a.token, a.expires = t.Token, time.Now().Add(time.Duration(t.ExpiresInSeconds)*time.Second)

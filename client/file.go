@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -196,6 +197,40 @@ func (a *API) SendFile(ctx context.Context, session wire.SessionID, path string,
 		return fmt.Errorf("%w: %s is not a regular file", ErrFile, path)
 	}
 	return a.Upload(ctx, Upload{Session: session, To: to, Content: f, Size: st.Size(), Name: filepath.Base(path), Progress: progress})
+}
+
+// FileOf reads the offer in a message of kind file.
+func FileOf(e wire.Envelope) (wire.File, error) {
+	var f wire.File
+	if e.Kind != wire.KindFile {
+		return f, fmt.Errorf("%w: a message of kind %q offers none", ErrFile, e.Kind)
+	}
+	if err := json.Unmarshal(e.Body, &f); err != nil {
+		return f, fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	return f, nil
+}
+
+// Get writes what is at a path of the server's (a preview, a schema) to w, and returns
+// how many bytes that was.
+func (a *API) Get(ctx context.Context, path string, w io.Writer) (int64, error) {
+	req, err := a.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := a.http.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("client: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return 0, problemOf(res)
+	}
+	n, err := io.Copy(w, res.Body)
+	if err != nil {
+		return n, fmt.Errorf("client: %s: %w", path, err)
+	}
+	return n, nil
 }
 
 // Download fetches a file that was offered, into dir, under its own name made harmless

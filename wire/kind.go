@@ -33,6 +33,7 @@ var Kinds = []KindInfo{
 	{KindText, FromDevice, Text{}, "A chat message."},
 	{KindFile, FromDevice, File{}, "A file offered for download."},
 	{KindLink, FromDevice, Link{}, "Data by reference."},
+	{KindFileProgress, FromServer, FileProgress{}, "How much of an upload has arrived; not stored."},
 	{KindState, FromServer, SessionState{}, "A change of the session, kept in its log."},
 }
 

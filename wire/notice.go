@@ -12,9 +12,12 @@ const NoticeNewDevice = "new-device"
 
 // Notice tells the user of a device something.
 type Notice struct {
-	Code string    `json:"code"`
-	Name string    `json:"name,omitempty"`
-	At   time.Time `json:"at"`
+	// Code says what happened: "new-device", or one that is not known yet.
+	Code string `json:"code"`
+	// Name of what it is about.
+	Name string `json:"name,omitempty"`
+	// At is when it happened.
+	At time.Time `json:"at"`
 }
 
 // KindFileProgress is a signal to the members: how much of an upload has arrived. Body
@@ -23,8 +26,12 @@ const KindFileProgress = "file.progress"
 
 // FileProgress of an upload that another member makes.
 type FileProgress struct {
-	ID     FileID `json:"id"`
-	Name   string `json:"name"`
-	Offset int64  `json:"offset"`
-	Size   int64  `json:"size"`
+	// ID of the file.
+	ID FileID `json:"id"`
+	// Name of the file.
+	Name string `json:"name"`
+	// Offset is how many bytes have arrived.
+	Offset int64 `json:"offset"`
+	// Size of the whole, in bytes.
+	Size int64 `json:"size"`
 }

@@ -47,6 +47,7 @@ var Types = []TypeInfo{
 	{TypeInvite, FromServer, []string{"body"}, nil, Invite{}, "Invites to a session with the party in the call."},
 	{TypeWithdrawn, FromServer, []string{"body"}, nil, Withdrawn{}, "An invitation is no more."},
 	{TypeWords, FromServer, []string{"body"}, nil, Words{}, "Words to read aloud in the call, or to type."},
+	{TypeNotice, FromServer, []string{"body"}, nil, Notice{}, "Something that the user should know, outside any session."},
 
 	{TypePing, FromBoth, nil, []string{"id"}, nil, "Are you there? Sent after the heartbeat interval has passed in silence."},
 	{TypePong, FromBoth, nil, []string{"id"}, nil, "Answers ping, with its id."},

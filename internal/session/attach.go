@@ -15,9 +15,6 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// heldFrames is how many frames wait for a connection that is starting or resuming.
-const heldFrames = 1024
-
 // device is a device with connections to this node, or that sent something lately.
 type device struct {
 	key     deviceKey
@@ -33,51 +30,10 @@ type conn struct {
 	dev *device
 	out Outbox
 
-	live atomic.Bool // set once started and nothing is held
-
 	telling sync.Mutex // orders what tell pushes
 
 	mu   sync.Mutex
-	held [][]byte
 	told map[wire.SessionID]uint64 // version of each session that the device heard
-}
-
-// push sends a frame, or holds it until the connection is started. Frames of one
-// session are pushed by one goroutine at a time.
-func (c *conn) push(frame []byte) {
-	if !c.live.Load() {
-		c.mu.Lock()
-		if !c.live.Load() {
-			full := len(c.held) >= heldFrames
-			if !full {
-				c.held = append(c.held, frame)
-			}
-			c.mu.Unlock()
-			if full {
-				c.out.Close(wire.CloseSlow, "not started in time")
-			}
-			return
-		}
-		c.mu.Unlock()
-	}
-	c.out.Push(frame)
-}
-
-func (c *conn) start() {
-	for {
-		c.mu.Lock()
-		held := c.held
-		c.held = nil
-		if len(held) == 0 {
-			c.live.Store(true)
-			c.mu.Unlock()
-			return
-		}
-		c.mu.Unlock()
-		for _, f := range held {
-			c.out.Push(f)
-		}
-	}
 }
 
 // hears notes that the device is told this version, and reports whether it is news.
@@ -96,7 +52,7 @@ func (c *conn) tell(id wire.SessionID, version uint64, frame []byte) {
 	c.telling.Lock()
 	defer c.telling.Unlock()
 	if c.hears(id, version) {
-		c.push(frame)
+		c.out.Push(frame)
 	}
 }
 
@@ -106,26 +62,15 @@ func (c *conn) forget(id wire.SessionID) {
 	c.mu.Unlock()
 }
 
-// Attached is a device's connection while it receives.
-type Attached struct {
-	// Sessions of the device that are open, for the welcome.
-	Sessions []wire.SessionState
-
-	s *Service
-	c *conn
-}
-
-// Start lets frames flow. Call it once the welcome is in the outbox: what came since
-// Attach was held, so that nothing overtakes the welcome.
-func (a *Attached) Start() { a.c.start() }
-
-// Detach ends the delivery. A frame that is being delivered may still be pushed.
-func (a *Attached) Detach() { a.s.detach(a.c) }
-
 // Attach gives the connection everything for the device from now on: state and messages
 // of all its sessions, also of those opened later. A device may have several
-// connections. What came before is had by [Service.Resume]. The error is a *wire.Problem.
-func (s *Service) Attach(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, out Outbox) (*Attached, error) {
+// connections. What came before is had by [Service.Resume].
+//
+// It returns the device's open sessions, for the welcome; frames may be pushed before it
+// returns, and it is up to the outbox to send them after the welcome. detach ends the
+// delivery and may be called again; a frame that is on its way may still be pushed. The
+// error is a *wire.Problem.
+func (s *Service) Attach(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, out Outbox) (sessions []wire.SessionState, detach func(), err error) {
 	c := &conn{out: out, told: map[wire.SessionID]uint64{}}
 	s.mu.Lock()
 	s.nextID++
@@ -133,13 +78,12 @@ func (s *Service) Attach(ctx context.Context, tenant wire.TenantID, id wire.Devi
 	c.dev = s.deviceLocked(deviceKey{tenant, id})
 	c.dev.conns = append(slices.Clip(c.dev.conns), c)
 	s.mu.Unlock()
-	a := &Attached{s: s, c: c}
 	prefix := store.Key(string(tenant), string(id)) + "/"
 	var places []store.Item[Place]
 	for p, err := range s.c.ByDevice.Scan(ctx, prefix) {
 		if err != nil {
 			s.detach(c)
-			return nil, s.problem("attach", err)
+			return nil, nil, s.problem("attach", err)
 		}
 		places = append(places, p)
 	}
@@ -147,13 +91,13 @@ func (s *Service) Attach(ctx context.Context, tenant wire.TenantID, id wire.Devi
 		st, err := s.attachTo(ctx, c, p)
 		if err != nil {
 			s.detach(c)
-			return nil, s.problem("attach", err)
+			return nil, nil, s.problem("attach", err)
 		}
 		if st != nil {
-			a.Sessions = append(a.Sessions, *st)
+			sessions = append(sessions, *st)
 		}
 	}
-	return a, nil
+	return sessions, func() { s.detach(c) }, nil
 }
 
 // attachTo subscribes the connection to one session of the index; nil if the device

@@ -266,13 +266,13 @@ func (s *Service) Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Id
 // to the log. The caller tells the members, also when nothing changed: whoever
 // changed it may have died before telling.
 func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, error) {
-	var tried Record
+	tried := ""
 	for {
 		rec, rev, err := s.c.Records.Get(ctx, key.record())
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return rec, err
 		}
-		if tried.Version != 0 && rec.Version == tried.Version && rec.Changed.Equal(tried.Changed) {
+		if tried != "" && rec.Attempt == tried {
 			s.note(ctx, &rec) // our write arrived, only its answer was lost
 			return rec, nil
 		}
@@ -280,6 +280,7 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 		if err != nil || next.Version == rec.Version {
 			return rec, err
 		}
+		next.Attempt = wire.NewID("")
 		// The alarm first: one without a change is harmless, a change without one would
 		// never be looked at again.
 		if err := s.arm(ctx, &next); err != nil {
@@ -293,7 +294,7 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 			}
 			return next, nil
 		case errors.Is(err, store.ErrUncertain):
-			tried = next
+			tried = next.Attempt
 		case !errors.Is(err, store.ErrConflict):
 			return rec, err
 		}
@@ -410,7 +411,7 @@ func (s *Service) apply(ctx context.Context, rec *Record) error {
 // tellHere sends the state to the members connected to this node that have not heard it.
 func (s *Service) tellHere(rec *Record, head store.Head) {
 	for i, m := range rec.Members {
-		if !m.Left.IsZero() && !m.Left.Equal(rec.Changed) {
+		if !m.Left.IsZero() && m.Out != rec.Version {
 			continue // left before, and hears no more
 		}
 		s.mu.RLock()

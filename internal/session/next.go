@@ -270,7 +270,7 @@ func (r Record) leave(e Leave, now time.Time) (Record, []Effect, error) {
 		switch o := &n.Members[i]; {
 		case o.Side != own || !o.Left.IsZero():
 		case !e.DeviceOnly || i == int(m-1):
-			o.Left = now
+			o.Left, o.Out = now, n.Version
 		default:
 			stays = true
 		}

@@ -21,9 +21,11 @@ type Record struct {
 	// Members[i] has the member id i+1. Who leaves stays in the list.
 	Members []Member `json:"members"`
 	// Terms in force when the session was opened.
-	Terms     Terms     `json:"terms"`
-	Opened    time.Time `json:"opened"`
-	Changed   time.Time `json:"changed"`
+	Terms   Terms     `json:"terms"`
+	Opened  time.Time `json:"opened"`
+	Changed time.Time `json:"changed"`
+	// Attempt names the write that made this version, for when its answer is lost.
+	Attempt   string    `json:"attempt,omitempty"`
 	CallEnded time.Time `json:"call_ended,omitzero"`
 	// Until is when an after_call session closes, Cap the latest that Until can become.
 	Until  time.Time `json:"until,omitzero"`
@@ -63,6 +65,8 @@ type Member struct {
 	Name   string    `json:"name,omitempty"`
 	Joined time.Time `json:"joined"`
 	Left   time.Time `json:"left,omitzero"`
+	// Out is the version of the record in which it left.
+	Out uint64 `json:"out,omitempty"`
 }
 
 // member returns the number (the member id) of a device that is present, else zero.

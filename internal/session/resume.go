@@ -69,10 +69,6 @@ func (r *room) resume(ctx context.Context, u *subscriber, id wire.RequestID, fro
 	res := wire.Resumed{Recovered: true}
 	start := from.Seq
 	if start > 0 {
-		// What the device saw may be on its way to the disk: that is not lost.
-		if err := r.synced(ctx, start); err != nil {
-			return err
-		}
 		back, err := r.s.c.Log.Rewind(ctx, r.logName, from.Epoch, start)
 		if err != nil {
 			return err
@@ -93,7 +89,7 @@ func (r *room) resume(ctx context.Context, u *subscriber, id wire.RequestID, fro
 	if err != nil {
 		return err
 	}
-	u.c.push(frame)
+	u.c.out.Push(frame)
 	answered = true
 	r.release(ctx, u)
 	return nil
@@ -116,7 +112,7 @@ func (r *room) release(ctx context.Context, u *subscriber) {
 			return
 		}
 		for _, f := range held {
-			u.c.push(f)
+			u.c.out.Push(f)
 		}
 		if len(held) > 0 {
 			continue
@@ -151,10 +147,10 @@ func (r *room) replay(ctx context.Context, u *subscriber, after, to uint64) (who
 			}
 			after = e.Seq
 			if m, ok := r.readable(e, u.member, u.first); ok {
-				u.c.push(r.frames.messageFrame(e.Seq, e.Epoch, m.tail))
+				u.c.out.Push(r.frames.messageFrame(e.Seq, e.Epoch, m.tail))
 			}
 		}
-		if p, ok := u.c.out.(Pacer); ok && u.c.live.Load() {
+		if p, ok := u.c.out.(Pacer); ok {
 			if err := p.Drained(ctx); err != nil {
 				return false, err
 			}

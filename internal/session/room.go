@@ -13,6 +13,10 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
+// heldFrames is how many live messages wait while older ones are being sent; more are
+// read from the log again.
+const heldFrames = 1024
+
 // page is how many entries of a log are read at once.
 const page = 256
 
@@ -84,7 +88,7 @@ func (u *subscriber) push(seq uint64, frame []byte) {
 		}
 		u.mu.Unlock()
 	}
-	u.c.push(frame)
+	u.c.out.Push(frame)
 }
 
 // room returns the session's room, loading it if need be. A *wire.Problem with
@@ -286,8 +290,9 @@ func (s *Service) attached(c *conn) bool {
 	return slices.Contains(c.dev.conns, c)
 }
 
-// join makes a connection a subscriber, if its device is a member (else nil). A nil
-// record means that the room was evicted.
+// join makes a connection a subscriber, if its device is a member (else nil), and
+// returns the place after which it is pushed what comes. A nil record means that the
+// room was evicted.
 func (r *room) join(c *conn) (*subscriber, *Record, store.Head) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -301,7 +306,10 @@ func (r *room) join(c *conn) (*subscriber, *Record, store.Head) {
 	}
 	for _, u := range r.subs {
 		if u.c == c {
-			return u, &rec, r.head
+			u.mu.Lock()
+			low := u.low
+			u.mu.Unlock()
+			return u, &rec, store.Head{Epoch: r.head.Epoch, Seq: low}
 		}
 	}
 	u := &subscriber{c: c, member: n, first: rec.firstOf(n), low: r.head.Seq}
@@ -407,6 +415,6 @@ func (r *room) onSignal(_ string, data []byte) {
 		if frame == nil {
 			frame = r.frames.signalFrame(m.tail)
 		}
-		u.c.push(frame)
+		u.c.out.Push(frame)
 	}
 }

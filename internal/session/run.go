@@ -319,7 +319,7 @@ func (s *Service) evict() {
 	for k, r := range s.rooms {
 		r.mu.Lock()
 		idle := len(r.subs) == 0 || r.rec.Phase == wire.Closed
-		if !r.loading && idle && len(r.flights) == 0 && r.used.Before(old) {
+		if !r.loading && idle && !r.waiting() && r.used.Before(old) {
 			r.dead = true
 			delete(s.rooms, k)
 			out = append(out, r)

@@ -28,7 +28,8 @@ type flight struct {
 type waiter func(wire.Envelope)
 
 // Send relays a message (wire.TypeSend) or a signal (wire.TypeSignal) to the members it
-// is addressed to. answer is called exactly once, perhaps before Send returns and
+// is addressed to. answer is called exactly once (never for a signal without an id that
+// was taken), perhaps before Send returns and
 // perhaps from a goroutine of the engine, so it must not block: with an ack once the
 // message is durable, else with an error. Repeating a request gets the same answer.
 //
@@ -45,7 +46,7 @@ func (s *Service) Send(ctx context.Context, tenant wire.TenantID, id wire.Device
 	if p == nil {
 		if e.Type == wire.TypeSignal {
 			p = s.signal(ctx, d, out, &e, now)
-			if p == nil {
+			if p == nil && e.ID != "" {
 				answer(wire.Envelope{Type: wire.TypeAck, ID: e.ID, Session: e.Session})
 			}
 		} else {
@@ -60,7 +61,7 @@ func (s *Service) Send(ctx context.Context, tenant wire.TenantID, id wire.Device
 // check refuses what no room needs to be asked about.
 func (s *Service) check(e *wire.Envelope) *wire.Problem {
 	switch {
-	case !wire.ValidID(string(e.ID)):
+	case !wire.ValidID(string(e.ID)) && !(e.Type == wire.TypeSignal && e.ID == ""):
 		return wire.NewProblem(wire.CodeBadRequest, "a request needs an id of at most %d letters, digits, _ or -", wire.MaxID)
 	case !validKind(e.Kind):
 		return wire.NewProblem(wire.CodeBadRequest, "a kind has at most 64 characters a-z, 0-9, ., _ or -, and does not begin with tandem.")
@@ -193,6 +194,16 @@ func (r *room) landed(f *flight, at place, err error) {
 	for _, w := range more {
 		w(e)
 	}
+}
+
+// waiting reports whether somebody waits for an append; r.mu is held.
+func (r *room) waiting() bool {
+	for _, f := range r.flights {
+		if !f.synced {
+			return true
+		}
+	}
+	return false
 }
 
 // synced waits until the outcome of every append up to a place is known.

@@ -55,14 +55,17 @@
 //
 // The suite in internal/store/storetest runs here against one embedded server, and
 // tables, logs, counters and bus also run on three clustered servers with replicas 3 and one node
-// per server. Lost answers, lost live copies, racing nodes and a restart of the server
-// have tests of their own. Still to be done (issue "Beyond one machine"):
+// per server. Lost answers, lost live copies, racing nodes, a full store, replicas that
+// do not help and a restart of the server have tests of their own. Still to be done (issue "Beyond one machine"):
 //   - the cluster under cuts and kills: a leader that is cut off from its peers goes
 //     on answering reads from its old state until it notices (some seconds), so Get
 //     and Head can be stale then; decisions are safe, since writes need the quorum;
 //   - power loss of a whole quorum: servers sync every two minutes unless their
 //     sync_interval is "always", so acknowledged entries can be lost and their
 //     sequence given out again under the same epoch;
+//   - a server that has just been elected may answer reads before it has applied all
+//     that was acknowledged by the one before;
+//   - a table is NotFound through a server that has not heard yet of its first write;
 //   - a subscription takes a moment to be known on the other servers: bus messages
 //     sent in that moment are lost (log entries are found by the recheck);
 //   - throughput of one log: entries that wait could travel as one atomic batch;

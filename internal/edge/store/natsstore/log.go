@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/tandem-call/tandem/internal/store"
 )
@@ -37,12 +38,11 @@ type end struct {
 	last  uint64 // its sequence in the stream
 	first uint64 // stream sequence of entry 1
 	page  uint64 // stream sequence of the nearest earlier entry that begins a page
-	id    string // message id of the last entry
 }
 
 // endAt reads an end from the last entry.
 func endAt(m message) end {
-	e := end{n: m.number(headerSeq), last: m.seq, first: m.number(headerFirst), page: m.number(headerPage), id: m.header.Get(jetstream.MsgIDHeader)}
+	e := end{n: m.number(headerSeq), last: m.seq, first: m.number(headerFirst), page: m.number(headerPage)}
 	if e.n == 1 {
 		e.first = m.seq
 	}
@@ -140,39 +140,53 @@ func (s *Store) Append(ctx context.Context, log string, data []byte, _ store.Del
 		return nil, fmt.Errorf("natsstore: append to %s: %w", log, err)
 	}
 	defer release()
+	id, maybe, refused := nuid.Next(), false, false
 	for {
 		if !t.known {
-			if t.end, err = s.end(ctx, st, subj); err != nil {
-				return nil, err
+			now, err := s.end(ctx, st, subj)
+			if err != nil {
+				return nil, uncertain(maybe, err)
 			}
-			t.known = true
+			if now.last != t.end.last {
+				id, maybe = nuid.Next(), false // no earlier try can succeed any more
+			} else if refused { // another node's entry is under way
+				if err := s.rest(ctx); err != nil {
+					return nil, uncertain(maybe, err)
+				}
+			}
+			t.end, t.known = now, true
 		}
 		e := end{n: t.end.n + 1, first: t.end.first, page: t.end.nextPage()}
-		seq, id, resent, err := s.publish(ctx, entryMessage(subj, e, data), t.end.last)
-		if resent && errors.Is(err, errRefused) {
-			if seq, err = s.findOwn(ctx, st, subj, t.end, id); err != nil {
-				t.known = false
-				return nil, err
-			}
-			if seq == 0 {
-				err = errRefused
+		seq, lost, err := s.publish(ctx, entryMessage(subj, e, data), t.end.last, id)
+		maybe = maybe || lost
+		if maybe && errors.Is(err, errRefused) {
+			if own, found := s.findOwn(ctx, st, subj, t.end, id); found != nil || own != 0 {
+				seq, err = own, found
 			}
 		}
-		switch {
-		case errors.Is(err, errRefused):
-			t.known = false // another node was first: count from its entry
+		if errors.Is(err, errRefused) { // another node was first: count from its entry
+			t.known, refused = false, true
 			continue
-		case err != nil:
+		}
+		if err != nil {
 			t.known = false
 			return nil, err
 		}
-		e.last, e.id = seq, id
-		if e.n == 1 {
+		if e.last = seq; e.n == 1 {
 			e.first = seq
 		}
 		t.end = e
 		return pending{s.done, e.n, st.epoch + e.first}, nil
 	}
+}
+
+// uncertain adds ErrUncertain to an error that ends a write of which an earlier try may
+// have been stored.
+func uncertain(maybe bool, err error) error {
+	if maybe {
+		return fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
+	}
+	return err
 }
 
 func entryMessage(subj string, e end, data []byte) *nats.Msg {
@@ -353,7 +367,7 @@ func (s *Store) DropLog(ctx context.Context, log string) error {
 	}
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	// Up to the present end only, so that a purge which is sent again cannot take a
+	// Up to the pmaybe end only, so that a purge which is sent again cannot take a
 	// log that was begun meanwhile.
 	for {
 		e, err := s.end(ctx, st, subj)

@@ -11,6 +11,9 @@ import (
 // NATS form: the server closes connections over a control line of 4,096 bytes.
 const maxName = 2048
 
+// emptyPart is an empty part of a name as a NATS token.
+const emptyPart = "/e"
+
 // subject writes a name of the store's alphabet as NATS tokens that are also a legal
 // key of a key-value bucket, so that the nats command shows them. The separator "/"
 // becomes "."; that frees "/" to escape what NATS does not take: "." is "/d", "+" is "/p"
@@ -22,11 +25,11 @@ func subject(name string) (string, error) {
 		switch c := name[i]; {
 		case c == '/':
 			if i == 0 || name[i-1] == '/' {
-				b.WriteString("/e")
+				b.WriteString(emptyPart)
 			}
 			b.WriteByte('.')
 			if i == len(name)-1 {
-				b.WriteString("/e")
+				b.WriteString(emptyPart)
 			}
 		case c == '.':
 			b.WriteString("/d")
@@ -47,7 +50,7 @@ func subject(name string) (string, error) {
 	return b.String(), nil
 }
 
-var fromSubject = strings.NewReplacer(".", "/", "/d", ".", "/p", "+", "/e", "")
+var fromSubject = strings.NewReplacer(".", "/", "/d", ".", "/p", "+", emptyPart, "")
 
 // name is the inverse of subject.
 func name(subject string) string { return fromSubject.Replace(subject) }
@@ -58,6 +61,9 @@ func scanFilter(prefix string) (string, error) {
 	parent, _, ok := cutLast(prefix, '/')
 	if !ok {
 		return ">", nil
+	}
+	if parent == "" {
+		return emptyPart + ".>", nil
 	}
 	s, err := subject(parent)
 	if err != nil {

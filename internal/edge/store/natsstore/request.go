@@ -11,7 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
 	"github.com/tandem-call/tandem/internal/store"
 )
@@ -19,14 +18,15 @@ import (
 // tryFor is how long one request waits for its answer before it is sent again, and
 // pause how long a refused one waits: an election takes a few seconds.
 const (
-	tryFor = 1500 * time.Millisecond
-	pause  = 50 * time.Millisecond
+	tryFor = time.Second
+	pause  = 20 * time.Millisecond
 )
 
 var (
-	errMissing  = errors.New("natsstore: no message")         // the leader has no such message, or no such stream
-	errRefused  = errors.New("natsstore: condition not met")  // the subject's last message is another one
-	errDisjoint = errors.New("natsstore: log changed course") // what was read is not one life of the log
+	errMissing  = errors.New("natsstore: no message")           // the leader has no such message
+	errNotYet   = errors.New("natsstore: stream not known yet") // it was made, but not every server has heard of it
+	errRefused  = errors.New("natsstore: condition not met")    // the subject's last message is another one
+	errDisjoint = errors.New("natsstore: log changed course")   // what was read is not one life of the log
 )
 
 // message is one stored message.
@@ -53,13 +53,21 @@ func (s *Store) retry(ctx context.Context, f func(try context.Context) error) er
 		if err == nil || !passing(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if s.rest(ctx) != nil {
 			return err
-		case <-s.life.Done():
-			return store.ErrClosed
-		case <-time.After(pause):
 		}
+	}
+}
+
+// rest waits a little; an error when there is no time left.
+func (s *Store) rest(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.life.Done():
+		return store.ErrClosed
+	case <-time.After(pause):
+		return nil
 	}
 }
 
@@ -69,15 +77,16 @@ func passing(err error) bool {
 	if errors.As(err, &api) {
 		switch api.ErrorCode {
 		case 10008, // the cluster has no leader now
-			10009, // asked one who is not the leader
-			10158, // our first try is still in process
-			10005, // not enough peers yet
-			10202: // membership is changing
+			10009,                             // asked one who is not the leader
+			10158,                             // our first try is still in process
+			10005,                             // not enough peers yet
+			10202,                             // membership is changing
+			jetstream.JSErrCodeStreamNotFound: // asked for what exists: one who has not heard of it
 			return true
 		}
 		return false
 	}
-	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
+	for _, e := range []error{errNotYet, context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
 		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, jetstream.ErrInvalidJSAck} {
 		if errors.Is(err, e) {
 			return true
@@ -86,24 +95,30 @@ func passing(err error) bool {
 	return false
 }
 
+// unsent reports whether an error says that nobody received the request.
+func unsent(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrReconnectBufExceeded)
+}
+
 // publish stores a message if the last one of its subject is still expected (zero:
 // if there is none) and returns its sequence. The message is sent again, under the
-// same id, until an answer comes. errRefused when the condition failed; resent says
-// that it may have failed because an earlier try succeeded: compare ids.
-func (s *Store) publish(ctx context.Context, m *nats.Msg, expected uint64) (seq uint64, id string, resent bool, err error) {
-	id = nuid.Next()
+// same id, until an answer comes. errRefused when the condition failed, or when the
+// server is busy with another message of the subject; maybe says that an earlier try
+// may have been stored: compare ids.
+func (s *Store) publish(ctx context.Context, m *nats.Msg, expected uint64, id string) (seq uint64, maybe bool, err error) {
 	m.Header.Set(jetstream.MsgIDHeader, id)
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expected, 10))
-	tries := 0
 	err = s.retry(ctx, func(try context.Context) error {
-		tries++
 		ack, err := s.js.PublishMsg(try, m, jetstream.WithRetryAttempts(0))
-		if err == nil {
+		switch {
+		case err == nil:
 			seq = ack.Sequence
+		case passing(err) && !unsent(err):
+			maybe = true
 		}
 		return err
 	})
-	return seq, id, tries > 1, s.writeError(err)
+	return seq, maybe, s.writeError(err)
 }
 
 // writeError turns the error of a write into the contract's.
@@ -154,7 +169,7 @@ func (s *Store) next(ctx context.Context, stream, subject string, seq uint64) (m
 	return s.get(ctx, stream, getRequest{NextFor: subject, Seq: max(seq, 1)})
 }
 
-// get asks the stream's leader. nats.go would ask any replica of a stream that allows
+// get asks the leader of a stream that exists. nats.go would ask any replica of a stream that allows
 // direct gets, so the request is written here.
 func (s *Store) get(ctx context.Context, stream string, req getRequest) (message, error) {
 	ctx, cancel := s.within(ctx)
@@ -189,7 +204,7 @@ func (s *Store) get(ctx context.Context, stream string, req getRequest) (message
 	})
 	var api *jetstream.APIError
 	switch {
-	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeMessageNotFound || api.ErrorCode == jetstream.JSErrCodeStreamNotFound):
+	case errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeMessageNotFound:
 		return message{}, errMissing
 	case err != nil:
 		return message{}, fmt.Errorf("natsstore: read from the leader of %s: %w", stream, err)

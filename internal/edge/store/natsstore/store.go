@@ -216,8 +216,9 @@ func (s *Store) ensure(ctx context.Context, c jetstream.StreamConfig) (stream, e
 	err := s.retry(ctx, func(try context.Context) error {
 		st, err := s.js.Stream(try, c.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			if st, err = s.js.CreateStream(try, c); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-				st, err = s.js.Stream(try, c.Name)
+			st, err = s.js.CreateStream(try, c)
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+				return errNotYet // look again
 			}
 		}
 		if err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/tandem-call/tandem/internal/store"
 )
@@ -57,10 +58,16 @@ func (s *Store) bucket(ctx context.Context, table string, create bool) (jetstrea
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	missing := false
 	err = s.retry(ctx, func(try context.Context) (err error) {
 		st, err = s.js.Stream(try, "KV_"+b)
-		if !create || !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if missing = errors.Is(err, jetstream.ErrStreamNotFound); !missing {
 			return err
+		}
+		if !create {
+			return nil
 		}
 		_, err = s.js.CreateKeyValue(try, jetstream.KeyValueConfig{
 			Bucket: b, Description: "Tandem table " + table, History: 1,
@@ -69,11 +76,10 @@ func (s *Store) bucket(ctx context.Context, table string, create bool) (jetstrea
 		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
 			return err
 		}
-		st, err = s.js.Stream(try, "KV_"+b)
-		return err
+		return errNotYet // look again
 	})
 	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
+	case missing && !create:
 		return nil, store.ErrNotFound
 	case err != nil:
 		return nil, fmt.Errorf("natsstore: table %s: %w", table, err)
@@ -91,6 +97,9 @@ func (s *Store) Get(ctx context.Context, table, key string) (store.Record, error
 	}
 	stream, subj, err := s.where(table, key)
 	if err != nil {
+		return store.Record{}, err
+	}
+	if _, err := s.bucket(ctx, table, false); err != nil {
 		return store.Record{}, err
 	}
 	m, err := s.last(ctx, stream, subj)
@@ -150,9 +159,10 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 	if _, err := s.bucket(ctx, table, true); err != nil {
 		return 0, err
 	}
-	expected := uint64(at)
+	expected, id, maybe := uint64(at), nuid.Next(), false
 	for {
-		seq, id, resent, err := s.publish(ctx, build(subj), expected)
+		seq, lost, err := s.publish(ctx, build(subj), expected, id)
+		maybe = maybe || lost
 		if err == nil {
 			return store.Rev(seq), nil
 		}
@@ -162,18 +172,24 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 		now, err := s.last(ctx, stream, subj)
 		gone := errors.Is(err, errMissing)
 		if err != nil && !gone {
-			if resent {
+			if maybe {
 				return 0, fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
 			}
 			return 0, store.ErrConflict // refused is refused, whatever is there now
 		}
 		switch {
-		case resent && now.header.Get(jetstream.MsgIDHeader) == id:
+		case maybe && now.header.Get(jetstream.MsgIDHeader) == id:
 			return store.Rev(now.seq), nil // the answer was lost, the write was not
-		case resent && now.seq > expected:
+		case maybe && now.seq > expected:
 			return 0, fmt.Errorf("natsstore: record changed after a lost answer: %w", store.ErrUncertain)
 		case at == 0 && (gone || isMarker(now)) && now.seq != expected:
-			expected = now.seq // there is no record, but the marker of one, or no longer
+			expected, id, maybe = now.seq, nuid.Next(), false // no record, but the marker of one, or no longer
+		case now.seq == expected:
+			// Refused because another change is under way. ErrConflict would be too early:
+			// the caller could still read the record as it was.
+			if err := s.rest(ctx); err != nil {
+				return 0, fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
+			}
 		default:
 			return 0, store.ErrConflict
 		}
@@ -236,6 +252,7 @@ func (s *Store) keys(ctx context.Context, table, root, filter string) (keys []st
 	}
 	var info *jetstream.StreamInfo
 	err = s.retry(ctx, func(try context.Context) error {
+		var err error
 		info, err = st.Info(try, jetstream.WithSubjectFilter(root+filter))
 		return err
 	})

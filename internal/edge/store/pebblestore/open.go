@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -47,12 +48,19 @@ func lockDir(o Options) (*pebble.Lock, error) {
 }
 
 func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
-	if err := prepare(o); err != nil {
+	made, err := prepare(o)
+	if err != nil {
 		return nil, err
 	}
 	said, err := readTestimony(o.fs, o.Dir)
 	if err != nil {
 		return nil, err
+	}
+	if !made {
+		// Look before opening: opening for real gives up what is left of the log files.
+		if err := check(o, said); err != nil {
+			return nil, err
+		}
 	}
 	s := &Store{
 		options:  o,
@@ -82,34 +90,41 @@ func (s *Store) pebbleFailed(err error) {
 }
 
 // prepare checks what the directory is, and makes an empty store where there is nothing.
-func prepare(o Options) error {
+func prepare(o Options) (made bool, err error) {
 	state, err := readState(o)
 	if err != nil {
-		return err
+		return false, err
 	}
 	switch state {
 	case stateReady:
-		return nil
+		return false, nil
 	case stateCreating:
-		return create(o)
+		return true, create(o)
 	case stateRestoring:
-		return fmt.Errorf("pebblestore: %s: a restore was interrupted; remove the directory and restore again: %w", o.Dir, store.ErrDamaged)
+		return false, fmt.Errorf("pebblestore: %s: a restore was interrupted; remove the directory and restore again: %w", o.Dir, store.ErrDamaged)
 	case "":
 		names, err := contents(o.fs, o.Dir)
 		if err != nil {
-			return fmt.Errorf("pebblestore: %w", err)
+			return false, fmt.Errorf("pebblestore: %w", err)
 		}
 		if len(names) == 0 {
-			return create(o)
+			return true, create(o)
 		}
-		for _, name := range names {
-			if name == databaseDir || name == witnessFile {
-				return fmt.Errorf("pebblestore: %s holds data, but its file %s is missing: %w", o.Dir, formatFile, store.ErrDamaged)
-			}
-		}
-		return fmt.Errorf("pebblestore: %s is not empty and not a data directory of Tandem", o.Dir)
+		return false, foreign(o, names)
 	default:
-		return fmt.Errorf("pebblestore: %s has another format: its file %s says %.40q", o.Dir, formatFile, state)
+		return false, fmt.Errorf("pebblestore: %s has another format: its file %s says %.40q", o.Dir, formatFile, state)
+	}
+}
+
+// foreign says what is wrong with a directory that has content but no format file.
+func foreign(o Options, names []string) error {
+	switch {
+	case slices.Contains(names, manifestFile):
+		return fmt.Errorf("pebblestore: %s is a backup; it must be restored, not opened", o.Dir)
+	case slices.Contains(names, databaseDir), slices.Contains(names, witnessFile):
+		return fmt.Errorf("pebblestore: %s holds data, but its file %s is missing: %w", o.Dir, formatFile, store.ErrDamaged)
+	default:
+		return fmt.Errorf("pebblestore: %s is not empty and not a data directory of Tandem", o.Dir)
 	}
 }
 
@@ -163,6 +178,15 @@ func openPebble(o Options, onFatal func(error)) (*pebble.DB, error) {
 	return db, openError(err)
 }
 
+// readPebble opens the existing database for reading; its files stay as they are.
+func readPebble(o Options) (*pebble.DB, error) {
+	p := o.pebble(func(error) {})
+	p.ErrorIfNotExists = true
+	p.ReadOnly = true
+	db, err := pebble.Open(o.path(databaseDir), p)
+	return db, openError(err)
+}
+
 func openError(err error) error {
 	switch {
 	case err == nil:
@@ -174,15 +198,33 @@ func openError(err error) error {
 	}
 }
 
-// start checks the data against the witness and starts the work.
+// check compares what the database has with what the witness says.
+func check(o Options, said testimony) error {
+	db, err := readPebble(o)
+	if err != nil {
+		return err
+	}
+	m, err := loadMeta(db)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return said.check(m)
+}
+
+// check returns store.ErrDamaged if the database has less than what was acknowledged.
+func (t testimony) check(m meta) error {
+	if m.commit < t.commit {
+		return fmt.Errorf("pebblestore: the data ends at change %d, but %d was acknowledged; restore a backup, or accept the loss with a repair: %w",
+			m.commit, t.commit, store.ErrDamaged)
+	}
+	return nil
+}
+
+// start begins a new run of a store whose data has been checked.
 func (s *Store) start(said testimony) error {
 	m, err := loadMeta(s.db)
 	if err != nil {
 		return err
-	}
-	if m.commit < said.commit {
-		return fmt.Errorf("pebblestore: %s ends at change %d, but %d was acknowledged; restore a backup, or accept the loss with a repair: %w",
-			s.options.Dir, m.commit, said.commit, store.ErrDamaged)
 	}
 	if !said.clean {
 		m.floor = newEpoch(max(m.epoch, said.epoch))

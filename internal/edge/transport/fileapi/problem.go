@@ -61,6 +61,7 @@ func problem(log *slog.Logger, err error) *wire.Problem {
 		if detail == "" {
 			detail = strings.TrimPrefix(err.Error(), "files: ")
 		}
+		println("DBG", err.Error())
 		p := wire.NewProblem(row.code, "%s", detail)
 		if row.status != 0 {
 			p.Status = row.status
@@ -142,6 +143,10 @@ func (t *tusWriter) finish() {
 		return
 	}
 	h := t.Header()
+	if strings.HasPrefix(t.body.String(), tus.ErrUploadInterrupted.ErrorCode) {
+		// tusd says 400, after which clients give up; but they can resume.
+		t.status = http.StatusConflict
+	}
 	if h.Get("Content-Type") != problemType {
 		t.body = *bytes.NewBuffer(encode(tusProblem(t.status, t.body.String())))
 		h.Set("Content-Type", problemType)

@@ -166,6 +166,20 @@ func serve(t testing.TB, cfg wsconn.Config) *server {
 	return s
 }
 
+// serveTLS serves HTTP/1.1 and HTTP/2 over TLS.
+func serveTLS(t testing.TB, cfg wsconn.Config) *server {
+	t.Helper()
+	s := &server{relay: newRelay()}
+	s.http = httptest.NewUnstartedServer(s.mux(t, cfg))
+	s.http.EnableHTTP2 = true
+	s.http.StartTLS()
+	t.Cleanup(func() {
+		s.drain(t)
+		s.http.Close()
+	})
+	return s
+}
+
 func (s *server) mux(t testing.TB, cfg wsconn.Config) http.Handler {
 	t.Helper()
 	if cfg.Backend == nil {

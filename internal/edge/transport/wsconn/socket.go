@@ -23,6 +23,8 @@ const (
 	readBuffer = 512
 	// badFrames in a row end a connection.
 	badFrames = 10
+	// rest is the silence after which a frame counts as one of an idle device.
+	rest = time.Second
 )
 
 // socket is one WebSocket. gws reads it: framing, fragments, masking, UTF-8. It never
@@ -98,14 +100,15 @@ func (h *Handler) Connect(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, p)
 		return
 	}
+	nonce := h.cfg.Backend.Challenge()
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		h.reg.leave(t)
 		h.refuse(w, wire.NewProblem(wire.CodeBadRequest, "a WebSocket needs HTTP/1.1"))
 		return
 	}
-	c := &socket{nc: nc, remote: remote, ticket: t, below: under{Conn: nc}, filled: time.Now(), tokens: float64(h.cfg.FloodBurst)}
-	c.below.owner = c
+	c := &socket{nc: nc, remote: remote, ticket: t, nonce: nonce, filled: time.Now(), tokens: float64(h.cfg.FloodBurst)}
+	c.below.Conn, c.below.owner = nc, c
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n) // it is in the buffer: no error
 		c.below.early = bytes.Clone(early)
@@ -123,6 +126,7 @@ func (h *Handler) Connect(w http.ResponseWriter, r *http.Request) {
 		nc.Close()
 		return
 	}
+	c.Push(encode(wire.TypeChallenge, "", wire.Challenge{Nonce: c.nonce, TimeoutSeconds: int(h.cfg.AuthTimeout / time.Second)}))
 	go c.run(ws) // not on this goroutine, whose stack and request would stay
 }
 
@@ -166,9 +170,6 @@ func hasToken(h http.Header, name, token string) bool {
 func (c *socket) run(ws *gws.Conn) {
 	defer c.h.wg.Done()
 	defer c.h.reg.exit(&c.outbox)
-	c.nonce = c.h.cfg.Backend.Challenge()
-	c.Push(encode(wire.TypeChallenge, "", wire.Challenge{Nonce: c.nonce, TimeoutSeconds: int(c.h.cfg.AuthTimeout / time.Second)}))
-
 	fault := c.read(ws)
 	var bye *gws.CloseError
 	switch {
@@ -216,13 +217,39 @@ func (c *socket) violated(fault string) {
 	c.Close(wire.CloseBadFrame, p.Title)
 }
 
-// message carries out one text or binary message.
+// message carries out one text or binary message. What that takes of the stack would stay
+// with the connection, also with an idle one; so the hello, and what comes after a rest,
+// such as a heartbeat, is carried out on a goroutine of its own.
 func (c *socket) message(m *gws.Message) {
 	defer m.Close()
 	if c.over() || !c.within() {
 		return
 	}
+	rested := c.h.mark()-c.heard.Load() > int64(rest)
 	c.listen()
+	if c.joined && !rested {
+		c.carryOut(m)
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.carryOut(m)
+	}()
+	<-done
+}
+
+// carryOut ends the connection, and it alone, if there is a bug in what it leads to.
+func (c *socket) carryOut(m *gws.Message) {
+	if err := guard(func() error {
+		c.frame(m)
+		return nil
+	}); err != nil {
+		c.fail("", "read a frame", err)
+	}
+}
+
+func (c *socket) frame(m *gws.Message) {
 	c.h.count.framesIn.Add(1)
 	c.h.count.bytesIn.Add(uint64(len(m.Bytes())))
 	if m.Opcode != gws.OpcodeText {

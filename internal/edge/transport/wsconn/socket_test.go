@@ -3,6 +3,7 @@ package wsconn_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -297,6 +298,34 @@ func TestPushAfterTheEnd(t *testing.T) {
 	}
 	if n := s.Stats().Dropped["closed"]; n != 1 {
 		t.Errorf("%d dropped", n)
+	}
+}
+
+func TestOverTLS(t *testing.T) {
+	s := serveTLS(t, wsconn.Config{})
+	roots := s.http.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	http1 := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}} // WebSocket needs it
+	d := s.dial(t, http1)
+	d.hello("dev_a")
+	d.send(wire.Envelope{Type: wire.TypeSend, ID: "r"})
+	d.expect(wire.TypeAck)
+	_ = d.ws.Write(t.Context(), websocket.MessageText, make([]byte, 1<<20))
+	d.problem(wire.CodeTooLarge)
+	d.closed(wire.CloseBadFrame)
+
+	http2 := s.http.Client()
+	l := s.listen(t, http2, s.url(""), "dev_a")
+	if resp, body := s.post(t, http2, `{"type":"resume","id":"r","session":"s"}`, named(l.id)); resp.ProtoMajor != 2 || resp.StatusCode != 200 {
+		t.Errorf("HTTP/%d %d %s", resp.ProtoMajor, resp.StatusCode, body)
+	}
+	for range 3 {
+		l.expect(wire.TypeMessage)
+	}
+	l.expect(wire.TypeResumed)
+	s.CloseDevice(wire.DefaultTenant, "dev_a", wire.CloseRevoked)
+	l.closed(wire.CloseRevoked)
+	if resp, _ := s.post(t, http2, `{"type":"send","id":"r","session":"s","kind":"text"}`, nil); resp.StatusCode != 200 {
+		t.Errorf("after a closed stream on the same HTTP/2 connection: %d", resp.StatusCode)
 	}
 }
 

@@ -1,0 +1,44 @@
+# Tandem: two commands matter. `make run` starts the server; `make test` is what CI runs.
+
+GO      ?= go
+BIN     := bin/tandem
+DATA    ?= data
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+# The whole suite under the race detector, in two parts so that two cores are kept busy.
+TESTFLAGS ?= -race -tags peers -timeout 15m
+
+.PHONY: run build test check unit fuzz bench generate clean help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: build ## start the server on the embedded engine, data in ./data
+	$(BIN) serve --data $(DATA)
+
+build: ## build bin/tandem
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
+
+test: check unit fuzz ## everything that CI runs; installs the peers it lacks
+
+check: ## formatting, vet, lint, generated files
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet -tags peers ./...
+	cd bench && $(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck -tags peers ./...
+
+unit: ## race, property, conformance and requirement tests, with the real peers
+	scripts/test-deps
+	$(GO) test $(TESTFLAGS) ./...
+
+fuzz: ## each fuzz target for a moment (FUZZTIME=1m for longer)
+	scripts/fuzz $(FUZZTIME)
+
+bench: ## relay and matching beside a bare relay in the same run
+	cd bench && $(GO) run .
+
+generate: ## schemas and reference pages from the Go types
+	$(GO) generate ./...
+
+clean: ## remove what was built (not ./data)
+	rm -rf bin

@@ -1,0 +1,141 @@
+package tandem_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tandem-call/tandem/"
+
+// floors lists the house from the ground up: a package may import packages of lower
+// floors only. Packages of one floor are neighbours; whether they may know each other
+// stands beside the floor. A prefix ending in "/" covers what is below it.
+var floors = []struct {
+	name       string
+	packages   []string
+	neighbours bool // may import each other
+}{
+	{"words", []string{"tel", "wire", "internal/store"}, true}, // wire speaks in tel's words
+	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session"}, false},
+	{"features", []string{"internal/files"}, false},
+	{"edge", []string{"internal/edge/", "client"}, false},
+	{"server", []string{"internal/server"}, false},
+	{"commands", []string{"cmd/"}, true},
+}
+
+// pure lists what the core must not import: it has no I/O (STYLE, "The house has floors").
+var pure = []string{"net", "net/http", "os", "syscall", "io/ioutil"}
+
+// exceptions are arrows that are allowed although they run sideways, each with its reason.
+var exceptions = map[string]string{
+	"client -> wire": "the SDK speaks the wire's words and knows nothing of the server",
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportsGoDownTheStairs(t *testing.T) {
+	for _, p := range list(t) {
+		from := floorOf(p.ImportPath)
+		if from < 0 {
+			continue
+		}
+		for _, imp := range p.Imports {
+			to := floorOf(imp)
+			if to < 0 {
+				continue
+			}
+			sideways := to == from && !floors[from].neighbours && room(p.ImportPath) != room(imp)
+			arrow := short(p.ImportPath) + " -> " + short(imp)
+			if _, ok := exceptions[arrow]; (to > from || sideways) && !ok {
+				t.Errorf("%s: the %s floor must not import from the %s floor", arrow, floors[from].name, floors[to].name)
+			}
+		}
+	}
+}
+
+func TestEveryPackageHasAFloor(t *testing.T) {
+	for _, p := range list(t) {
+		if floorOf(p.ImportPath) < 0 {
+			t.Errorf("%s stands on no floor: add it to floors", short(p.ImportPath))
+		}
+	}
+}
+
+func TestCoreHasNoIO(t *testing.T) {
+	for _, p := range list(t) {
+		if f := floorOf(p.ImportPath); f < 0 || floors[f].name != "core" {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if slices.Contains(pure, imp) {
+				t.Errorf("%s imports %s: the core has no I/O", short(p.ImportPath), imp)
+			}
+		}
+	}
+}
+
+func TestClientKnowsOnlyTheWords(t *testing.T) {
+	for _, p := range list(t) {
+		if s := short(p.ImportPath); s != "client" && !strings.HasPrefix(s, "client/") {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if s := short(imp); s != imp && s != "tel" && s != "wire" && !strings.HasPrefix(s, "client") {
+				t.Errorf("client imports %s: the SDK may know tel and wire only", s)
+			}
+		}
+	}
+}
+
+func short(path string) string { return strings.TrimPrefix(path, module) }
+
+// room is the folder that a neighbour is known by: internal/edge/push/sms is a room of
+// its own, and so is each folder below internal/edge/*/.
+func room(path string) string { return short(path) }
+
+func floorOf(path string) int {
+	if !strings.HasPrefix(path, module) {
+		return -1
+	}
+	s := short(path)
+	for i, f := range floors {
+		for _, p := range f.packages {
+			if s == p || strings.HasPrefix(s, strings.TrimSuffix(p, "/")+"/") {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		var e *exec.ExitError
+		if errors.As(err, &e) {
+			t.Fatalf("go list: %v\n%s", err, e.Stderr)
+		}
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		if p.ImportPath+"/" != module {
+			all = append(all, p)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/server"
+)
+
+// httpClient trusts the local authority's certificate besides the system's.
+func httpClient(ca string) (*http.Client, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, err
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--ca %s: no certificate in it", ca)
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return &http.Client{Transport: t}, nil
+}
+
+// operator is embedded in the operator's commands: they reach the server by the socket
+// in its data directory, or over the network with an API key.
+type operator struct {
+	Data   string `default:"data" env:"TANDEM_DATA" placeholder:"DIR" help:"The running server's data directory, on this machine (default: ${default})."`
+	Server string `env:"TANDEM_SERVER" placeholder:"URL" help:"Or the server's address, with --key."`
+	Key    string `env:"TANDEM_KEY" placeholder:"KEY" help:"API key of the role operator."`
+	CA     string `name:"ca" env:"TANDEM_CA" type:"existingfile" placeholder:"FILE" help:"Certificate of the server's local authority."`
+}
+
+func (o operator) api() (*client.API, error) {
+	if o.Key != "" {
+		if o.Server == "" {
+			return nil, errors.New("--key needs --server, the server's address")
+		}
+		hc, err := httpClient(o.CA)
+		if err != nil {
+			return nil, err
+		}
+		return client.NewKeyAPI(o.Server, o.Key, hc), nil
+	}
+	socket := filepath.Join(o.Data, server.AdminSocket)
+	if _, err := os.Stat(socket); err != nil {
+		return nil, fmt.Errorf("no server is running on the data directory %s (there is no %s); name it with --data, or use --server and --key", o.Data, socket)
+	}
+	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+	return client.NewKeyAPI("http://admin", "", hc), nil
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+type reportCommand struct {
+	account
+	To         string `placeholder:"IDENTITY" help:"The other party: a number, or a sip:, mailto:, user:, acct: or id: address. Leave it out where it is withheld."`
+	Region     string `placeholder:"GB" help:"Region of a national number."`
+	State      string `enum:"ringing,active,held,ended" default:"active" help:"State of the call: ringing, active, held or ended (default: ${default})."`
+	Direction  string `enum:",incoming,outgoing" default:"" help:"Who dialled, where it is known: incoming or outgoing."`
+	Extension  string `placeholder:"EXT" help:"Own extension behind a shared number."`
+	Conference string `placeholder:"ID" help:"Id of the conference that the call is in."`
+	Ref        string `placeholder:"REF" help:"Your reference for the call; needed to tell two calls with the same party apart."`
+	CallID     string `name:"call-id" placeholder:"ID" help:"SIP Call-ID."`
+	SessionID  string `name:"session-id" placeholder:"ID" help:"SIP Session-ID (RFC 7989)."`
+}
+
+func (c *reportCommand) Run(ctx context.Context) error {
+	api, id, err := c.api()
+	if err != nil {
+		return err
+	}
+	d := tel.PartyDetails{
+		Own: id.Number.Identity(), State: tel.State(c.State), Direction: tel.Direction(c.Direction),
+		Extension: c.Extension, ConferenceID: c.Conference,
+		Ref: tel.Ref{Local: c.Ref, CallID: c.CallID, SessionID: c.SessionID},
+	}
+	if c.To != "" {
+		if d.Other, err = tel.ParseIdentity(c.To, c.Region); err != nil {
+			return fmt.Errorf("--to: %w", err)
+		}
+	}
+	ack, err := api.Report(ctx, wire.Report{PartyDetails: d, Typed: true})
+	if err != nil {
+		return err
+	}
+	if ack.Session == "" {
+		fmt.Println("reported; no session yet")
+	} else {
+		fmt.Println("reported; session", ack.Session)
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package call
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// A question goes to the people of a pair where their telephones do not tell enough. Each
+// call has one at most, whatever comes of it:
+//
+//	invitation (B2)               words (A10): nobody named, or a shared identity
+//
+//	claimant     other side       claimant           side that names nobody
+//	   |  is up alone |              | names the other      | is in a call
+//	   |              |◀─ Invite     |                      |◀─ Words{Read}
+//	   |              |── Answer     |                      |── Answer{accept}
+//	                                 |◀─ Words{TriesLeft}   |   reads them aloud
+//	                                 |── Confirm{words}     |
+//
+// Until its words were right the claimant learns nothing that it would not learn of a
+// party that is in no call at all; whoever does not want to read simply declines.
+
+// inviteDue returns when the silent side is to be invited, if one side is up alone.
+func (r Record) inviteDue(legs []Leg, rules Rules) (time.Time, bool) {
+	if r.Kind != Pair || r.Question != nil || r.Blocked || r.shared() || rules.InviteDelay < 0 {
+		return time.Time{}, false
+	}
+	for _, l := range legs {
+		other := 1 - l.Side
+		silent := !slices.ContainsFunc(legs, func(o Leg) bool { return o.Side == other && o.open() })
+		if l.Up() && l.Named && l.Session == "" && silent && r.reachable(l) && r.Parties[other].Reachable {
+			return l.upHeard.Add(rules.InviteDelay), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// ask closes a question whose call is over or has been joined, and puts a new one where
+// one is needed. Whether the party to be invited is busy elsewhere only a tick can tell.
+func (t *turn) ask(busy *[2]bool) {
+	if t.Kind != Pair {
+		return
+	}
+	legs := t.legs(t.now)
+	if q := t.Question; q != nil {
+		claimant, asked := openLeg(legs, 1-q.Side), openLeg(legs, q.Side)
+		switch joined := slices.ContainsFunc(t.Joints, Joint.inCall); {
+		case !claimant || q.Words != "" && !asked:
+			t.close(Lapsed, "call_over")
+			t.Question = nil
+		case joined:
+			t.close(Lapsed, "joined")
+		case !t.now.Before(q.Until):
+			t.close(Lapsed, "expired")
+		}
+		return
+	}
+
+	for _, c := range t.couples(legs, t.now, t.rules) {
+		if !c.sure && c.a.Session == "" && c.b.Session == "" && t.rules.Partial != PartialOff && t.fresh.Words != "" {
+			reader := 0
+			if t.Parties[1].Shared || !c.b.Named {
+				reader = 1
+			}
+			if !c.a.Named {
+				reader = 0
+			}
+			t.put(reader, t.fresh.Words, false)
+			return
+		}
+	}
+	if when, ok := t.inviteDue(legs, t.rules); ok && busy != nil && !when.After(t.now) {
+		claimant := slices.IndexFunc(legs, func(l Leg) bool { return l.Up() && l.Named && l.Session == "" })
+		side := 1 - legs[claimant].Side
+		t.put(side, "", busy[side])
+	}
+}
+
+func openLeg(legs []Leg, side int) bool {
+	return slices.ContainsFunc(legs, func(l Leg) bool { return l.Side == side && l.open() })
+}
+
+// put puts a question to a side, unless it is better not to.
+func (t *turn) put(side int, words string, busy bool) {
+	q := &Question{ID: t.fresh.Invitation, Side: side, Words: words, State: Open, Until: t.now.Add(t.rules.QuestionTTL)}
+	t.Question = q
+	hourAgo := t.now.Add(-time.Hour)
+	t.Asked = slices.DeleteFunc(t.Asked, func(at time.Time) bool { return !at.After(hourAgo) })
+	if busy || len(t.Asked) >= t.rules.QuestionsPerHour {
+		q.State = NotPut
+		return
+	}
+	t.Asked = append(t.Asked, t.now)
+	if words != "" {
+		t.do(Effect{Do: ReadOut, To: t.to(side), Words: &wire.Words{Invitation: q.ID, Read: words, Until: q.Until}})
+		return
+	}
+	t.do(Effect{Do: Invite, To: t.to(side), Invite: &wire.Invite{
+		ID: q.ID, Claimant: t.Parties[1-side].Identity, Until: q.Until,
+	}})
+}
+
+// to addresses a side: its party's devices, those that speak of the call first.
+func (t *turn) to(side int) *Side {
+	p := t.Parties[side]
+	s := &Side{Index: side, Principal: p.Identity, Shared: p.Shared}
+	for _, l := range t.legs(t.now) {
+		if l.Side == side && l.open() {
+			s.Devices = append(s.Devices, subtract(l.Devices, s.Devices)...)
+		}
+	}
+	return s
+}
+
+// close ends a pending question and takes it back from whoever sees it.
+func (t *turn) close(state QuestionState, reason string) {
+	q := t.Question
+	if !q.State.pending() {
+		return
+	}
+	t.withdraw(q.Side, reason)
+	if q.State == Typing {
+		t.withdraw(1-q.Side, reason)
+	}
+	q.State = state
+}
+
+func (t *turn) withdraw(side int, reason string) {
+	t.do(Effect{Do: Withdraw, To: t.to(side), Withdrawn: &wire.Withdrawn{Invitation: t.Question.ID, Reason: reason}})
+}
+
+// asks reports whether the question waits for that party.
+func (r Record) asks(party tel.Identity, id wire.InvitationID, state QuestionState) bool {
+	q := r.Question
+	if q == nil || q.ID != id || q.State != state {
+		return false
+	}
+	side := q.Side
+	if state == Typing {
+		side = 1 - side
+	}
+	return r.Parties[side].Identity == party
+}
+
+// answered: the side that was asked says yes or no. A yes to an invitation is its
+// statement that it is in this call.
+func (t *turn) answered(ev Answered) {
+	if !t.asks(ev.Party, ev.Answer.Invitation, Open) {
+		return
+	}
+	q := t.Question
+	q.By = ev.Device
+	switch {
+	case !ev.Answer.Accept:
+		t.close(Declined, "answered")
+	case q.Words != "":
+		q.State = Typing
+		t.askToType()
+	default:
+		t.close(Taken, "answered")
+		t.reported(Reported{Own: t.Parties[q.Side], Other: t.Parties[1-q.Side], Blocked: t.Blocked, Report: Report{
+			Tenant:   t.Tenant,
+			Reporter: Reporter{Kind: ByDevice, ID: string(ev.Device), Device: ev.Device, Evidence: Accepted},
+			Report: wire.Report{PartyDetails: tel.PartyDetails{
+				Own: t.Parties[q.Side].Identity, Other: t.Parties[1-q.Side].Identity,
+				State: tel.Active, Ref: tel.Ref{Local: "invitation:" + string(q.ID)},
+			}},
+		}})
+	}
+}
+
+func (t *turn) askToType() {
+	q := t.Question
+	t.do(Effect{Do: TypeIn, To: t.to(1 - q.Side), Words: &wire.Words{
+		Invitation: q.ID, TriesLeft: t.rules.Tries - q.Tries, Until: q.Until,
+	}})
+}
+
+// confirmed: the claimant has typed what it heard.
+func (t *turn) confirmed(ev Confirmed) {
+	if !t.asks(ev.Party, ev.Confirm.Invitation, Typing) || t.Question.Attempt == ev.Attempt {
+		return
+	}
+	q := t.Question
+	q.Attempt = ev.Attempt
+	if plain(ev.Confirm.Words) == plain(q.Words) {
+		t.close(Heard, "joined")
+		return
+	}
+	if q.Tries++; q.Tries >= t.rules.Tries {
+		t.close(Refused, "refused")
+		return
+	}
+	t.askToType()
+}
+
+// plain reduces typed words to what counts.
+func plain(words string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToLower(words), func(c rune) bool { return c < 'a' || c > 'z' }), " ")
+}

@@ -1,0 +1,407 @@
+package call
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Table is what the matcher needs of storage; store.Table[T] fits.
+type Table[T any] interface {
+	Get(ctx context.Context, key string) (T, store.Rev, error)
+	Put(ctx context.Context, key string, v T, at store.Rev) (store.Rev, error)
+	Delete(ctx context.Context, key string, at store.Rev) error
+	Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[T], error]
+}
+
+// IndexEntry finds a party's records: key store.Key(tenant, principal, record key).
+type IndexEntry struct {
+	Record string `json:"record"`
+	Life   string `json:"life"`
+}
+
+// Directory knows the parties.
+type Directory interface {
+	// Principal returns the identity by which the party is told apart; id itself for one
+	// that nobody knows.
+	Principal(ctx context.Context, tenant wire.TenantID, id tel.Identity) (tel.Identity, error)
+	// Shared reports whether many callers use the identity.
+	Shared(ctx context.Context, tenant wire.TenantID, id tel.Identity) (bool, error)
+	// Devices returns the party's devices whose proof of the number has not expired.
+	Devices(ctx context.Context, tenant wire.TenantID, principal tel.Identity) ([]wire.DeviceID, error)
+	// Blocked reports whether one of the two wants no sessions with the other.
+	Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error)
+}
+
+// Sessions is the session core. Each method may be repeated, also long after; an error makes
+// the matcher repeat it, except a *wire.Problem that says that a repetition is no use.
+type Sessions interface {
+	// Open opens the session and tells the devices. Opening one that exists, or existed,
+	// opens nothing new.
+	Open(ctx context.Context, o Opening) error
+	// JoinDevices adds a side's devices, or a further side.
+	JoinDevices(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
+	// CallEnded: the call is over, the session lingers.
+	CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time) error
+	// CallUp: the same devices are in a call again. False: the session cannot be taken up.
+	CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error)
+}
+
+// Opening of a session.
+type Opening struct {
+	Tenant wire.TenantID
+	ID     wire.SessionID
+	Sides  []Side
+	At     time.Time
+}
+
+// Notifier reaches a device, connected or not. What it is told may be told again.
+type Notifier interface {
+	Tell(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, t wire.Type, body any) error
+}
+
+// Config of a [Matcher]. The first five are needed.
+type Config struct {
+	Records   Table[Record]
+	Index     Table[IndexEntry]
+	Directory Directory
+	Sessions  Sessions
+	Notifier  Notifier
+	Rules     Rules
+	// Now is the clock; time.Now.
+	Now func() time.Time
+	// Fresh makes identifiers and words; random ones.
+	Fresh func() Fresh
+	// Log; slog.Default().
+	Log *slog.Logger
+	// Rescan is how often Run looks for what other nodes have left undone; 1 minute.
+	Rescan time.Duration
+}
+
+// Matcher keeps the records, drives the machine and carries out its effects. Several
+// matchers, on several nodes, may share one store. Its methods may be called from several
+// goroutines.
+type Matcher struct {
+	Config
+	timers *timers
+
+	mu    sync.Mutex
+	marks map[string]*mark // by record key
+}
+
+// New returns a matcher; its Run must be running for time to have effects.
+func New(c Config) (*Matcher, error) {
+	if c.Records == nil || c.Index == nil || c.Directory == nil || c.Sessions == nil || c.Notifier == nil {
+		return nil, errors.New("call: the matcher needs records, index, directory, sessions and notifier")
+	}
+	var err error
+	if c.Rules, err = c.Rules.withDefaults(); err != nil {
+		return nil, err
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Fresh == nil {
+		c.Fresh = fresh
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Rescan <= 0 {
+		c.Rescan = time.Minute
+	}
+	return &Matcher{Config: c, timers: newTimers(), marks: map[string]*mark{}}, nil
+}
+
+// Outcome is the answer to a report.
+type Outcome struct {
+	// Session that the reporter's leg is joined to; "" also where nothing matches yet,
+	// more than one thing does, or no such call exists: these are one answer.
+	Session wire.SessionID
+}
+
+// Report takes a call report. When it returns nil the report is stored; whatever follows
+// from it has been done, or will be. Repeating a report is harmless. ErrReport, ErrTooMany,
+// and the store's errors.
+func (m *Matcher) Report(ctx context.Context, r Report) (Outcome, error) {
+	if err := r.check(); err != nil {
+		return Outcome{}, err
+	}
+	ev, err := m.place(ctx, r)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("call: place a report: %w", err)
+	}
+	rec, err := m.apply(ctx, ev.Key, ev)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("call: store a report: %w", err)
+	}
+	s := rec.knows(rec.side(ev.Own.Identity), r.Reporter, r.Ref)
+	if s == nil {
+		return Outcome{}, ErrTooMany
+	}
+	if err := m.matchPartial(context.WithoutCancel(ctx), rec); err != nil {
+		m.Log.Warn("call: a match by partial details waits for the next report", "err", err)
+	}
+	return Outcome{m.joined(ctx, ev, r)}, nil
+}
+
+// place finds out whose record the report belongs in, and what is known of the parties. A
+// conference is recognised by its id. Its number is the other identity, or the own one when
+// the conference system itself reports.
+func (m *Matcher) place(ctx context.Context, r Report) (Reported, error) {
+	ev := Reported{Report: r, Fresh: m.Fresh()}
+	var err error
+	if ev.Own, err = m.party(ctx, r.Tenant, r.Own); err != nil {
+		return ev, err
+	}
+	if ev.Other, err = m.party(ctx, r.Tenant, r.Other); err != nil {
+		return ev, err
+	}
+	own, other := ev.Own.Identity, ev.Other.Identity
+	switch {
+	case own == other:
+		return ev, fmt.Errorf("%w: both sides are the same party", ErrReport)
+	case r.ConferenceID != "":
+		if ev.Own.Shared && !ev.Other.Shared {
+			other, ev.Other = own, ev.Own
+		}
+		ev.Kind, ev.Key = Conference, conferenceKey(r.Tenant, other, r.ConferenceID)
+	case other.IsZero():
+		ev.Kind, ev.Key = Partial, partialKey(r.Tenant, own)
+	default:
+		ev.Kind, ev.Key = Pair, pairKey(r.Tenant, own, other)
+		ev.Blocked, err = m.Directory.Blocked(ctx, r.Tenant, own, other)
+	}
+	return ev, err
+}
+
+// party looks up what is known of a party; the zero Party for the zero identity.
+func (m *Matcher) party(ctx context.Context, tenant wire.TenantID, id tel.Identity) (p Party, err error) {
+	if id.IsZero() {
+		return p, nil
+	}
+	if p.Identity, err = m.Directory.Principal(ctx, tenant, id); err != nil {
+		return p, err
+	}
+	if p.Shared, err = m.Directory.Shared(ctx, tenant, id); err != nil {
+		return p, err
+	}
+	devices, err := m.Directory.Devices(ctx, tenant, p.Identity)
+	p.Reachable = len(devices) > 0
+	return p, err
+}
+
+// joined returns the session of the report's leg, as it is after all effects.
+func (m *Matcher) joined(ctx context.Context, ev Reported, r Report) wire.SessionID {
+	key := ev.Key
+	for range 2 { // an unnamed leg may be in a pair's record
+		rec, _, err := m.Records.Get(ctx, key)
+		if err != nil {
+			return ""
+		}
+		s := rec.knows(rec.side(ev.Own.Identity), r.Reporter, r.Ref)
+		if s == nil {
+			return ""
+		}
+		if s.Pair == "" {
+			if j := rec.joint(s.Session); j != nil && j.Gone.IsZero() {
+				return s.Session
+			}
+			return ""
+		}
+		key = s.Pair
+	}
+	return ""
+}
+
+// Answer takes a device's answer to an invitation, or to the request to read words. own
+// is an identity of the device's party. ErrNoQuestion.
+func (m *Matcher) Answer(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, own tel.Identity, a wire.Answer) error {
+	return m.respond(ctx, tenant, own, a.Invitation, func(party tel.Identity, rec Record) (Event, bool) {
+		again := rec.Question.By == device && !rec.asks(party, a.Invitation, Open)
+		return Answered{party, device, a, m.Fresh()}, rec.asks(party, a.Invitation, Open) || again
+	}, nil)
+}
+
+// Confirm takes the words that a device's user heard in the call. ErrNoQuestion,
+// ErrWrongWords.
+func (m *Matcher) Confirm(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, own tel.Identity, c wire.Confirm) error {
+	return m.respond(ctx, tenant, own, c.Invitation, func(party tel.Identity, rec Record) (Event, bool) {
+		f := m.Fresh()
+		return Confirmed{party, device, c, f.Life, f}, rec.asks(party, c.Invitation, Typing)
+	}, func(rec Record) error {
+		if q := rec.Question; q == nil || q.State != Heard {
+			return ErrWrongWords
+		}
+		return nil
+	})
+}
+
+// respond finds the question among the party's records, and applies the event that
+// respond makes of the record, if it may.
+func (m *Matcher) respond(ctx context.Context, tenant wire.TenantID, own tel.Identity, id wire.InvitationID,
+	event func(tel.Identity, Record) (Event, bool), verdict func(Record) error,
+) error {
+	party, err := m.Directory.Principal(ctx, tenant, own)
+	if err != nil {
+		return fmt.Errorf("call: find a party: %w", err)
+	}
+	for rec, err := range m.recordsOf(ctx, tenant, party) {
+		if err != nil {
+			return fmt.Errorf("call: find an invitation: %w", err)
+		}
+		if rec.Question == nil || rec.Question.ID != id {
+			continue
+		}
+		ev, ok := event(party, rec)
+		if !ok {
+			break
+		}
+		if rec, err = m.apply(ctx, rec.Key, ev); err != nil {
+			return fmt.Errorf("call: store an answer: %w", err)
+		}
+		if verdict != nil {
+			return verdict(rec)
+		}
+		return nil
+	}
+	return ErrNoQuestion
+}
+
+// Gone tells the matcher that parties (principal identities) have left a session for
+// good, and whether it is over. It may be repeated.
+func (m *Matcher) Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error {
+	var ev Event = MemberGone{id}
+	if over {
+		ev = SessionGone{id}
+	}
+	for _, party := range left {
+		for rec, err := range m.recordsOf(ctx, tenant, party) {
+			if err == nil && rec.joint(id) != nil {
+				_, err = m.apply(ctx, rec.Key, ev)
+			}
+			if err != nil {
+				return fmt.Errorf("call: note that a session is gone: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Calls lists a party's calls, as the party itself reported them (B3). Claims of others
+// are not among them.
+func (m *Matcher) Calls(ctx context.Context, tenant wire.TenantID, own tel.Identity) ([]wire.CallInfo, error) {
+	party, err := m.Directory.Principal(ctx, tenant, own)
+	if err != nil {
+		return nil, fmt.Errorf("call: list calls: %w", err)
+	}
+	var calls []wire.CallInfo
+	for rec, err := range m.recordsOf(ctx, tenant, party) {
+		if err != nil {
+			return nil, fmt.Errorf("call: list calls: %w", err)
+		}
+		for _, l := range rec.legs(m.Now()) {
+			if l.Side != rec.side(party) || rec.Kind == Partial && rec.Statements[l.statements[0]].Pair != "" {
+				continue
+			}
+			info := wire.CallInfo{Other: l.Shown, Direction: l.Direction, State: l.State, Since: l.Since}
+			if j := rec.joint(l.Session); j != nil && j.Gone.IsZero() {
+				info.Session = l.Session
+			}
+			calls = append(calls, info)
+		}
+	}
+	slices.SortStableFunc(calls, func(a, b wire.CallInfo) int { return b.Since.Compare(a.Since) })
+	return calls, nil
+}
+
+// recordsOf walks the records that a party has a side in.
+func (m *Matcher) recordsOf(ctx context.Context, tenant wire.TenantID, party tel.Identity) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for item, err := range m.Index.Scan(ctx, store.Key(string(tenant), party.String())+"/") {
+			if err != nil {
+				yield(Record{}, err)
+				return
+			}
+			rec, _, err := m.Records.Get(ctx, item.Value.Record)
+			if errors.Is(err, store.ErrNotFound) {
+				continue
+			}
+			if !yield(rec, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// matchPartial looks whether an unnamed leg can be given to a pair, after a report
+// that may have made it so: of the party itself, or of somebody who names it.
+func (m *Matcher) matchPartial(ctx context.Context, changed Record) error {
+	if m.Rules.Partial == PartialOff || changed.Kind == Conference {
+		return nil
+	}
+	for _, p := range changed.Parties {
+		waiting, _, err := m.Records.Get(ctx, partialKey(changed.Tenant, p.Identity))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		var pairs []Record
+		for rec, err := range m.recordsOf(ctx, changed.Tenant, p.Identity) {
+			if err != nil {
+				return err
+			}
+			pairs = append(pairs, rec)
+		}
+		if ev, ok := waiting.choose(pairs, m.Now(), m.Rules); ok {
+			if _, err := m.apply(ctx, waiting.Key, ev); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// apply changes a record by an event, durably, and then carries out the effects. The
+// effects outlive the caller's context: what fails stays pending and is tried again.
+func (m *Matcher) apply(ctx context.Context, key string, ev Event) (Record, error) {
+	rec, err := m.change(ctx, key, ev)
+	if err != nil {
+		return rec, err
+	}
+	return m.perform(context.WithoutCancel(ctx), rec), nil
+}
+
+func (m *Matcher) change(ctx context.Context, key string, ev Event) (Record, error) {
+	return store.Change(ctx, m.Records, key, func(r Record, _ bool) (Record, bool, error) {
+		next, _ := m.cleared(key, r).Next(ev, m.now(), m.Rules)
+		return next, !reflect.DeepEqual(next, r), nil
+	})
+}
+
+// now is the time as it reads back from a record.
+func (m *Matcher) now() time.Time { return m.Now().UTC().Round(0) }
+
+// fresh makes identifiers that cannot be guessed, and two words that can be read aloud.
+func fresh() Fresh {
+	var b [2]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return Fresh{
+		Life:       wire.NewID("r_"),
+		Session:    wire.SessionID(wire.NewID("s_")),
+		Invitation: wire.InvitationID(wire.NewID("i_")),
+		Words:      words[b[0]] + " " + words[b[1]],
+	}
+}

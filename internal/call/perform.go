@@ -1,0 +1,221 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// mark remembers which of a record's effects this matcher has carried out, until a later
+// change takes them off the record. Performing holds mu, so that a record's effects keep
+// their order; a partial record's is taken before the pair's that it hands a leg to.
+type mark struct {
+	mu   sync.Mutex
+	life string
+	done uint64 // all effects up to this one
+}
+
+func (m *Matcher) mark(key string) *mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.marks[key]
+	if k == nil {
+		k = &mark{}
+		m.marks[key] = k
+	}
+	return k
+}
+
+// perform carries out the record's pending effects, in their order, and sets the timer for
+// what is left to do. It returns the record as it is then.
+func (m *Matcher) perform(ctx context.Context, rec Record) Record {
+	if rec.Life == "" {
+		return rec
+	}
+	defer func() { m.timers.set(rec.Key, m.wake(rec)) }()
+	if len(rec.Pending) == 0 {
+		return rec
+	}
+	k := m.mark(rec.Key)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := 0; i < len(rec.Pending); i++ {
+		e := rec.Pending[i]
+		if m.done(k, rec.Life) >= e.Seq {
+			continue
+		}
+		ev, err := m.do(ctx, rec, e)
+		if err == nil && ev != nil {
+			var next Record
+			if next, err = m.change(ctx, rec.Key, ev); err == nil {
+				rec, i = next, -1
+			}
+		}
+		if err != nil {
+			m.Log.Warn("call: an effect will be tried again", "effect", e.Do, "err", err)
+			return rec
+		}
+		m.mu.Lock()
+		k.life, k.done = rec.Life, e.Seq
+		m.mu.Unlock()
+	}
+	return rec
+}
+
+func (m *Matcher) done(k *mark, life string) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k.life != life {
+		return 0
+	}
+	return k.done
+}
+
+// cleared takes the effects that are done off the record, on the occasion of a change.
+func (m *Matcher) cleared(key string, r Record) Record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if k := m.marks[key]; k != nil && k.life == r.Life {
+		r.Pending = slices.DeleteFunc(slices.Clone(r.Pending), func(e Effect) bool { return e.Seq <= k.done })
+	}
+	return r
+}
+
+// do carries out one effect. The event, if any, is what came of it.
+func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err error) {
+	switch e.Do {
+	case OpenSession:
+		o := Opening{Tenant: rec.Tenant, ID: e.Session, At: e.At}
+		for _, s := range e.Sides {
+			if s, err = m.allDevices(ctx, rec.Tenant, s); err != nil {
+				return nil, err
+			}
+			o.Sides = append(o.Sides, s)
+		}
+		err = m.Sessions.Open(ctx, o)
+	case JoinDevices:
+		for _, s := range e.Sides {
+			if s, err = m.allDevices(ctx, rec.Tenant, s); err == nil {
+				err = m.Sessions.JoinDevices(ctx, rec.Tenant, e.Session, s)
+			}
+		}
+	case CallUp:
+		var again bool
+		if again, err = m.Sessions.CallUp(ctx, rec.Tenant, e.Session); err == nil && !again {
+			return NotTakenUp{e.Session, m.Fresh()}, nil
+		}
+	case CallEnded:
+		err = m.Sessions.CallEnded(ctx, rec.Tenant, e.Session, e.At)
+	case Invite:
+		err = m.tell(ctx, rec, e, wire.TypeInvite, e.Invite)
+	case ReadOut, TypeIn:
+		err = m.tell(ctx, rec, e, wire.TypeWords, e.Words)
+	case Withdraw:
+		err = m.tell(ctx, rec, e, wire.TypeWithdrawn, e.Withdrawn)
+	case HandOver:
+		err = m.handOver(ctx, rec, e)
+	case Enter:
+		err = m.enter(ctx, rec, e.To.Principal)
+	default:
+		return nil, fmt.Errorf("call: unknown effect %q", e.Do)
+	}
+	var p *wire.Problem
+	if errors.As(err, &p) && !wire.Catalogue[p.Code].Retry && p.Code != wire.CodeInternal {
+		m.Log.Info("call: the session core declined", "effect", e.Do, "code", p.Code)
+		return nil, nil
+	}
+	return nil, err
+}
+
+// allDevices adds the party's devices to those that speak of the call.
+func (m *Matcher) allDevices(ctx context.Context, tenant wire.TenantID, s Side) (Side, error) {
+	if s.Shared {
+		return s, nil
+	}
+	all, err := m.Directory.Devices(ctx, tenant, s.Principal)
+	s.Devices = append(slices.Clone(s.Devices), subtract(all, s.Devices)...)
+	return s, err
+}
+
+// tell tells a side's devices. A device that cannot be reached now is no reason to tell
+// the others again.
+func (m *Matcher) tell(ctx context.Context, rec Record, e Effect, t wire.Type, body any) error {
+	to, err := m.allDevices(ctx, rec.Tenant, *e.To)
+	if err != nil {
+		return err
+	}
+	for _, d := range to.Devices {
+		if err := m.Notifier.Tell(ctx, rec.Tenant, d, t, body); err != nil {
+			m.Log.Info("call: a device was not told", "type", t, "err", err)
+		}
+	}
+	return nil
+}
+
+// handOver brings an unnamed leg's statement to the pair that it was given to.
+func (m *Matcher) handOver(ctx context.Context, from Record, e Effect) error {
+	pair, _, err := m.Records.Get(ctx, e.Record)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // the pair's call is long over
+	} else if err != nil {
+		return err
+	}
+	own, i := from.Parties[0], pair.side(from.Parties[0].Identity)
+	if i < 0 || pair.Kind != Pair {
+		return fmt.Errorf("call: %s is not a pair of this party", e.Record)
+	}
+	_, err = m.apply(ctx, e.Record, Reported{
+		Report: e.Statement.report(from.Tenant), Kind: Pair, Key: e.Record,
+		Own: own, Other: pair.Parties[1-i], Blocked: pair.Blocked, Fresh: m.Fresh(),
+	})
+	return err
+}
+
+// enter makes the record known in the index of a party's calls.
+func (m *Matcher) enter(ctx context.Context, rec Record, party tel.Identity) error {
+	_, err := store.Change(ctx, m.Index, indexKey(rec, party), func(e IndexEntry, _ bool) (IndexEntry, bool, error) {
+		mine := IndexEntry{Record: rec.Key, Life: rec.Life}
+		return mine, e != mine, nil
+	})
+	return err
+}
+
+func indexKey(rec Record, party tel.Identity) string {
+	return store.Key(string(rec.Tenant), party.String(), rec.Key)
+}
+
+// forget removes a record of which nothing is left, and what points to it.
+func (m *Matcher) forget(ctx context.Context, key string) error {
+	rec, rev, err := m.Records.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil || !rec.empty() {
+		return err
+	}
+	if err := m.Records.Delete(ctx, key, rev); err != nil {
+		if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
+			return nil // it is needed again, or gone
+		}
+		return err
+	}
+	m.mu.Lock()
+	delete(m.marks, key)
+	m.mu.Unlock()
+	for _, p := range rec.Parties {
+		e, rev, err := m.Index.Get(ctx, indexKey(rec, p.Identity))
+		if err == nil && e.Life == rec.Life {
+			err = m.Index.Delete(ctx, indexKey(rec, p.Identity), rev)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package call
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Errors of this package. None of them tells a reporter about other parties.
+var (
+	// ErrReport: the report cannot be used as it is.
+	ErrReport = errors.New("call: unusable report")
+	// ErrTooMany: the reporter's party has more open legs than a record holds.
+	ErrTooMany = errors.New("call: too many legs at once")
+	// ErrNoQuestion: no such invitation is open to this device. Whether it never was, is
+	// somebody else's or is over makes no difference.
+	ErrNoQuestion = errors.New("call: no such invitation")
+	// ErrWrongWords: the words are not those that the other side reads.
+	ErrWrongWords = errors.New("call: wrong words")
+)
+
+// ReporterKind says what makes a report (SPEC "reporter").
+type ReporterKind string
+
+// Reporters.
+const (
+	ByDevice    ReporterKind = "device"    // a party's device, about its own call (A1)
+	ByElement   ReporterKind = "element"   // a network element (A3, A4, A5)
+	ByProvider  ReporterKind = "provider"  // a contact centre's CTI (A7)
+	ByPerson    ReporterKind = "person"    // somebody at a web page (A2)
+	ByAutomaton ReporterKind = "automaton" // voicemail, menu, bridge (A8)
+)
+
+// Evidence says why a reporter is believed that the call is real (DESIGN section 5).
+type Evidence string
+
+// Evidence.
+const (
+	Observed Evidence = "observed" // a device's own telephony interface
+	Typed    Evidence = "typed"    // a person said so
+	Trusted  Evidence = "trusted"  // a trusted element, within its number ranges
+	Passport Evidence = "passport" // a verified STIR PASSporT
+	Accepted Evidence = "accepted" // the party accepted an invitation (B2)
+)
+
+// Reporter is who says it. Its credentials were checked before.
+type Reporter struct {
+	Kind ReporterKind `json:"kind"`
+	// ID names the reporter within its kind; for a device the device id.
+	ID string `json:"id"`
+	// Device that reports, or from which a person or automaton does; "" for elements.
+	Device   wire.DeviceID `json:"device,omitempty"`
+	Evidence Evidence      `json:"evidence"`
+}
+
+// Report is a call report as it reaches the matcher: parsed and allowed.
+type Report struct {
+	Tenant   wire.TenantID
+	Reporter Reporter
+	wire.Report
+	// Raw is the report as it came, for explanations; at most [MaxRaw] bytes are kept.
+	Raw json.RawMessage
+}
+
+// MaxRaw bounds a statement's raw text, in bytes, so that a record stays well below
+// store.MaxValue.
+const MaxRaw = 1024
+
+// check returns why a report is unusable.
+func (r Report) check() error {
+	fault := func(what string) error { return fmt.Errorf("%w: %s", ErrReport, what) }
+	states := []tel.State{tel.Ringing, tel.Active, tel.Held, tel.Ended}
+	directions := []tel.Direction{"", tel.Outgoing, tel.Incoming}
+	short := func(s string) bool { return len(s) <= 256 }
+	switch d := r.PartyDetails; {
+	case r.Tenant == "":
+		return fault("no tenant")
+	case r.Reporter.Kind == "" || r.Reporter.ID == "" || r.Reporter.Evidence == "":
+		return fault("no reporter")
+	case d.Own.IsZero():
+		return fault("it does not say whose leg it is")
+	case !slices.Contains(states, d.State):
+		return fault("its state is not ringing, active, held or ended")
+	case !slices.Contains(directions, d.Direction):
+		return fault("its direction is not outgoing or incoming")
+	case !short(d.Extension), !short(d.OtherExtension), !short(d.ConferenceID),
+		!short(d.Ref.SessionID), !short(d.Ref.CallID), !short(d.Ref.Local):
+		return fault("a reference, extension or conference id is longer than 256 characters")
+	case r.TTLSeconds < 0:
+		return fault("its lease is negative")
+	}
+	return nil
+}
+
+// Statement is the latest that one reporter said of one leg, under one reference. The
+// report stays beside what has been learnt from it.
+type Statement struct {
+	// Side is the place of the own party in Record.Parties.
+	Side     int              `json:"side"`
+	Reporter Reporter         `json:"reporter"`
+	Details  tel.PartyDetails `json:"details"`
+	Raw      json.RawMessage  `json:"raw,omitempty"`
+	Seq      uint64           `json:"seq,omitempty"`
+
+	// By the reporter's clock: when the state began, when the earliest known state
+	// began, and when the leg was first active (zero: never).
+	At       time.Time `json:"at"`
+	Began    time.Time `json:"began"`
+	ActiveAt time.Time `json:"active_at,omitzero"`
+	// After is when an earlier call under the same reference ended: what was said before
+	// then is about that one.
+	After time.Time `json:"after,omitzero"`
+
+	// By our clock: when the leg was first heard of, when it was last, and when the
+	// state counts as unknown without a repetition.
+	First   time.Time `json:"first"`
+	Heard   time.Time `json:"heard"`
+	UpHeard time.Time `json:"up_heard,omitzero"` // when it was first heard to be active
+	Expires time.Time `json:"expires"`
+
+	// Session that the leg is joined to.
+	Session wire.SessionID `json:"session,omitempty"`
+	// Pair is the key of the record that an unnamed leg was handed to (partial.go).
+	Pair string `json:"pair,omitempty"`
+}
+
+// key tells a reporter's statements about one side apart: a reporter has one reference
+// per leg, its own one if it gives several.
+func (s Statement) key() string { return statementKey(s.Side, s.Reporter, s.Details.Ref) }
+
+func statementKey(side int, by Reporter, ref tel.Ref) string {
+	r := "local:" + ref.Local
+	switch {
+	case ref.Local != "":
+	case ref.CallID != "":
+		r = "call:" + ref.CallID
+	case ref.SessionID != "":
+		r = "session:" + ref.SessionID
+	}
+	return fmt.Sprintf("%d %s %s %s", side, by.Kind, by.ID, r)
+}
+
+// hear works a report into the statement. An older report, by its sequence or else by its
+// time, only adds to what is known of the past. After "ended", only a later report
+// begins a new call under the same reference.
+func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
+	at := r.At
+	if at.IsZero() || at.After(now.Add(rules.Skew)) {
+		at = now
+	}
+	switch {
+	case s.Heard.IsZero(): // first word of this leg
+		s.Began, s.First = at, now
+	case !s.After.IsZero() && !at.After(s.After):
+		return s // about the call before
+	case s.olderOrSame(r, at):
+		s.note(r.State, at, now)
+		if r.State == s.Details.State && s.Details.State != tel.Ended {
+			s.lease(r, now, rules)
+		}
+		return s
+	case s.Details.State == tel.Ended && r.State != tel.Ended:
+		s = Statement{Side: s.Side, Began: at, First: now, After: s.At}
+	}
+	s.note(r.State, at, now)
+	s.Reporter, s.Details, s.Seq, s.At = r.Reporter, r.PartyDetails, r.Seq, at
+	s.Raw = nil
+	if len(r.Raw) <= MaxRaw {
+		s.Raw = r.Raw
+	}
+	s.lease(r, now, rules)
+	return s
+}
+
+// olderOrSame reports whether the report is from before what is known, or repeats it.
+func (s Statement) olderOrSame(r Report, at time.Time) bool {
+	if r.Seq != 0 && s.Seq != 0 {
+		return r.Seq <= s.Seq
+	}
+	return at.Before(s.At)
+}
+
+// note keeps what stays true whatever comes later.
+func (s *Statement) note(state tel.State, at, now time.Time) {
+	if at.Before(s.Began) {
+		s.Began = at
+	}
+	if state == tel.Active || state == tel.Held {
+		s.ActiveAt = earlier(s.ActiveAt, at)
+		s.UpHeard = earlier(s.UpHeard, now)
+	}
+}
+
+func (s *Statement) lease(r Report, now time.Time, rules Rules) {
+	ttl := rules.Lease
+	if r.TTLSeconds > 0 {
+		ttl = min(ttl, time.Duration(r.TTLSeconds)*time.Second)
+	}
+	s.Heard, s.Expires = now, now.Add(ttl)
+}
+
+// report gives the statement back as a report, to hand it to another record.
+func (s Statement) report(tenant wire.TenantID) Report {
+	return Report{
+		Tenant: tenant, Reporter: s.Reporter, Raw: s.Raw,
+		Report: wire.Report{
+			PartyDetails: s.Details, Seq: s.Seq, At: s.At,
+			TTLSeconds: int(s.Expires.Sub(s.Heard) / time.Second),
+		},
+	}
+}
+
+func (s Statement) ended() bool      { return s.Details.State == tel.Ended }
+func (s Statement) everActive() bool { return !s.ActiveAt.IsZero() }
+
+// standing reports whether the statement is in force: not over, its lease not run out.
+func (s Statement) standing(now time.Time) bool { return !s.ended() && now.Before(s.Expires) }

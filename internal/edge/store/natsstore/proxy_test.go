@@ -1,0 +1,127 @@
+package natsstore_test
+
+import (
+	"bytes"
+	"net"
+	"sync"
+	"testing"
+)
+
+// proxy stands between a node and its server and loses what a test tells it to.
+type proxy struct {
+	listener net.Listener
+	server   string
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	cutOn  []byte        // after the next request that contains it, answers are lost and the connection is cut
+	lose   []byte        // the next data from the server that contains it is lost
+	struck chan struct{} // closed when that has happened
+}
+
+func newProxy(t *testing.T, server string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, server: server, conns: map[net.Conn]bool{}}
+	p.wg.Go(p.accept)
+	t.Cleanup(func() {
+		l.Close()
+		p.cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) url() string { return "nats://" + p.listener.Addr().String() }
+
+// losesAnswerTo lets the next request that contains mark through, but not its answer.
+func (p *proxy) losesAnswerTo(mark string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutOn, p.struck = []byte(mark), make(chan struct{})
+	return p.struck
+}
+
+// loses drops the next data from the server that contains mark.
+func (p *proxy) loses(mark string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose, p.struck = []byte(mark), make(chan struct{})
+	return p.struck
+}
+
+// cut ends all connections.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.Close()
+	}
+}
+
+func (p *proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns[client], p.conns[server] = true, true
+		p.mu.Unlock()
+		lost := false // guarded by mu: from now on answers are lost
+		p.wg.Go(func() {
+			defer server.Close()
+			p.copy(server, client, func(data []byte) bool {
+				p.mu.Lock()
+				if p.cutOn != nil && bytes.Contains(data, p.cutOn) {
+					lost, p.cutOn = true, nil
+				}
+				p.mu.Unlock()
+				return true
+			})
+		})
+		p.wg.Go(func() {
+			defer client.Close()
+			p.copy(client, server, func(data []byte) bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if p.lose != nil && bytes.Contains(data, p.lose) {
+					p.lose = nil
+					close(p.struck)
+					return false
+				}
+				if lost && bytes.Contains(data, []byte(`"seq":`)) {
+					close(p.struck)
+					client.Close()
+					server.Close()
+				}
+				return !lost
+			})
+		})
+	}
+}
+
+// copy passes on what pass accepts.
+func (p *proxy) copy(to, from net.Conn, pass func([]byte) bool) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 && pass(buf[:n]) {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+func (a *API) operator() {
+	const tag = "operator"
+	register(a, Operation{
+		ID: "list-credentials", Method: http.MethodGet, Path: "/v1/operator/credentials", Roles: operators, Tag: tag,
+		Summary: "API keys, without their secrets",
+	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.CredentialList], error) {
+		l, err := a.Operator.Credentials(ctx, who)
+		return answer(wire.CredentialList{Credentials: l}, err)
+	})
+	type create struct {
+		Body wire.CredentialRequest
+	}
+	register(a, Operation{
+		ID: "create-credential", Method: http.MethodPost, Path: "/v1/operator/credentials", Roles: operators, Status: http.StatusCreated, Tag: tag,
+		Summary: "Make an API key; it is shown this once",
+	}, func(ctx context.Context, who Caller, in *create) (*body[wire.Credential], error) {
+		return answer(a.Operator.CreateCredential(ctx, who, in.Body))
+	})
+	type byID struct {
+		ID string `path:"id" maxLength:"64"`
+	}
+	register(a, Operation{
+		ID: "revoke-credential", Method: http.MethodDelete, Path: "/v1/operator/credentials/{id}", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Revoke an API key", Codes: []wire.Code{wire.CodeNotFound},
+	}, func(ctx context.Context, who Caller, in *byID) (*struct{}, error) {
+		return done(a.Operator.RevokeCredential(ctx, who, in.ID))
+	})
+
+	type link struct {
+		Body wire.LinkRequest
+	}
+	register(a, Operation{
+		ID: "link-identity", Method: http.MethodPost, Path: "/v1/operator/identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Give a party a further identity", Description: "An e-mail address, SIP URI, user name or social account by which reports may name it.",
+		Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound, wire.CodeConflict},
+	}, func(ctx context.Context, who Caller, in *link) (*struct{}, error) {
+		identity, err := parseIdentity("body.identity", in.Body.Identity)
+		if err != nil {
+			return nil, err
+		}
+		party, err := parseIdentity("body.party", in.Body.Party)
+		if err != nil {
+			return nil, err
+		}
+		return done(a.Operator.Link(ctx, who, identity, party))
+	})
+	type identity struct {
+		Identity string `query:"identity" required:"true" maxLength:"512"`
+	}
+	register(a, Operation{
+		ID: "unlink-identity", Method: http.MethodDelete, Path: "/v1/operator/identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Take an identity from its party", Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound},
+	}, func(ctx context.Context, who Caller, in *identity) (*struct{}, error) {
+		return onIdentity(in.Identity, func(id tel.Identity) error { return a.Operator.Unlink(ctx, who, id) })
+	})
+
+	register(a, Operation{
+		ID: "list-shared", Method: http.MethodGet, Path: "/v1/operator/shared-identities", Roles: operators, Tag: tag,
+		Summary: "Identities that many callers share: trunks, contact centres, conferences",
+	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.SharedList], error) {
+		l, err := a.Operator.Shared(ctx, who)
+		return answer(wire.SharedList{Identities: l}, err)
+	})
+	type share struct {
+		Body wire.SharedRequest
+	}
+	register(a, Operation{
+		ID: "share-identity", Method: http.MethodPost, Path: "/v1/operator/shared-identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Mark an identity as shared: its calls match only by reference, extension or conference id", Codes: []wire.Code{wire.CodeBadIdentity},
+	}, func(ctx context.Context, who Caller, in *share) (*struct{}, error) {
+		return onIdentity(in.Body.Identity, func(id tel.Identity) error { return a.Operator.Share(ctx, who, id) })
+	})
+	register(a, Operation{
+		ID: "unshare-identity", Method: http.MethodDelete, Path: "/v1/operator/shared-identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Unmark a shared identity", Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound},
+	}, func(ctx context.Context, who Caller, in *identity) (*struct{}, error) {
+		return onIdentity(in.Identity, func(id tel.Identity) error { return a.Operator.Unshare(ctx, who, id) })
+	})
+
+	type number struct {
+		Number string `path:"number" maxLength:"64"`
+	}
+	register(a, Operation{
+		ID: "recycle-number", Method: http.MethodDelete, Path: "/v1/operator/numbers/{number}/devices", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Forget every device's proof of a number that has a new owner", Codes: []wire.Code{wire.CodeBadNumber},
+	}, func(ctx context.Context, who Caller, in *number) (*struct{}, error) {
+		n, err := tel.ParseNumber(in.Number, "")
+		if err != nil {
+			return nil, err
+		}
+		return done(a.Operator.Recycle(ctx, who, n))
+	})
+	type explain struct {
+		Body wire.ExplainRequest
+	}
+	register(a, Operation{
+		ID: "explain-call", Method: http.MethodPost, Path: "/v1/operator/explain", Roles: operators, Tag: tag,
+		Summary: "Why did the reports of two parties match, or not?", Codes: []wire.Code{wire.CodeBadIdentity},
+	}, func(ctx context.Context, who Caller, in *explain) (*body[wire.Explanation], error) {
+		x, err := parseIdentity("body.a", in.Body.A)
+		if err != nil {
+			return nil, err
+		}
+		y, err := parseIdentity("body.b", in.Body.B)
+		if err != nil {
+			return nil, err
+		}
+		return answer(a.Operator.Explain(ctx, who, x, y))
+	})
+	register(a, Operation{
+		ID: "close-session", Method: http.MethodDelete, Path: "/v1/operator/sessions/{session}", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Close a session", Codes: []wire.Code{wire.CodeNotFound},
+	}, func(ctx context.Context, who Caller, in *sessionPath) (*struct{}, error) {
+		return done(a.Operator.CloseSession(ctx, who, in.ID))
+	})
+	type backup struct {
+		Body wire.BackupRequest
+	}
+	register(a, Operation{
+		ID: "backup", Method: http.MethodPost, Path: "/v1/operator/backups", Roles: operators, Tag: tag,
+		Summary: "Write a backup of the store into a directory on the server, while it runs", Codes: []wire.Code{wire.CodeConflict, wire.CodeStorageFull},
+	}, func(ctx context.Context, who Caller, in *backup) (*body[wire.BackupDone], error) {
+		return answer(a.Operator.Backup(ctx, who, in.Body.Dir))
+	})
+}
+
+func onIdentity(s string, f func(tel.Identity) error) (*struct{}, error) {
+	id, err := parseIdentity("identity", s)
+	if err != nil {
+		return nil, err
+	}
+	return done(f(id))
+}

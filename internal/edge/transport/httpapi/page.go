@@ -1,0 +1,90 @@
+package httpapi
+
+import (
+	"fmt"
+	"html/template"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/tandem-call/tandem/wire"
+)
+
+// pages serves what is about the server itself.
+func (a *API) pages(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		plain(w, http.StatusOK, "alive")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := a.Ready(r.Context()); err != nil {
+			plain(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		plain(w, http.StatusOK, "ready")
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		who, err := a.Caller(r)
+		if err == nil {
+			err = allow(who, operators)
+		}
+		if err != nil {
+			var p problem
+			if e, ok := a.refuse(r.Context(), "metrics", err).(problem); ok {
+				p = e
+			} else {
+				p = problem{wire.NewProblem(wire.CodeInternal, "")}
+			}
+			WriteProblem(w, p.Problem)
+			return
+		}
+		a.Metrics.ServeHTTP(w, r)
+	})
+	mux.Handle("GET /schemas/", http.StripPrefix("/schemas/", http.FileServerFS(wire.Schemas())))
+	mux.HandleFunc("GET /problems/{code}", func(w http.ResponseWriter, r *http.Request) {
+		code := wire.Code(r.PathValue("code"))
+		known, ok := wire.Catalogue[code]
+		if !ok {
+			WriteProblem(w, wire.NewProblem(wire.CodeNotFound, "there is no problem called %q; the list is at /problems/", code))
+			return
+		}
+		showProblems(w, []wire.Code{code}, known.Title)
+	})
+	mux.HandleFunc("GET /problems/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		showProblems(w, slices.Sorted(maps.Keys(wire.Catalogue)), "Problems")
+	})
+	// Everything else below /v1/ is unknown: a problem, not Go's plain text.
+	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
+		WriteProblem(w, wire.NewProblem(wire.CodeNotFound, "there is no %s %s; the operations are in /openapi.json", r.Method, r.URL.Path))
+	})
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, text) // the client has gone: nobody to tell
+}
+
+var problemPage = template.Must(template.New("problems").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{.Title}} – Tandem</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}code{font-size:.95em}</style>
+<h1>{{.Title}}</h1>
+{{range .List}}<h2><code>{{.Code}}</code> ({{.Status}})</h2><p>{{.Title}}.</p><p>{{.Advice}}{{if .Retry}} The same request may succeed later.{{end}}</p>
+{{end}}`))
+
+func showProblems(w http.ResponseWriter, list []wire.Code, title string) {
+	type row struct {
+		Code wire.Code
+		wire.Known
+	}
+	rows := make([]row, len(list))
+	for i, c := range list {
+		rows[i] = row{c, wire.Catalogue[c]}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_ = problemPage.Execute(w, struct {
+		Title string
+		List  []row
+	}{title, rows}) // the client has gone: nobody to tell
+}

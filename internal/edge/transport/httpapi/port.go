@@ -1,0 +1,91 @@
+package httpapi
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Role of a caller.
+type Role string
+
+// Roles.
+const (
+	RoleDevice   Role = "device"   // a device, with its token
+	RoleOperator Role = "operator" // whoever runs the server
+	RoleElement  Role = "element"  // a network element that reports calls
+	RoleProvider Role = "provider" // a contact centre, for its own numbers
+)
+
+// Caller is who makes a request. The zero Caller is anybody.
+type Caller struct {
+	Tenant wire.TenantID
+	Role   Role
+	// Device, for RoleDevice.
+	Device wire.DeviceID
+	// Credential is the id of the API key, for the other roles; "admin-socket" for the
+	// operator on the machine itself.
+	Credential string
+}
+
+// Every port returns errors that are, or wrap, a *wire.Problem; anything else is told
+// to the caller as "internal".
+
+// Auth finds out who is calling.
+type Auth interface {
+	// Bearer returns the caller that the token of an Authorization header stands for.
+	Bearer(ctx context.Context, token string) (Caller, error)
+}
+
+// Enrolment proves that devices have numbers (B16).
+type Enrolment interface {
+	Begin(ctx context.Context, tenant wire.TenantID, r wire.EnrolRequest, remote netip.Addr) (wire.Enrolment, error)
+	Confirm(ctx context.Context, tenant wire.TenantID, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error)
+}
+
+// Devices are enrolled devices, each about itself.
+type Devices interface {
+	Challenge() (nonce string, valid time.Duration)
+	Token(ctx context.Context, r wire.TokenRequest) (wire.Token, error)
+	Device(ctx context.Context, who Caller) (wire.DeviceInfo, error)
+	Change(ctx context.Context, who Caller, c wire.DeviceChange) (wire.DeviceInfo, error)
+	Remove(ctx context.Context, who Caller) error
+}
+
+// Calls takes call reports.
+type Calls interface {
+	Report(ctx context.Context, who Caller, r wire.Report) (wire.Ack, error)
+	Calls(ctx context.Context, who Caller) ([]wire.CallInfo, error)
+	Answer(ctx context.Context, who Caller, a wire.Answer) error
+	Confirm(ctx context.Context, who Caller, c wire.Confirm) error
+}
+
+// Sessions are the data sessions of the calling device.
+type Sessions interface {
+	Sessions(ctx context.Context, who Caller) ([]wire.SessionState, error)
+	Session(ctx context.Context, who Caller, id wire.SessionID) (wire.SessionState, error)
+	Messages(ctx context.Context, who Caller, id wire.SessionID, after uint64, limit int) (wire.MessageList, error)
+	Send(ctx context.Context, who Caller, id wire.SessionID, r wire.SendRequest) (wire.Sent, error)
+	Extend(ctx context.Context, who Caller, id wire.SessionID, e wire.Extend) (wire.SessionState, error)
+	Leave(ctx context.Context, who Caller, id wire.SessionID, l wire.Leave) error
+}
+
+// Operator is what only the operator may do.
+type Operator interface {
+	Credentials(ctx context.Context, who Caller) ([]wire.Credential, error)
+	CreateCredential(ctx context.Context, who Caller, r wire.CredentialRequest) (wire.Credential, error)
+	RevokeCredential(ctx context.Context, who Caller, id string) error
+	Link(ctx context.Context, who Caller, identity, party tel.Identity) error
+	Unlink(ctx context.Context, who Caller, identity tel.Identity) error
+	Shared(ctx context.Context, who Caller) ([]tel.Identity, error)
+	Share(ctx context.Context, who Caller, identity tel.Identity) error
+	Unshare(ctx context.Context, who Caller, identity tel.Identity) error
+	// Recycle forgets every device's proof of a number that has a new owner.
+	Recycle(ctx context.Context, who Caller, n tel.Number) error
+	Explain(ctx context.Context, who Caller, a, b tel.Identity) (wire.Explanation, error)
+	CloseSession(ctx context.Context, who Caller, id wire.SessionID) error
+	Backup(ctx context.Context, who Caller, dir string) (wire.BackupDone, error)
+}

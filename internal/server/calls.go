@@ -1,0 +1,173 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
+	"github.com/tandem-call/tandem/internal/session"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// calls serves httpapi.Calls: it decides who may say what, and hands on to the matcher.
+type calls struct{ *Server }
+
+func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (wire.Ack, error) {
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return wire.Ack{}, problem(s.log, "report", err)
+	}
+	report := call.Report{Tenant: who.Tenant, Report: r, Raw: raw}
+	if who.Role == httpapi.RoleDevice {
+		err = s.fromDevice(ctx, who, &report)
+	} else {
+		err = s.fromElement(ctx, who, &report)
+	}
+	if err == nil {
+		err = report.PartyDetails.Validate()
+	}
+	if err != nil {
+		return wire.Ack{}, problem(s.log, "report", err)
+	}
+	o, err := s.matcher.Report(ctx, report)
+	return wire.Ack{Session: o.Session}, problem(s.log, "report", err)
+}
+
+// fromDevice: a device reports its own party's calls only, with a proof that still holds.
+func (s calls) fromDevice(ctx context.Context, who httpapi.Caller, r *call.Report) error {
+	own, err := s.own(ctx, who)
+	if err != nil {
+		return err
+	}
+	if r.Own.IsZero() {
+		r.Own = own
+	}
+	claimed, err := s.parties.Principal(ctx, who.Tenant, r.Own)
+	if err != nil {
+		return err
+	}
+	if claimed != own {
+		return wire.NewProblem(wire.CodeNotYourParty, "this device has not proved %s", r.Own)
+	}
+	r.Reporter = call.Reporter{Kind: call.ByDevice, ID: string(who.Device), Device: who.Device, Evidence: call.Observed}
+	if r.Typed {
+		r.Reporter.Kind, r.Reporter.Evidence = call.ByPerson, call.Typed
+	}
+	return nil
+}
+
+// own returns the principal identity of the caller's party.
+func (s calls) own(ctx context.Context, who httpapi.Caller) (tel.Identity, error) {
+	d, err := s.devices.Get(ctx, who.Tenant, who.Device)
+	if err == nil {
+		err = d.Check(time.Now())
+	}
+	return d.Principal, err
+}
+
+// fromElement: an element or provider speaks for its own ranges only.
+func (s calls) fromElement(ctx context.Context, who httpapi.Caller, r *call.Report) error {
+	if r.Own.IsZero() {
+		p := wire.NewProblem(wire.CodeBadRequest, "say whose leg it is")
+		p.Errors = []wire.FieldError{{Location: "body.own", Message: "only a device may leave it out"}}
+		return p
+	}
+	r.Reporter = call.Reporter{Kind: call.ByElement, ID: who.Credential, Evidence: call.Trusted}
+	switch who.Role {
+	case httpapi.RoleOperator:
+		return nil
+	case httpapi.RoleProvider:
+		r.Reporter.Kind = call.ByProvider
+	}
+	c, err := s.keys.Get(ctx, who.Tenant, who.Credential)
+	if err != nil {
+		return err
+	}
+	if !c.MaySpeakFor(r.Own) {
+		s.log.Warn("a report outside the reporter's ranges was refused", "credential", c.ID, "name", c.Name, "own", r.Own)
+		return wire.NewProblem(wire.CodeForbidden, "this key may not speak for %s", r.Own)
+	}
+	return nil
+}
+
+func (s calls) Calls(ctx context.Context, who httpapi.Caller) ([]wire.CallInfo, error) {
+	own, err := s.own(ctx, who)
+	if err != nil {
+		return nil, problem(s.log, "list calls", err)
+	}
+	l, err := s.matcher.Calls(ctx, who.Tenant, own)
+	if l == nil {
+		l = []wire.CallInfo{}
+	}
+	return l, problem(s.log, "list calls", err)
+}
+
+func (s calls) Answer(ctx context.Context, who httpapi.Caller, a wire.Answer) error {
+	own, err := s.own(ctx, who)
+	if err == nil {
+		err = s.matcher.Answer(ctx, who.Tenant, who.Device, own, a)
+	}
+	return problem(s.log, "answer", err)
+}
+
+func (s calls) Confirm(ctx context.Context, who httpapi.Caller, c wire.Confirm) error {
+	own, err := s.own(ctx, who)
+	if err == nil {
+		err = s.matcher.Confirm(ctx, who.Tenant, who.Device, own, c)
+	}
+	return problem(s.log, "confirm", err)
+}
+
+// directory tells the matcher who is who.
+type directory struct{ *Server }
+
+func (d directory) Principal(ctx context.Context, tenant wire.TenantID, id tel.Identity) (tel.Identity, error) {
+	return d.parties.Principal(ctx, tenant, id)
+}
+
+func (d directory) Shared(ctx context.Context, tenant wire.TenantID, id tel.Identity) (bool, error) {
+	return d.parties.Shared(ctx, tenant, id)
+}
+
+func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal tel.Identity) ([]wire.DeviceID, error) {
+	list, err := d.devices.OfParty(ctx, tenant, principal)
+	ids := make([]wire.DeviceID, len(list))
+	for i, dev := range list {
+		ids[i] = dev.ID
+	}
+	return ids, err
+}
+
+func (d directory) Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
+	return d.sessions.Blocked(ctx, tenant, a, b)
+}
+
+// opener gives the matcher the sessions.
+type opener struct{ *session.Service }
+
+func (o opener) Open(ctx context.Context, x call.Opening) error {
+	sides := make([]session.OpeningSide, len(x.Sides))
+	for i, s := range x.Sides {
+		sides[i] = openingSide(s)
+	}
+	return o.Service.Open(ctx, session.Opening{Tenant: x.Tenant, ID: x.ID, Sides: sides, At: x.At})
+}
+
+func (o opener) JoinDevices(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s call.Side) error {
+	return o.Service.JoinDevices(ctx, tenant, id, openingSide(s))
+}
+
+func openingSide(s call.Side) session.OpeningSide {
+	return session.OpeningSide{Principal: s.Principal, Shown: s.Shown, Devices: s.Devices}
+}
+
+// gone tells the matcher what became of a session. The two are made one after the
+// other, so this looks the matcher up when it is needed.
+type gone struct{ *Server }
+
+func (g gone) Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error {
+	return g.matcher.Gone(ctx, tenant, id, left, over)
+}

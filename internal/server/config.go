@@ -1,0 +1,322 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/structs"
+	"github.com/knadh/koanf/v2"
+
+	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// ErrConfig: the configuration cannot be used as it is.
+var ErrConfig = errors.New("server: unusable configuration")
+
+// Config is everything that can be set. tandem.example.yaml is its manual; each key is
+// also an environment variable, TANDEM_TLS_MODE for tls.mode.
+type Config struct {
+	// Data is the directory of everything that lasts.
+	Data string `koanf:"data"`
+	// Listen is the address of the HTTP listener, host:port.
+	Listen string `koanf:"listen"`
+	// PublicURL is the address that devices use, when it is not the listener's.
+	PublicURL string `koanf:"public_url"`
+	// Origins are further web origins ("https://app.example") whose pages may connect.
+	Origins []string `koanf:"origins"`
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []string `koanf:"trusted_proxies"`
+
+	TLS      TLS      `koanf:"tls"`
+	Engine   Engine   `koanf:"engine"`
+	Codes    Codes    `koanf:"codes"`
+	Calls    Calls    `koanf:"calls"`
+	Sessions Sessions `koanf:"sessions"`
+	Files    Files    `koanf:"files"`
+	Limits   Limits   `koanf:"limits"`
+	Log      Log      `koanf:"log"`
+}
+
+// TLS of the listener.
+type TLS struct {
+	Mode      tlscert.Mode `koanf:"mode"`
+	Cert      string       `koanf:"cert"`
+	Key       string       `koanf:"key"`
+	Names     []string     `koanf:"names"`
+	Email     string       `koanf:"email"`
+	Directory string       `koanf:"directory"`
+	Roots     string       `koanf:"roots"`
+}
+
+// Engine keeps the data.
+type Engine struct {
+	// NATS is the URL of a JetStream cluster; empty: Pebble in this process.
+	NATS     string `koanf:"nats"`
+	Replicas int    `koanf:"replicas"`
+	// Durability is "fsync" or, for trials that may lose data, "relaxed".
+	Durability string `koanf:"durability"`
+	// HeadroomMiB of free disk below which writes are refused.
+	HeadroomMiB int `koanf:"headroom_mib"`
+}
+
+// Codes are the one-time codes that prove a number.
+type Codes struct {
+	// Sender is "dev" (printed here; on loopback only), "kannel" or "webhook".
+	Sender string `koanf:"sender"`
+	// URL of the gateway.
+	URL      string `koanf:"url"`
+	Username string `koanf:"username"`
+	Password string `koanf:"password"`
+	// Token is a bearer token for the webhook.
+	Token string `koanf:"token"`
+	// From is the sender that the text message shows.
+	From string `koanf:"from"`
+	// Region (ISO 3166-1) in which national numbers are read; empty: international only.
+	Region string `koanf:"region"`
+	// BindingDays is how long a proof of a number holds.
+	BindingDays int `koanf:"binding_days"`
+}
+
+// Calls says how reports are matched.
+type Calls struct {
+	PartialDetails call.PartialPolicy `koanf:"partial_details"`
+	InviteDelay    time.Duration      `koanf:"invite_delay"`
+	InvitesPerHour int                `koanf:"invites_per_hour"`
+	// Lease is how long a report stands without repetition.
+	Lease time.Duration `koanf:"lease"`
+	// ClockSkew between two reporters that is tolerated.
+	ClockSkew time.Duration `koanf:"clock_skew"`
+	// Retention of call details after the session has closed.
+	Retention time.Duration `koanf:"retention"`
+}
+
+// Sessions says how long they live.
+type Sessions struct {
+	Linger    time.Duration `koanf:"linger"`
+	LingerMax time.Duration `koanf:"linger_max"`
+	// Retention of the messages and files of a closed session.
+	Retention time.Duration `koanf:"retention"`
+}
+
+// Files says what may be left on the disk.
+type Files struct {
+	MaxMiB        int64         `koanf:"max_mib"`
+	SessionMiB    int64         `koanf:"session_mib"`
+	UnfinishedFor time.Duration `koanf:"unfinished_for"`
+}
+
+// Limits on what one device may do; the rest of wire.Limits follows from other keys.
+type Limits struct {
+	FrameKiB          int     `koanf:"frame_kib"`
+	MessagesPerSecond float64 `koanf:"messages_per_second"`
+	MessageBurst      int     `koanf:"message_burst"`
+	Members           int     `koanf:"members"`
+	LogEntries        uint64  `koanf:"log_entries"`
+	DeviceConnections int     `koanf:"device_connections"`
+	// PendingPerAddress is the most connections of one address that have not yet
+	// authenticated.
+	PendingPerAddress int           `koanf:"pending_per_address"`
+	Heartbeat         time.Duration `koanf:"heartbeat"`
+}
+
+// Log is what the server says of itself, on standard error.
+type Log struct {
+	Level  string `koanf:"level"`
+	Format string `koanf:"format"`
+}
+
+// Defaults returns the configuration that holds where nothing is set.
+func Defaults() Config {
+	l := wire.DefaultLimits
+	return Config{
+		Data:   "data",
+		Listen: "127.0.0.1:8080",
+		TLS:    TLS{Mode: tlscert.Off},
+		Engine: Engine{Durability: "fsync", HeadroomMiB: 256, Replicas: 3},
+		Codes:  Codes{Sender: "dev", BindingDays: 180},
+		Calls: Calls{
+			PartialDetails: call.PartialConfirm, InviteDelay: 2 * time.Second, InvitesPerHour: 3,
+			Lease: time.Duration(l.ReportTTLSeconds) * time.Second, ClockSkew: 30 * time.Second, Retention: 10 * time.Minute,
+		},
+		Sessions: Sessions{
+			Linger: time.Duration(l.LingerSeconds) * time.Second, LingerMax: time.Duration(l.LingerMaxSeconds) * time.Second,
+			Retention: 24 * time.Hour,
+		},
+		Files: Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
+		Limits: Limits{
+			FrameKiB: l.FrameBytes >> 10, MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
+			Members: l.Members, LogEntries: l.LogEntries, DeviceConnections: 8, PendingPerAddress: 64, Heartbeat: 25 * time.Second,
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}
+
+// Load reads the configuration: defaults, then the file (path may be empty), then
+// environment variables. Unknown keys are refused, in the file and in the environment.
+func Load(path string, environ []string) (Config, error) {
+	k := koanf.New(".")
+	if err := k.Load(structs.Provider(Defaults(), "koanf"), nil); err != nil {
+		return Config{}, fmt.Errorf("server: configuration: %w", err)
+	}
+	known := map[string]string{}
+	for _, key := range k.Keys() {
+		known["TANDEM_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = key
+	}
+	if path != "" {
+		own := koanf.New(".")
+		if err := own.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return Config{}, fmt.Errorf("%w: %s: %w", ErrConfig, path, err)
+		}
+		for _, key := range own.Keys() {
+			if !k.Exists(key) {
+				return Config{}, fmt.Errorf("%w: %s: unknown key %q; the keys are in tandem.example.yaml", ErrConfig, path, key)
+			}
+		}
+		if err := k.Merge(own); err != nil {
+			return Config{}, fmt.Errorf("server: configuration: %w", err)
+		}
+	}
+	var unknown []string
+	err := k.Load(env.Provider(".", env.Opt{
+		Prefix:      "TANDEM_",
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, value string) (string, any) {
+			key, ok := known[name]
+			if !ok {
+				if !clientVariables[name] {
+					unknown = append(unknown, name)
+				}
+				return "", nil
+			}
+			if _, list := k.Get(key).([]string); list {
+				return key, strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })
+			}
+			return key, value
+		},
+	}), nil)
+	if err != nil {
+		return Config{}, fmt.Errorf("server: configuration: %w", err)
+	}
+	if len(unknown) > 0 {
+		return Config{}, fmt.Errorf("%w: unknown environment variable %s", ErrConfig, strings.Join(unknown, ", "))
+	}
+	var c Config
+	err = k.UnmarshalWithConf("", nil, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: &c, WeaklyTypedInput: true, TagName: "koanf",
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(",")),
+	}})
+	if err != nil {
+		return Config{}, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c, nil
+}
+
+// clientVariables are read by the device commands, not by the server.
+var clientVariables = map[string]bool{"TANDEM_SERVER": true, "TANDEM_HOME": true, "TANDEM_AS": true, "TANDEM_CONFIG": true, "TANDEM_CA": true}
+
+// Validate says what is wrong, all at once.
+func (c Config) Validate() error {
+	var bad []error
+	fault := func(ok bool, format string, args ...any) {
+		if !ok {
+			bad = append(bad, fmt.Errorf(format, args...))
+		}
+	}
+	fault(c.Data != "", "data: name a directory")
+	_, _, err := net.SplitHostPort(c.Listen)
+	fault(err == nil, "listen: %q is not host:port", c.Listen)
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		fault(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "public_url: %q is not an http or https address", c.PublicURL)
+	}
+	for _, n := range c.TrustedProxies {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "trusted_proxies: %q is not a network such as 10.0.0.0/8", n)
+	}
+	fault(c.TLS.Mode != tlscert.Off || c.loopback(), "tls.mode: off is for loopback only, and listen is %s; set it to files, acme or local, or to proxy when a proxy in front ends TLS", c.Listen)
+	fault(c.Engine.Durability == "fsync" || c.Engine.Durability == "relaxed", "engine.durability: %q; use fsync or relaxed", c.Engine.Durability)
+	fault(c.Engine.HeadroomMiB >= 16, "engine.headroom_mib: at least 16")
+	switch c.Codes.Sender {
+	case "dev":
+		fault(c.loopback(), "codes.sender: dev prints codes and is for loopback only; set up kannel or webhook")
+	case "kannel", "webhook":
+		u, err := url.Parse(c.Codes.URL)
+		fault(err == nil && u.Host != "", "codes.url: name the gateway's address")
+	default:
+		fault(false, "codes.sender: %q; use dev, kannel or webhook", c.Codes.Sender)
+	}
+	fault(c.Codes.BindingDays > 0, "codes.binding_days: at least 1")
+	switch c.Calls.PartialDetails {
+	case call.PartialConfirm, call.PartialAuto, call.PartialOff:
+	default:
+		fault(false, "calls.partial_details: %q; use confirm, auto or off", c.Calls.PartialDetails)
+	}
+	fault(c.Calls.Lease >= time.Second, "calls.lease: at least 1s")
+	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
+	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")
+	fault(c.Files.MaxMiB > 0 && c.Files.SessionMiB >= c.Files.MaxMiB, "files.session_mib: at least files.max_mib, which is at least 1")
+	fault(c.Limits.FrameKiB >= 4 && c.Limits.FrameKiB <= 512, "limits.frame_kib: from 4 to 512")
+	fault(c.Limits.Members >= 2, "limits.members: at least 2")
+	fault(c.Limits.Heartbeat >= time.Second, "limits.heartbeat: at least 1s")
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		fault(false, "log.level: %q; use debug, info, warn or error", c.Log.Level)
+	}
+	fault(c.Log.Format == "text" || c.Log.Format == "json", "log.format: %q; use text or json", c.Log.Format)
+	if len(bad) > 0 {
+		return fmt.Errorf("%w:\n%w", ErrConfig, errors.Join(bad...))
+	}
+	return nil
+}
+
+// loopback reports whether nobody else can reach the listener.
+func (c Config) loopback() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// limits are what devices are told and held to.
+func (c Config) limits() wire.Limits {
+	return wire.Limits{
+		FrameBytes: c.Limits.FrameKiB << 10, MessagesPerSecond: c.Limits.MessagesPerSecond, MessageBurst: c.Limits.MessageBurst,
+		Members: c.Limits.Members, FileBytes: c.Files.MaxMiB << 20, LogEntries: c.Limits.LogEntries,
+		ReportTTLSeconds: int(c.Calls.Lease.Seconds()), LingerSeconds: int(c.Sessions.Linger.Seconds()), LingerMaxSeconds: int(c.Sessions.LingerMax.Seconds()),
+	}
+}
+
+// URL is the address to tell people.
+func (c Config) URL() string {
+	if c.PublicURL != "" {
+		return strings.TrimSuffix(c.PublicURL, "/")
+	}
+	if c.TLS.Mode == tlscert.Off || c.TLS.Mode == tlscert.Proxy {
+		return "http://" + c.Listen
+	}
+	host, port, _ := net.SplitHostPort(c.Listen)
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		if host, err = os.Hostname(); err != nil {
+			host = "localhost"
+		}
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}

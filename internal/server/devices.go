@@ -1,0 +1,163 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/credential"
+	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// auth tells the API who is calling.
+type auth struct{ *Server }
+
+func (s auth) Bearer(ctx context.Context, token string) (httpapi.Caller, error) {
+	if strings.HasPrefix(token, "tdm_") {
+		c, err := s.keys.Verify(ctx, token)
+		if err != nil {
+			return httpapi.Caller{}, problem(s.log, "check API key", err)
+		}
+		role, ok := roles[c.Role]
+		if !ok {
+			return httpapi.Caller{}, wire.NewProblem(wire.CodeForbidden, "keys of the role %s have no use here yet", c.Role)
+		}
+		return httpapi.Caller{Tenant: c.Tenant, Role: role, Credential: c.ID}, nil
+	}
+	d, err := s.auth.VerifyToken(ctx, token)
+	if err != nil {
+		return httpapi.Caller{}, problem(s.log, "check token", err)
+	}
+	return httpapi.Caller{Tenant: d.Tenant, Role: httpapi.RoleDevice, Device: d.ID}, nil
+}
+
+var roles = map[credential.Role]httpapi.Role{
+	credential.Operator: httpapi.RoleOperator, credential.Element: httpapi.RoleElement, credential.Provider: httpapi.RoleProvider,
+}
+
+// enrolment serves httpapi.Enrolment.
+type enrolment struct{ *Server }
+
+func (s enrolment) Begin(ctx context.Context, tenant wire.TenantID, r wire.EnrolRequest, remote netip.Addr) (wire.Enrolment, error) {
+	region := r.Region
+	if region == "" {
+		region = s.cfg.Codes.Region
+	}
+	n, err := tel.ParseNumber(r.Number, region)
+	if err != nil {
+		return wire.Enrolment{}, problem(s.log, "enrol", err)
+	}
+	e, err := s.Server.devices.Begin(ctx, device.Request{
+		Tenant: tenant, Number: n, Key: r.Key, Name: r.Name, Client: r.Client, App: r.App, Remote: remote,
+	})
+	return e, problem(s.log, "enrol", err)
+}
+
+func (s enrolment) Confirm(ctx context.Context, tenant wire.TenantID, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error) {
+	d, err := s.Server.devices.Confirm(ctx, tenant, id, c.Code, c.Assertion)
+	if err != nil {
+		return wire.DeviceInfo{}, problem(s.log, "confirm enrolment", err)
+	}
+	return s.info(ctx, d)
+}
+
+// devices serves httpapi.Devices.
+type devices struct{ *Server }
+
+func (s devices) Challenge() (string, time.Duration) { return s.auth.Nonce(), device.NonceTTL }
+
+func (s devices) Token(ctx context.Context, r wire.TokenRequest) (wire.Token, error) {
+	d, err := s.auth.VerifyHello(ctx, r.Nonce, r.Assertion)
+	if err != nil {
+		return wire.Token{}, problem(s.log, "token", err)
+	}
+	t, valid, err := s.auth.IssueToken(d)
+	if err != nil {
+		return wire.Token{}, problem(s.log, "token", err)
+	}
+	return wire.Token{Token: t, Type: "Bearer", ExpiresInSeconds: int(valid.Seconds())}, nil
+}
+
+func (s devices) Device(ctx context.Context, who httpapi.Caller) (wire.DeviceInfo, error) {
+	d, err := s.Server.devices.Get(ctx, who.Tenant, who.Device)
+	if err != nil {
+		return wire.DeviceInfo{}, problem(s.log, "device", err)
+	}
+	return s.info(ctx, d)
+}
+
+func (s devices) Change(ctx context.Context, who httpapi.Caller, c wire.DeviceChange) (wire.DeviceInfo, error) {
+	d, err := s.Server.devices.Get(ctx, who.Tenant, who.Device)
+	if err == nil && c.Name != nil {
+		d, err = s.Server.devices.Rename(ctx, who.Tenant, who.Device, *c.Name)
+	}
+	if err == nil && c.App != nil {
+		d, err = s.Server.devices.UpdateApp(ctx, who.Tenant, who.Device, c.App)
+	}
+	if err != nil {
+		return wire.DeviceInfo{}, problem(s.log, "change device", err)
+	}
+	return s.info(ctx, d)
+}
+
+func (s devices) Remove(ctx context.Context, who httpapi.Caller) error {
+	return problem(s.log, "remove device", s.Server.devices.Revoke(ctx, who.Tenant, who.Device))
+}
+
+// info is what a device may know of itself.
+func (s *Server) info(ctx context.Context, d device.Device) (wire.DeviceInfo, error) {
+	i := wire.DeviceInfo{ID: d.ID, Name: d.Name, Bindings: d.Bindings, App: d.App, Created: d.Created, Party: []wire.Proved{}}
+	if !d.Principal.IsZero() {
+		p, err := s.parties.Get(ctx, d.Tenant, d.Principal)
+		if err != nil {
+			return i, problem(s.log, "device", err)
+		}
+		for _, id := range p.Identities {
+			i.Party = append(i.Party, wire.Proved{Identity: id.Identity, Proof: id.Proof})
+		}
+	}
+	return i, nil
+}
+
+// A revoked device loses its connections on every node; so that each node hears of it,
+// the word goes over the bus.
+const revokedSubject = "revoked"
+
+func (s *Server) closeRevoked(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) {
+	s.sockets.CloseDevice(tenant, id, wire.CloseRevoked)
+	if err := s.engine.Publish(ctx, store.Key(revokedSubject, string(tenant), string(id)), []byte(string(tenant)+"/"+string(id))); err != nil {
+		s.log.Warn("other nodes were not told of a revoked device; its connections there end with its next request", "device", id, "err", err)
+	}
+}
+
+// watchRevoked closes here what was revoked on other nodes.
+func (s *Server) watchRevoked(ctx context.Context) (cancel func(), err error) {
+	return s.engine.Subscribe(ctx, revokedSubject+"/>", func(_ string, data []byte) {
+		if tenant, id, ok := strings.Cut(string(data), "/"); ok {
+			s.sockets.CloseDevice(wire.TenantID(tenant), wire.DeviceID(id), wire.CloseRevoked)
+		}
+	})
+}
+
+// alertEarlier tells a party's earlier devices that a further one has proved the number:
+// their users notice when it was not them.
+func (s *Server) alertEarlier(ctx context.Context, earlier []device.Device, added device.Device) {
+	for _, d := range earlier {
+		if err := (notifier{s}).Tell(ctx, d.Tenant, d.ID, wire.TypeNotice, wire.Notice{Code: wire.NoticeNewDevice, Name: added.Name, At: added.Created}); err != nil {
+			s.log.Warn("an earlier device was not told of a new one", "device", d.ID, "err", err)
+		}
+	}
+}
+
+// names serves session.Names.
+type names struct{ *device.Registry }
+
+func (n names) Name(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) (string, error) {
+	d, err := n.Get(ctx, tenant, id)
+	return d.Name, err
+}

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore"
+)
+
+// metrics serves what the parts count, in Prometheus' form.
+func (s *Server) metrics(version string) http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collector{s, version})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// collector reads the parts' counts when it is asked.
+type collector struct {
+	*Server
+	version string
+}
+
+var (
+	descInfo       = desc("info", "Version, and what an acknowledgement means.", "version", "durability")
+	descUp         = desc("ready", "1 while requests should come here.")
+	descConns      = desc("connections", "Devices' connections that are open.", "kind")
+	descFrames     = desc("frames_total", "Envelopes to and from devices.", "direction")
+	descBytes      = desc("bytes_total", "Bytes to and from devices.", "direction")
+	descWrites     = desc("writes_total", "Writes to sockets; frames per write tells how well they coalesce.")
+	descDropped    = desc("dropped_frames_total", "Frames that never reached their device.", "reason")
+	descCloses     = desc("closed_connections_total", "Connections closed by the server.", "code")
+	descRefused    = desc("refused_connections_total", "Connection attempts refused.", "problem")
+	descCommits    = desc("store_commits_total", "Commits to the store, each with one sync at most.")
+	descChanges    = desc("store_changes_total", "Changes in the commits.")
+	descSync       = desc("store_sync_seconds_total", "Time spent waiting for syncs.")
+	descSyncMax    = desc("store_sync_max_seconds", "The longest sync since the start.")
+	descDisk       = desc("store_disk_bytes", "What the data takes on the disk.")
+	descFree       = desc("store_free_bytes", "What is free on the file system.")
+	descBusDropped = desc("store_bus_dropped_total", "Bus messages dropped since a subscriber was too slow.")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("tandem_"+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge(descInfo, 1, c.version, c.engine.Durability())
+	up := 0.0
+	if !c.draining.Load() && c.engine.Err() == nil {
+		up = 1
+	}
+	gauge(descUp, up)
+	w := c.sockets.Stats()
+	gauge(descConns, float64(w.Sockets), "websocket")
+	gauge(descConns, float64(w.Streams), "sse")
+	gauge(descConns, float64(w.Pending), "unauthenticated")
+	count(descFrames, float64(w.FramesIn), "in")
+	count(descFrames, float64(w.FramesOut), "out")
+	count(descBytes, float64(w.BytesIn), "in")
+	count(descBytes, float64(w.BytesOut), "out")
+	count(descWrites, float64(w.Writes))
+	for reason, n := range w.Dropped {
+		count(descDropped, float64(n), reason)
+	}
+	for code, n := range w.Closings {
+		count(descCloses, float64(n), strconv.Itoa(int(code)))
+	}
+	for code, n := range w.Refused {
+		count(descRefused, float64(n), string(code))
+	}
+	if p, ok := c.engine.(*pebblestore.Store); ok {
+		st := p.Stats()
+		count(descCommits, float64(st.Batches))
+		count(descChanges, float64(st.Operations))
+		count(descSync, float64(st.SyncNanos)/1e9)
+		gauge(descSyncMax, float64(st.SyncMaxNanos)/1e9)
+		gauge(descDisk, float64(st.DiskBytes))
+		gauge(descFree, float64(st.FreeBytes))
+		count(descBusDropped, float64(st.BusDropped))
+	}
+}

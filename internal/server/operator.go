@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/credential"
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
+	"github.com/tandem-call/tandem/internal/party"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// operator serves httpapi.Operator.
+type operator struct{ *Server }
+
+func (s operator) Credentials(ctx context.Context, who httpapi.Caller) ([]wire.Credential, error) {
+	list, err := s.keys.List(ctx, who.Tenant)
+	if err != nil {
+		return nil, problem(s.log, "list credentials", err)
+	}
+	out := make([]wire.Credential, len(list))
+	for i, c := range list {
+		out[i] = credentialInfo(c)
+	}
+	return out, nil
+}
+
+func credentialInfo(c credential.Credential) wire.Credential {
+	return wire.Credential{ID: c.ID, Role: string(c.Role), Name: c.Name, Ranges: c.Speaks, Created: c.Created, Expires: c.Expires, Revoked: c.RevokedAt}
+}
+
+func (s operator) CreateCredential(ctx context.Context, who httpapi.Caller, r wire.CredentialRequest) (wire.Credential, error) {
+	days := r.Days
+	if days == 0 {
+		days = 365
+	}
+	key, c, err := s.keys.Create(ctx, credential.New{
+		Tenant: who.Tenant, Role: credential.Role(r.Role), Name: r.Name, Speaks: r.Ranges, Expires: time.Now().AddDate(0, 0, days),
+	})
+	if err != nil {
+		return wire.Credential{}, problem(s.log, "create credential", err)
+	}
+	s.log.Info("API key made", "id", c.ID, "role", c.Role, "by", who.Credential)
+	info := credentialInfo(c)
+	info.Key = key
+	return info, nil
+}
+
+func (s operator) RevokeCredential(ctx context.Context, who httpapi.Caller, id string) error {
+	err := s.keys.Revoke(ctx, who.Tenant, id)
+	if err == nil {
+		s.log.Info("API key revoked", "id", id, "by", who.Credential)
+	}
+	return problem(s.log, "revoke credential", err)
+}
+
+func (s operator) Link(ctx context.Context, who httpapi.Caller, identity, of tel.Identity) error {
+	return problem(s.log, "link identity", s.parties.Link(ctx, who.Tenant, identity, of))
+}
+
+func (s operator) Unlink(ctx context.Context, who httpapi.Caller, identity tel.Identity) error {
+	return problem(s.log, "unlink identity", s.parties.Unlink(ctx, who.Tenant, identity))
+}
+
+func (s operator) Shared(ctx context.Context, who httpapi.Caller) ([]tel.Identity, error) {
+	list, err := s.parties.ListShared(ctx, who.Tenant)
+	ids := make([]tel.Identity, len(list))
+	for i, m := range list {
+		ids[i] = m.Identity
+	}
+	return ids, problem(s.log, "list shared identities", err)
+}
+
+func (s operator) Share(ctx context.Context, who httpapi.Caller, identity tel.Identity) error {
+	return problem(s.log, "share identity", s.parties.MarkShared(ctx, who.Tenant, identity, party.Trunk, ""))
+}
+
+func (s operator) Unshare(ctx context.Context, who httpapi.Caller, identity tel.Identity) error {
+	return problem(s.log, "unshare identity", s.parties.UnmarkShared(ctx, who.Tenant, identity))
+}
+
+func (s operator) Recycle(ctx context.Context, who httpapi.Caller, n tel.Number) error {
+	s.log.Info("number recycled", "number", n, "by", who.Credential)
+	return problem(s.log, "recycle number", s.Server.devices.WipeNumber(ctx, who.Tenant, n))
+}
+
+func (s operator) Explain(ctx context.Context, who httpapi.Caller, a, b tel.Identity) (wire.Explanation, error) {
+	x, err := s.matcher.Explain(ctx, who.Tenant, a, b)
+	if err != nil {
+		return wire.Explanation{}, problem(s.log, "explain", err)
+	}
+	return wire.Explanation{Matched: x.Session != "", Session: x.Session, Lines: x.Lines}, nil
+}
+
+func (s operator) CloseSession(ctx context.Context, who httpapi.Caller, id wire.SessionID) error {
+	s.log.Info("session closed by an operator", "session", id, "by", who.Credential)
+	return problem(s.log, "close session", s.Server.sessions.OperatorClose(ctx, who.Tenant, id))
+}
+
+// Backuper is an engine that can write a backup of itself while it runs.
+type backuper interface {
+	Backup(ctx context.Context, dir string) error
+}
+
+func (s operator) Backup(ctx context.Context, who httpapi.Caller, dir string) (wire.BackupDone, error) {
+	if who.Credential != adminCredential {
+		return wire.BackupDone{}, wire.NewProblem(wire.CodeForbidden, "a backup names a directory of the server's machine, so it is asked for there: tandem store backup --data DIR TO")
+	}
+	e, ok := s.engine.(backuper)
+	if !ok {
+		return wire.BackupDone{}, wire.NewProblem(wire.CodeBadRequest, "the engine is a cluster: back up its streams with the cluster's own tools (nats stream backup)")
+	}
+	if !filepath.IsAbs(dir) {
+		return wire.BackupDone{}, wire.NewProblem(wire.CodeBadRequest, "name the directory with its whole path")
+	}
+	if err := e.Backup(ctx, filepath.Join(dir, StoreDir)); err != nil {
+		if errors.Is(err, os.ErrExist) {
+			return wire.BackupDone{}, wire.NewProblem(wire.CodeConflict, "%s exists already; name a new directory", dir)
+		}
+		return wire.BackupDone{}, problem(s.log, "backup", err)
+	}
+	if err := copyTree(filepath.Join(s.cfg.Data, FilesDir, "contents"), filepath.Join(dir, FilesDir, "contents")); err != nil {
+		return wire.BackupDone{}, problem(s.log, "backup of files", err)
+	}
+	if err := copyTree(filepath.Join(s.cfg.Data, FilesDir, "previews"), filepath.Join(dir, FilesDir, "previews")); err != nil {
+		return wire.BackupDone{}, problem(s.log, "backup of files", err)
+	}
+	size, err := treeSize(dir)
+	s.log.Info("backup written", "dir", dir, "bytes", size)
+	return wire.BackupDone{Dir: dir, Bytes: size}, problem(s.log, "backup", err)
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/credential"
+	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/files"
+	"github.com/tandem-call/tandem/internal/party"
+	"github.com/tandem-call/tandem/internal/session"
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// problems is the one table from errors inside to codes outside; what is not in it is
+// "internal" to others and whole in the log. The first that fits counts.
+var problems = []struct {
+	err  error
+	code wire.Code
+	// tell: the error's own text helps, and gives nothing away.
+	tell bool
+}{
+	{tel.ErrNumber, wire.CodeBadNumber, true},
+	{tel.ErrIdentity, wire.CodeBadIdentity, true},
+	{tel.ErrDetails, wire.CodeBadRequest, true},
+	{wire.ErrFrame, wire.CodeBadFrame, true},
+
+	{device.ErrAssertion, wire.CodeUnauthenticated, false},
+	{device.ErrToken, wire.CodeUnauthenticated, false},
+	{device.ErrNotFound, wire.CodeUnauthenticated, false},
+	{device.ErrRevoked, wire.CodeRevoked, false},
+	{device.ErrBindingExpired, wire.CodeBindingExpired, false},
+	{device.ErrOtherParty, wire.CodeConflict, true},
+	{device.ErrRequest, wire.CodeBadRequest, true},
+	{device.ErrKey, wire.CodeBadRequest, true},
+	{device.ErrWrongCode, wire.CodeWrongCode, false},
+	{device.ErrCodeExpired, wire.CodeCodeExpired, false},
+	{device.ErrSender, wire.CodeSenderFailed, false},
+	{device.ErrTooMany, wire.CodeTooMany, false},
+	{device.ErrBusy, wire.CodeTooMany, false},
+
+	{credential.ErrInvalid, wire.CodeUnauthenticated, false},
+	{credential.ErrExpired, wire.CodeUnauthenticated, true},
+	{credential.ErrRevoked, wire.CodeUnauthenticated, true},
+	{credential.ErrNotFound, wire.CodeNotFound, false},
+	{credential.ErrRequest, wire.CodeBadRequest, true},
+
+	{party.ErrNotFound, wire.CodeNotFound, true},
+	{party.ErrTaken, wire.CodeConflict, true},
+	{party.ErrPrincipal, wire.CodeConflict, true},
+	{party.ErrRequest, wire.CodeBadRequest, true},
+
+	{call.ErrReport, wire.CodeBadRequest, true},
+	{call.ErrTooMany, wire.CodeTooMany, false},
+	{call.ErrNoQuestion, wire.CodeNotFound, false},
+	{call.ErrWrongWords, wire.CodeWrongWords, false},
+
+	{session.ErrNotAgain, wire.CodeSessionClosed, false},
+	{files.ErrNotFound, wire.CodeNotFound, false},
+	{files.ErrNotMember, wire.CodeNotMember, false},
+	{files.ErrClosed, wire.CodeSessionClosed, false},
+
+	{store.ErrFull, wire.CodeStorageFull, false},
+	{store.ErrUncertain, wire.CodeUncertain, false},
+	{store.ErrTooLarge, wire.CodeTooLarge, false},
+	{store.ErrClosed, wire.CodeDraining, false},
+}
+
+// problem returns what a caller may see of err. log gets what it may not.
+func problem(log *slog.Logger, doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var p *wire.Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	for _, k := range problems {
+		if !errors.Is(err, k.err) {
+			continue
+		}
+		detail := ""
+		if k.tell {
+			_, detail, _ = strings.Cut(err.Error(), ": ")
+		}
+		p := wire.NewProblem(k.code, "%s", detail)
+		var later *device.TooMany
+		if errors.As(err, &later) {
+			p.RetryAfterSeconds = max(1, int(later.RetryAfter.Seconds()))
+		}
+		if p.Status >= 500 {
+			log.Warn("request failed", "doing", doing, "err", err)
+		}
+		return p
+	}
+	log.Error("request failed", "doing", doing, "err", err)
+	return wire.NewProblem(wire.CodeInternal, "the fault is in the server's log")
+}

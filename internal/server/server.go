@@ -1,0 +1,368 @@
+// Package server puts Tandem together: it is the one place that knows every part.
+//
+// [New] opens the engine, makes the parts from the ground up and joins them through
+// their ports; [Server.Run] serves until its context ends, then drains. What joins two
+// parts stands in the file named for the nearer one: devices.go, calls.go, sessions.go,
+// operator.go, socket.go.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/credential"
+	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/filestore"
+	"github.com/tandem-call/tandem/internal/edge/transport/fileapi"
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
+	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
+	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
+	"github.com/tandem-call/tandem/internal/files"
+	"github.com/tandem-call/tandem/internal/party"
+	"github.com/tandem-call/tandem/internal/session"
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// AdminSocket is the name of the operator's socket in the data directory. Whoever can
+// open it, by the permissions of the file, is the operator.
+const AdminSocket = "admin.sock"
+
+// FilesDir is where files are kept, in the data directory.
+const FilesDir = "files"
+
+// adminCredential is what the operator's socket stands for.
+const adminCredential = "admin-socket"
+
+// drainTime is how long a stop may take.
+const drainTime = 20 * time.Second
+
+// Options are what is not configuration.
+type Options struct {
+	Version string
+	Logger  *slog.Logger
+	// Show prints a one-time code of the development sender.
+	Show func(line string)
+	// Listener to serve on instead of Config.Listen; may be nil.
+	Listener net.Listener
+}
+
+// Server is a Tandem node.
+type Server struct {
+	cfg Config
+	log *slog.Logger
+
+	engine   store.Engine
+	parties  *party.Directory
+	devices  *device.Registry
+	auth     *device.Authenticator
+	keys     *credential.Store
+	sessions *session.Service
+	matcher  *call.Matcher
+	files    *files.Service
+	sockets  *wsconn.Handler
+	present  presence
+
+	listener net.Listener
+	tls      *tls.Config
+	handler  http.Handler
+	draining atomic.Bool
+}
+
+// New opens the engine and makes the parts. The caller must call Run, which closes them.
+func New(ctx context.Context, cfg Config, o Options) (_ *Server, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: o.Logger}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("server: data directory: %w", err)
+	}
+	if s.engine, err = openEngine(ctx, cfg, o.Logger); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.engine.Close())
+		}
+	}()
+	if err := s.core(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := s.edge(ctx, o); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// core makes the floors below the edge.
+func (s *Server) core(ctx context.Context, o Options) (err error) {
+	s.parties = party.New(s.engine, nil)
+	sender, via, err := codeSender(s.cfg, o.Show)
+	if err != nil {
+		return err
+	}
+	s.devices, err = device.New(ctx, device.Config{
+		Engine: s.engine, Parties: s.parties, Sender: sender, Via: via,
+		BindingTTL: time.Duration(s.cfg.Codes.BindingDays) * 24 * time.Hour,
+		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Log: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: devices: %w", err)
+	}
+	s.auth = device.NewAuthenticator(s.devices, 0)
+	if s.keys, err = credential.Open(credential.Config{Engine: s.engine}); err != nil {
+		return fmt.Errorf("server: credentials: %w", err)
+	}
+	s.sessions, err = session.New(session.Config{
+		Records:  store.TableOf[session.Record](s.engine, "sessions"),
+		ByDevice: store.TableOf[session.Place](s.engine, "session-devices"),
+		Alarms:   store.TableOf[session.Alarm](s.engine, "session-alarms"),
+		Blocks:   store.TableOf[session.Block](s.engine, "session-blocks"),
+		Log:      s.engine, Bus: s.engine, Watcher: gone{s}, Names: names{s.devices},
+		Limits: s.cfg.limits(), Keep: s.cfg.Sessions.Retention, KeepDetails: min(s.cfg.Calls.Retention, s.cfg.Sessions.Retention),
+		Logger: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: sessions: %w", err)
+	}
+	s.matcher, err = call.New(call.Config{
+		Records:   store.TableOf[call.Record](s.engine, "calls"),
+		Index:     store.TableOf[call.IndexEntry](s.engine, "calls-by-party"),
+		Directory: directory{s}, Sessions: opener{s.sessions}, Notifier: notifier{s},
+		Rules: call.Rules{
+			Lease: s.cfg.Calls.Lease, Skew: s.cfg.Calls.ClockSkew, InviteDelay: s.cfg.Calls.InviteDelay,
+			QuestionsPerHour: s.cfg.Calls.InvitesPerHour, Partial: s.cfg.Calls.PartialDetails, Retention: s.cfg.Calls.Retention,
+		},
+		Log: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: calls: %w", err)
+	}
+	disk, err := filestore.Open(filestore.Config{Dir: filepath.Join(s.cfg.Data, FilesDir)})
+	if err != nil {
+		return fmt.Errorf("server: files: %w", err)
+	}
+	s.files, err = files.Open(ctx, files.Config{
+		Records: store.TableOf[files.Record](s.engine, "files"), Disk: disk,
+		Access: access{s.sessions}, Offer: s.offerFile, Progress: s.fileProgress,
+		Limits: files.Limits{
+			FileBytes: s.cfg.Files.MaxMiB << 20, SessionBytes: s.cfg.Files.SessionMiB << 20, Headroom: int64(s.cfg.Engine.HeadroomMiB) << 20,
+		},
+		UnfinishedFor: s.cfg.Files.UnfinishedFor, Log: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: files: %w", err)
+	}
+	return nil
+}
+
+// edge makes the transports.
+func (s *Server) edge(ctx context.Context, o Options) (err error) {
+	s.tls, err = tlscert.New(ctx, tlscert.Config{
+		Mode: s.cfg.TLS.Mode, Cert: s.cfg.TLS.Cert, Key: s.cfg.TLS.Key, Names: s.cfg.TLS.Names, Email: s.cfg.TLS.Email,
+		Directory: s.cfg.TLS.Directory, Roots: s.cfg.TLS.Roots, Dir: filepath.Join(s.cfg.Data, "tls"), Logger: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	s.sockets, err = wsconn.New(wsconn.Config{
+		Backend: socket{s}, Origins: s.cfg.Origins, Heartbeat: s.cfg.Limits.Heartbeat,
+		MaxConnsPerDevice: s.cfg.Limits.DeviceConnections, MaxPendingPerAddr: s.cfg.Limits.PendingPerAddress,
+		Limits: s.cfg.limits(), RemoteAddr: s.remote, Logger: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	mux := http.NewServeMux()
+	api := httpapi.New(mux, httpapi.Config{
+		Version: o.Version, MaxBody: 1 << 20,
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s},
+		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
+	})
+	mux.HandleFunc("GET /v1/connect", s.sockets.Connect)
+	mux.HandleFunc("GET /v1/events", s.sockets.Events)
+	mux.HandleFunc("POST /v1/frames", s.sockets.Frames)
+	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
+		who, err := api.Caller(r)
+		if err == nil && who.Role != httpapi.RoleDevice {
+			err = wire.NewProblem(wire.CodeUnauthenticated, "files are for devices: send a device's bearer token")
+		}
+		return who.Tenant, who.Device, err
+	}, Log: s.log})
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	mux.Handle("/v1/files/", uploads)
+	s.handler = securityHeaders(mux)
+
+	if s.listener = o.Listener; s.listener == nil {
+		if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+			return fmt.Errorf("server: listen: %w", err)
+		}
+	}
+	return nil
+}
+
+// Addr is the address that the server listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Durability says what an acknowledgement means.
+func (s *Server) Durability() string { return s.engine.Durability() }
+
+// Run serves until ctx ends, then drains: no new connections, the open ones are told to
+// come back elsewhere, what was taken is stored; and closes the engine.
+func (s *Server) Run(ctx context.Context) error {
+	admin, err := s.listenAdmin()
+	if err != nil {
+		return errors.Join(err, s.listener.Close(), s.engine.Close())
+	}
+	// The parts outlive ctx until the connections are drained.
+	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	unrevoke, err := s.watchRevoked(parts)
+	if err == nil {
+		defer unrevoke()
+		var untell func()
+		if untell, err = s.watchTold(parts); err == nil {
+			defer untell()
+		}
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.listener.Close(), s.engine.Close())
+	}
+	group, gctx := errgroup.WithContext(parts)
+	group.Go(func() error { return s.sessions.Run(gctx) })
+	group.Go(func() error { return s.matcher.Run(gctx) })
+	group.Go(func() error { return s.files.Run(gctx) })
+	group.Go(func() error { return s.sweep(gctx) })
+
+	public := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	private := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context {
+			return httpapi.WithCaller(context.WithoutCancel(ctx), httpapi.Caller{Tenant: wire.DefaultTenant, Role: httpapi.RoleOperator, Credential: adminCredential})
+		},
+	}
+	l := s.listener
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls)
+	}
+	group.Go(func() error { return ignoreClosed(public.Serve(l)) })
+	group.Go(func() error { return ignoreClosed(private.Serve(admin)) })
+
+	select {
+	case <-ctx.Done():
+	case <-gctx.Done(): // a part failed
+	}
+	s.draining.Store(true)
+	s.log.Info("draining: devices are told to come back")
+	dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	errs := []error{s.sockets.Drain(dctx), shutdown(dctx, public), shutdown(dctx, private)}
+	stop()
+	errs = append(errs, group.Wait(), s.engine.Close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	s.log.Info("stopped in good order")
+	return nil
+}
+
+// shutdown waits for requests under way, and cuts them off when their time is over.
+func shutdown(ctx context.Context, h *http.Server) error {
+	if err := h.Shutdown(ctx); err != nil {
+		return h.Close()
+	}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// listenAdmin opens the operator's socket, for this user only.
+func (s *Server) listenAdmin() (net.Listener, error) {
+	path := filepath.Join(s.cfg.Data, AdminSocket)
+	// The engine's lock says that no other server runs here: what is left is stale.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("server: admin socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("server: admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("server: admin socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// sweep removes what nobody asks for any more.
+func (s *Server) sweep(ctx context.Context) error {
+	t := time.NewTicker(5 * time.Minute)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if _, err := s.devices.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("sweeping enrolments", "err", err)
+			}
+		}
+	}
+}
+
+// ready returns nil while requests should come here.
+func (s *Server) ready(context.Context) error {
+	if s.draining.Load() {
+		return errors.New("draining")
+	}
+	return s.engine.Err()
+}
+
+// remote returns the client's address: the connection's, or, when that is a trusted
+// proxy's, the last address in X-Forwarded-For that is not.
+func (s *Server) remote(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{} // the admin socket
+	}
+	addr := ap.Addr().Unmap()
+	return throughProxies(addr, r.Header.Values("X-Forwarded-For"), s.cfg.trusted)
+}
+
+// securityHeaders are sent with every answer. Nothing here is a page with scripts.
+func securityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		if r.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,213 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
+	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// socket serves wsconn.Backend: it lets devices in and hands their requests on.
+type socket struct{ *Server }
+
+func (s socket) Challenge() string { return s.auth.Nonce() }
+
+func (s socket) Hello(ctx context.Context, nonce string, h wire.Hello, remote netip.Addr) (wsconn.Identity, error) {
+	d, err := s.auth.VerifyHello(ctx, nonce, h.Assertion)
+	if err != nil {
+		s.log.Debug("a device was not let in", "remote", remote, "err", err)
+		return wsconn.Identity{}, problem(s.log, "hello", err)
+	}
+	if err := s.devices.Seen(ctx, d); err != nil {
+		s.log.Warn("when a device was last seen could not be noted", "device", d.ID, "err", err)
+	}
+	return wsconn.Identity{Tenant: d.Tenant, Device: d.ID}, nil
+}
+
+func (s socket) Bearer(ctx context.Context, token string) (wsconn.Identity, error) {
+	who, err := auth(s).Bearer(ctx, token)
+	if err != nil {
+		return wsconn.Identity{}, err
+	}
+	if who.Role != httpapi.RoleDevice {
+		return wsconn.Identity{}, wire.NewProblem(wire.CodeForbidden, "this is for devices; these credentials are of the role %s", who.Role)
+	}
+	return wsconn.Identity{Tenant: who.Tenant, Device: who.Device}, nil
+}
+
+func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outbox) (wire.Welcome, func(), error) {
+	open, detach, err := s.sessions.Attach(ctx, who.Tenant, who.Device, out)
+	if err != nil {
+		return wire.Welcome{}, nil, problem(s.log, "attach", err)
+	}
+	leave := s.present.enter(who, out)
+	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() { leave(); detach() }, nil
+}
+
+// handlers of requests, by type. A handler's answer is an ack with the body returned,
+// or the error; those that answer by themselves are in Handle.
+var handlers = map[wire.Type]func(s socket, ctx context.Context, who httpapi.Caller, e wire.Envelope) (any, error){
+	wire.TypeReport: with(func(s socket, ctx context.Context, who httpapi.Caller, _ wire.SessionID, r wire.Report) (any, error) {
+		return calls(s).Report(ctx, who, r)
+	}),
+	wire.TypeAnswer: with(func(s socket, ctx context.Context, who httpapi.Caller, _ wire.SessionID, a wire.Answer) (any, error) {
+		return nil, calls(s).Answer(ctx, who, a)
+	}),
+	wire.TypeConfirm: with(func(s socket, ctx context.Context, who httpapi.Caller, _ wire.SessionID, c wire.Confirm) (any, error) {
+		return nil, calls(s).Confirm(ctx, who, c)
+	}),
+	wire.TypeExtend: with(func(s socket, ctx context.Context, who httpapi.Caller, id wire.SessionID, x wire.Extend) (any, error) {
+		_, err := sessions(s).Extend(ctx, who, id, x)
+		return nil, err
+	}),
+	wire.TypeLeave: with(func(s socket, ctx context.Context, who httpapi.Caller, id wire.SessionID, l wire.Leave) (any, error) {
+		return nil, sessions(s).Leave(ctx, who, id, l)
+	}),
+}
+
+// with decodes the body that f wants.
+func with[B any](f func(socket, context.Context, httpapi.Caller, wire.SessionID, B) (any, error)) func(socket, context.Context, httpapi.Caller, wire.Envelope) (any, error) {
+	return func(s socket, ctx context.Context, who httpapi.Caller, e wire.Envelope) (any, error) {
+		b, err := wire.DecodeBody[B](e)
+		if err != nil {
+			return nil, problem(s.log, string(e.Type), err)
+		}
+		return f(s, ctx, who, e.Session, b)
+	}
+}
+
+// slowRequests bounds the time of a request that is not answered at once.
+const slowRequests = 15 * time.Second
+
+func (s socket) Handle(ctx context.Context, who wsconn.Identity, e wire.Envelope, out wsconn.Outbox) {
+	switch e.Type {
+	case wire.TypeSend, wire.TypeSignal:
+		if e.Kind == wire.KindFile {
+			push(out, failure(e, wire.NewProblem(wire.CodeBadRequest, "files are uploaded at /v1/files/; the server then sends the message")))
+			return
+		}
+		s.sessions.Send(ctx, who.Tenant, who.Device, out, e, func(a wire.Envelope) { push(out, a) })
+		return
+	case wire.TypeResume:
+		if err := s.sessions.Resume(ctx, who.Tenant, who.Device, out, e); err != nil {
+			push(out, failure(e, problem(s.log, "resume", err)))
+		}
+		return
+	}
+	handle, ok := handlers[e.Type]
+	if !ok {
+		push(out, failure(e, wire.NewProblem(wire.CodeBadFrame, "a device does not send %q", e.Type)))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, slowRequests)
+	defer cancel()
+	body, err := handle(s, ctx, httpapi.Caller{Tenant: who.Tenant, Role: httpapi.RoleDevice, Device: who.Device}, e)
+	if err != nil {
+		push(out, failure(e, err))
+		return
+	}
+	answer := wire.Envelope{Type: wire.TypeAck, ID: e.ID, Session: e.Session}
+	if body != nil {
+		if answer.Body, err = json.Marshal(body); err != nil {
+			push(out, failure(e, problem(s.log, string(e.Type), err)))
+			return
+		}
+	}
+	push(out, answer)
+}
+
+func push(out wsconn.Outbox, e wire.Envelope) {
+	if b, err := e.Encode(); err == nil { // what we answer can always be encoded
+		out.Push(b)
+	}
+}
+
+func failure(e wire.Envelope, err error) wire.Envelope {
+	body, _ := json.Marshal(err) // a problem can always be encoded
+	return wire.Envelope{Type: wire.TypeError, ID: e.ID, Session: e.Session, Body: body}
+}
+
+// presence knows which devices are connected here, to tell them what belongs to no
+// session: invitations, notices.
+type presence struct {
+	mu    sync.Mutex
+	conns map[wsconn.Identity]map[wsconn.Outbox]struct{}
+}
+
+func (p *presence) enter(who wsconn.Identity, out wsconn.Outbox) (leave func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns == nil {
+		p.conns = map[wsconn.Identity]map[wsconn.Outbox]struct{}{}
+	}
+	if p.conns[who] == nil {
+		p.conns[who] = map[wsconn.Outbox]struct{}{}
+	}
+	p.conns[who][out] = struct{}{}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if delete(p.conns[who], out); len(p.conns[who]) == 0 {
+			delete(p.conns, who)
+		}
+	}
+}
+
+func (p *presence) tell(who wsconn.Identity, frame []byte) {
+	p.mu.Lock()
+	outs := make([]wsconn.Outbox, 0, 2)
+	for out := range p.conns[who] {
+		outs = append(outs, out)
+	}
+	p.mu.Unlock()
+	for _, out := range outs {
+		out.Push(frame)
+	}
+}
+
+// toldSubject carries what a device is to be told, to whichever node it is connected.
+const toldSubject = "tell"
+
+type told struct {
+	Tenant wire.TenantID   `json:"tenant"`
+	Device wire.DeviceID   `json:"device"`
+	Frame  json.RawMessage `json:"frame"`
+}
+
+// notifier tells devices what belongs to no session.
+type notifier struct{ *Server }
+
+func (s notifier) Tell(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, t wire.Type, body any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("server: tell: %w", err)
+	}
+	frame, err := wire.Envelope{Type: t, Time: time.Now(), Body: b}.Encode()
+	if err != nil {
+		return fmt.Errorf("server: tell: %w", err)
+	}
+	data, err := json.Marshal(told{tenant, device, frame})
+	if err != nil {
+		return fmt.Errorf("server: tell: %w", err)
+	}
+	return s.engine.Publish(ctx, store.Key(toldSubject, string(tenant), string(device)), data)
+}
+
+// watchTold hands on what devices connected here are to be told.
+func (s *Server) watchTold(ctx context.Context) (cancel func(), err error) {
+	return s.engine.Subscribe(ctx, toldSubject+"/>", func(_ string, data []byte) {
+		var t told
+		if err := json.Unmarshal(data, &t); err != nil {
+			s.log.Warn("another node said what cannot be read", "err", err)
+			return
+		}
+		s.present.tell(wsconn.Identity{Tenant: t.Tenant, Device: t.Device}, t.Frame)
+	})
+}
