@@ -15,9 +15,6 @@ const (
 // maxControl is the largest payload of a control frame (RFC 6455 5.5).
 const maxControl = 125
 
-// maxHeader is the largest header of an unmasked frame.
-const maxHeader = 10
-
 // appendFrame appends one unmasked frame (RFC 6455 5.2).
 func appendFrame(dst []byte, first byte, payload []byte) []byte {
 	switch n := len(payload); {
