@@ -136,7 +136,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, p)
 		return
 	}
-	q := &request{tenant: tenant, device: device}
+	q := &request{tenant: tenant, device: device, http1: r.ProtoMajor == 1}
 	id, sub, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, BasePath), "/")
 	switch isTus := r.Header.Get("Tus-Resumable") != ""; {
 	case id == "" && sub == "":
@@ -225,7 +225,7 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, q *request, id 
 
 // serve hands the request to tusd.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, q *request) {
-	t := &tusWriter{ResponseWriter: w, method: r.Method}
+	t := &tusWriter{ResponseWriter: w, method: r.Method, q: q}
 	h.upload.ServeHTTP(t, r.WithContext(withRequest(r.Context(), q)))
 	t.finish()
 }

@@ -11,9 +11,9 @@ import (
 // taken asks the holder to stop: a client that resumes after a lost connection gets
 // through although the server still waits for the old one.
 //
-// tusd's own memorylocker asks too early at times: a request that has not yet begun to
-// read its body cannot be stopped, and the wish is lost (it is a data race as well). Here
-// the wish waits until the holder reads.
+// tusd's own memorylocker asks at any time. Too early, before the holder reads its body,
+// the wish is lost (and it is a data race); too late, it breaks the next request on the
+// same connection. Here the holder is asked only while it reads, and knows it afterwards.
 type locker struct {
 	mu   sync.Mutex
 	held map[string]*held
@@ -22,9 +22,18 @@ type locker struct {
 // held is guarded by the locker's mu.
 type held struct {
 	free    chan struct{} // closed when it is unlocked
-	stop    func()
-	reading bool // stop works
+	stop    func()        // does not block
+	reading bool
 	wanted  bool
+	stopped bool
+}
+
+// ask asks the holder to stop, if it is wanted and can be asked.
+func (h *held) ask() {
+	if h.wanted && h.reading && !h.stopped {
+		h.stopped = true
+		h.stop()
+	}
 }
 
 func newLocker() *locker { return &locker{held: map[string]*held{}} }
@@ -32,21 +41,26 @@ func newLocker() *locker { return &locker{held: map[string]*held{}} }
 // NewLock implements tus.Locker.
 func (l *locker) NewLock(id string) (tus.Lock, error) { return lock{l, id}, nil }
 
-// reads says that the holder has begun to read its body.
-func (l *locker) reads(id string) {
+// startReading says that the holder reads its body from now on.
+func (l *locker) startReading(id string) {
 	l.mu.Lock()
-	h := l.held[id]
-	var stop func()
-	if h != nil {
+	defer l.mu.Unlock()
+	if h := l.held[id]; h != nil {
 		h.reading = true
-		if h.wanted {
-			stop = h.stop
-		}
+		h.ask()
 	}
-	l.mu.Unlock()
-	if stop != nil {
-		stop()
+}
+
+// stopReading says that it does so no more, and returns whether it was asked to stop.
+func (l *locker) stopReading(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.held[id]
+	if h == nil {
+		return false
 	}
+	h.reading = false
+	return h.stopped
 }
 
 type lock struct {
@@ -65,11 +79,8 @@ func (k lock) Lock(ctx context.Context, requestRelease func()) error {
 			return nil
 		}
 		h.wanted = true
-		reading := h.reading
+		h.ask()
 		k.l.mu.Unlock()
-		if reading {
-			h.stop()
-		}
 		select {
 		case <-ctx.Done():
 			return tus.ErrLockTimeout

@@ -61,7 +61,6 @@ func problem(log *slog.Logger, err error) *wire.Problem {
 		if detail == "" {
 			detail = strings.TrimPrefix(err.Error(), "files: ")
 		}
-		println("DBG", err.Error())
 		p := wire.NewProblem(row.code, "%s", detail)
 		if row.status != 0 {
 			p.Status = row.status
@@ -106,7 +105,8 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *wire.Problem) {
 type tusWriter struct {
 	http.ResponseWriter
 	method string
-	status int // of an error that is held back
+	q      *request // nil for OPTIONS
+	status int      // of an error that is held back
 	body   bytes.Buffer
 }
 
@@ -119,6 +119,11 @@ func (t *tusWriter) WriteHeader(status int) {
 		if u, err := url.Parse(l); err == nil {
 			h.Set("Location", u.Path)
 		}
+	}
+	if t.q != nil && t.q.stopped && t.q.http1 {
+		// tusd stops a request by a deadline on its connection, and may do so late: no
+		// other request must travel on it.
+		h.Set("Connection", "close")
 	}
 	if h.Get("Tus-Extension") != "" {
 		h.Set("Tus-Extension", extensions)

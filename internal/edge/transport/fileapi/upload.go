@@ -18,6 +18,9 @@ type request struct {
 	device  wire.DeviceID
 	sum     *files.Checksum
 	created files.Record // of a creation
+	http1   bool
+	// stopped: another request has asked this one to give way while it read its body.
+	stopped bool
 }
 
 type requestKey struct{}
@@ -98,8 +101,9 @@ func (u *upload) GetInfo(context.Context) (tus.FileInfo, error) {
 
 // WriteChunk returns once the bytes are confirmed: synced, and recorded.
 func (u *upload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
-	u.s.locks.reads(string(u.r.ID))
+	u.s.locks.startReading(string(u.r.ID))
 	n, err := u.s.files.Append(ctx, u.q.tenant, u.q.device, u.r.ID, offset, src, u.q.sum)
+	u.q.stopped = u.s.locks.stopReading(string(u.r.ID))
 	return n, u.s.fault(err)
 }
 
