@@ -100,12 +100,12 @@ func (d PartyDetails) faults() (faults []string) {
 	case "":
 		faults = append(faults, "state is missing: ringing, active, held or ended")
 	default:
-		faults = append(faults, "state "+quote(string(d.State))+" is none of ringing, active, held, ended")
+		faults = append(faults, "state is none of ringing, active, held, ended")
 	}
 	switch d.Direction {
 	case "", Outgoing, Incoming:
 	default:
-		faults = append(faults, "direction "+quote(string(d.Direction))+" is neither outgoing nor incoming; leave it out if unknown")
+		faults = append(faults, "direction is neither outgoing nor incoming; leave it out if unknown")
 	}
 	for _, f := range []struct{ name, value string }{
 		{"extension", d.Extension},

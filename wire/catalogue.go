@@ -42,9 +42,9 @@ type Known struct {
 }
 
 // Catalogue is the one table of problems; the pages under /problems/ and
-// docs/protocol.md show it.
+// docs/reference/problems.md show it.
 var Catalogue = map[Code]Known{
-	CodeBadFrame:         {400, "The frame is not a valid message", "Compare it with the schema at /schemas/envelope.json. Keys must be in lower case and appear once.", false},
+	CodeBadFrame:         {400, "The frame is not a valid message", "Compare it with the schema at /schemas/device_frame.json. Keys must be in lower case and appear once.", false},
 	CodeBadRequest:       {400, "The request is not valid", "See detail and errors; the form is in /openapi.json.", false},
 	CodeBadNumber:        {400, "Not a telephone number", "Write numbers in international form, +442079460001, or give a region for national ones.", false},
 	CodeBadIdentity:      {400, "Not an identity", "Use tel:, sip:, mailto:, user:, acct: or id: URIs.", false},

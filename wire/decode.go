@@ -229,7 +229,7 @@ func ProblemOf(err error) *Problem {
 	}
 	detail := err.Error()
 	for _, prefix := range []error{ErrFrame, tel.ErrNumber, tel.ErrIdentity, tel.ErrDetails} {
-		detail = strings.TrimPrefix(detail, prefix.Error()+": ")
+		detail = strings.Replace(detail, prefix.Error()+": ", "", 1)
 	}
 	return NewProblem(code, "%s", detail)
 }

@@ -223,7 +223,7 @@ func (by side) frame(t wire.TypeInfo) object {
 		for _, k := range wire.Kinds {
 			if k.Sender == wire.FromDevice || !by.closed {
 				known = append(known, object{
-					"if":   object{"properties": object{"kind": object{"const": k.Kind}}},
+					"if":   object{"properties": object{"kind": object{"const": k.Kind}}, "required": []string{"kind"}},
 					"then": object{"properties": object{"body": object{"$ref": file(k.Body) + ".json"}}, "required": []string{"body"}},
 				})
 			}
