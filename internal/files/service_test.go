@@ -715,3 +715,74 @@ func TestConfigIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// witness checks the order of things: nothing is said in the table that is not synced.
+type witness struct {
+	files.Disk
+	store.Table[files.Record]
+	t      *testing.T
+	mu     sync.Mutex
+	synced map[wire.FileID]int64
+	stored map[wire.FileID]bool
+}
+
+type witnessedPart struct {
+	files.Part
+	w    *witness
+	id   wire.FileID
+	size int64
+}
+
+func (w *witness) Append(id wire.FileID, at int64) (files.Part, error) {
+	p, err := w.Disk.Append(id, at)
+	return &witnessedPart{p, w, id, at}, err
+}
+
+func (p *witnessedPart) Write(b []byte) (int, error) {
+	n, err := p.Part.Write(b)
+	p.size += int64(n)
+	return n, err
+}
+
+func (p *witnessedPart) Sync() error {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.w.synced[p.id] = p.size
+	return p.Part.Sync()
+}
+
+func (w *witness) Move(id wire.FileID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stored[id] = true
+	return w.Disk.Move(id)
+}
+
+func (w *witness) Put(ctx context.Context, key string, r files.Record, at store.Rev) (store.Rev, error) {
+	w.mu.Lock()
+	if r.Offset > w.synced[r.ID] {
+		w.t.Errorf("offset %d confirmed, %d synced", r.Offset, w.synced[r.ID])
+	}
+	if r.State == files.Stored && !w.stored[r.ID] {
+		w.t.Error("stored in the table, not on the disk")
+	}
+	w.mu.Unlock()
+	return w.Table.Put(ctx, key, r, at)
+}
+
+func (w *witness) Remove(id wire.FileID, areas ...files.Area) error {
+	return w.Disk.Remove(id, areas...)
+}
+
+func TestNothingIsConfirmedBeforeItIsSynced(t *testing.T) {
+	var w *witness
+	h := newHouse(t, func(c *files.Config) {
+		w = &witness{Disk: c.Disk, Table: c.Records.(store.Table[files.Record]), t: t, synced: map[wire.FileID]int64{}, stored: map[wire.FileID]bool{}}
+		c.Disk, c.Records = w, w
+	})
+	content := noise(40 << 20) // confirmed in several steps
+	r := h.put(t, alices("a", len(content)), content)
+	if w.synced[r.ID] != r.Length || r.Offset != r.Length {
+		t.Errorf("%d bytes synced, %d confirmed", w.synced[r.ID], r.Offset)
+	}
+}
