@@ -213,7 +213,7 @@ func Load(path string, environ []string) (Config, error) {
 		return Config{}, fmt.Errorf("%w: unknown environment variable %s", ErrConfig, strings.Join(unknown, ", "))
 	}
 	var c Config
-	err = k.UnmarshalWithConf("", nil, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+	err = k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, WeaklyTypedInput: true, TagName: "koanf",
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(",")),
 	}})

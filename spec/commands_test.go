@@ -1,0 +1,302 @@
+package spec
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// commands that a script can give:
+//
+//	serve [NAME=VALUE …]       start the server, with this environment (TANDEM_…), and wait until it is ready
+//	enrol NAME NUMBER [ARG …]  enrol a device, with the code that the server prints
+//	device NAME [ARG …]        run the device in the background; its events are JSON lines
+//	await NAME REGEXP          wait until a line of a background program's output matches, from
+//	                           where the last await of that program stopped
+//	kill NAME [SIGNAL]         end a background program ("server" too) and wait for it
+//	baresip NAME NUMBER        start a softphone; $NAME_ctrl and $NAME_sip are its addresses
+//	phone NAME COMMAND [ARG]   give the softphone a command, as its user would
+//	tandem ARG …               run the program; its standard output and error can be matched
+//	api METHOD PATH AS [BODY]  call the HTTP API as a device, as nobody (-), or as operator; prints
+//	                           status and body
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "kill": kill,
+	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture,
+}
+
+// patience is how long a script waits for what must come.
+const patience = 30 * time.Second
+
+type worldKey struct{}
+
+// world is what one script has started.
+type world struct {
+	work     string
+	mu       sync.Mutex
+	programs map[string]*program
+}
+
+// program runs in the background.
+type program struct {
+	name string
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+
+	mu     sync.Mutex
+	out    []byte
+	seen   int // how far await has read
+	change chan struct{}
+}
+
+func (p *program) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out = append(p.out, b...)
+	close(p.change)
+	p.change = make(chan struct{})
+	return len(b), nil
+}
+
+func setup(env *testscript.Env) error {
+	w := &world{work: env.WorkDir, programs: map[string]*program{}}
+	env.Values[worldKey{}] = w
+	env.Setenv("TANDEM_HOME", filepath.Join(env.WorkDir, "devices"))
+	env.Setenv("TANDEM_DATA", filepath.Join(env.WorkDir, "data"))
+	env.Setenv("PATH", filepath.Dir(tandem)+string(os.PathListSeparator)+env.Getenv("PATH"))
+	env.Defer(w.end)
+	return nil
+}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+// end stops what still runs.
+func (w *world) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.programs {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+		select {
+		case <-p.done:
+		case <-time.After(10 * time.Second):
+			_ = p.cmd.Process.Kill()
+			<-p.done
+		}
+	}
+}
+
+// start starts a program in the background under a name.
+func start(ts *testscript.TestScript, name string, environ []string, path string, args ...string) *program {
+	w := worldOf(ts)
+	p := &program{name: name, cmd: exec.Command(path, args...), done: make(chan struct{}), change: make(chan struct{})}
+	p.cmd.Dir = w.work
+	p.cmd.Env = environ
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	ts.Check(p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait() // how it ended is in its output
+		close(p.done)
+	}()
+	w.mu.Lock()
+	w.programs[name] = p
+	w.mu.Unlock()
+	return p
+}
+
+func (w *world) program(ts *testscript.TestScript, name string) *program {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.programs[name]
+	if p == nil {
+		ts.Fatalf("no program %q was started", name)
+	}
+	return p
+}
+
+// environ is the script's environment, with further values.
+func environ(ts *testscript.TestScript, more ...string) []string {
+	var env []string
+	for _, k := range []string{"PATH", "HOME", "TMPDIR", "TANDEM_HOME", "TANDEM_DATA", "TANDEM_SERVER", "TANDEM_CA"} {
+		if v := ts.Getenv(k); v != "" {
+			env = append(env, k+"="+v)
+		}
+	}
+	return append(env, more...)
+}
+
+func freePort(ts *testscript.TestScript) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// serve starts the server; a second serve in a script starts it again on the same data
+// and the same port.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	addr := strings.TrimPrefix(strings.TrimPrefix(ts.Getenv("TANDEM_SERVER"), "http://"), "https://")
+	if addr == "" {
+		addr = "127.0.0.1:" + strconv.Itoa(freePort(ts))
+	}
+	ts.Setenv("TANDEM_SERVER", "http://"+addr)
+	p := start(ts, "server", environ(ts, args...), tandem, "serve", "--data", ts.Getenv("TANDEM_DATA"), "--listen", addr)
+	line := p.await(regexp.MustCompile(`Tandem .* is at .*`))
+	if neg == (line != "") {
+		ts.Fatalf("serve: unexpected outcome:\n%s", p.text())
+	}
+}
+
+func (p *program) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.out)
+}
+
+// await returns the next line that matches, or "" when the program ended or patience did.
+func (p *program) await(re *regexp.Regexp) string {
+	timeout := time.After(patience)
+	for ended := false; ; {
+		p.mu.Lock()
+		rest := p.out[p.seen:]
+		for {
+			line, _, whole := bytes.Cut(rest, []byte("\n"))
+			if !whole && !ended {
+				break
+			}
+			p.seen += min(len(line)+1, len(rest))
+			rest = p.out[p.seen:]
+			if re.Match(line) {
+				p.mu.Unlock()
+				return string(line)
+			}
+			if len(rest) == 0 {
+				break
+			}
+		}
+		change := p.change
+		p.mu.Unlock()
+		if ended {
+			return ""
+		}
+		select {
+		case <-change:
+		case <-p.done:
+			ended = true
+		case <-timeout:
+			return ""
+		}
+	}
+}
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: await NAME REGEXP")
+	}
+	p := worldOf(ts).program(ts, args[0])
+	re, err := regexp.Compile(args[1])
+	ts.Check(err)
+	if neg {
+		if re.MatchString(p.text()) {
+			ts.Fatalf("%s has said what it should not:\n%s", args[0], p.text())
+		}
+		return
+	}
+	line := p.await(re)
+	if line == "" {
+		ts.Fatalf("%s did not say %s; it said:\n%s", args[0], args[1], p.text())
+	}
+	fmt.Fprintln(ts.Stdout(), line)
+}
+
+// capture keeps a group of an awaited line: capture VAR NAME REGEXP-WITH-A-GROUP
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: capture VAR NAME REGEXP")
+	}
+	re, err := regexp.Compile(args[2])
+	ts.Check(err)
+	p := worldOf(ts).program(ts, args[1])
+	m := re.FindStringSubmatch(p.await(re))
+	if len(m) < 2 {
+		ts.Fatalf("%s did not say %s; it said:\n%s", args[1], args[2], p.text())
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+func kill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: kill NAME [SIGNAL]")
+	}
+	sig := syscall.SIGTERM
+	if len(args) == 2 && args[1] == "KILL" {
+		sig = syscall.SIGKILL
+	}
+	p := worldOf(ts).program(ts, args[0])
+	ts.Check(p.cmd.Process.Signal(sig))
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		ts.Fatalf("%s did not end; it said:\n%s", args[0], p.text())
+	}
+}
+
+// enrol takes the code from the server's terminal, as a person would.
+func enrol(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: enrol NAME NUMBER [ARG …]")
+	}
+	server := worldOf(ts).program(ts, "server")
+	cmd := exec.Command(tandem, append([]string{"device", "enrol", "--as", args[0], "--number", args[1]}, args[2:]...)...)
+	cmd.Env = environ(ts)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	stdin, err := cmd.StdinPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	code := regexp.MustCompile(`code for .*: (\d{6})`)
+	said := make(chan string, 1)
+	go func() { said <- server.await(code) }()
+	select {
+	case line := <-said:
+		if m := code.FindStringSubmatch(line); m != nil {
+			fmt.Fprintln(stdin, m[1])
+		}
+		err = <-ended
+	case err = <-ended:
+	}
+	stdin.Close()
+	fmt.Fprint(ts.Stdout(), out.String())
+	if (err != nil) != neg {
+		ts.Fatalf("enrol: %v\n%s", err, out.String())
+	}
+}
+
+func runDevice(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: device NAME [ARG …]")
+	}
+	p := start(ts, args[0], environ(ts), tandem, append([]string{"device", "run", "--json", "--as", args[0]}, args[1:]...)...)
+	if p.await(regexp.MustCompile(`"event":"connected"`)) == "" {
+		ts.Fatalf("device %s did not connect; it said:\n%s", args[0], p.text())
+	}
+}
+
+// run runs the program; stdout, stderr and cmp look at what it printed.
+func run(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec(tandem, args...)
+	if neg == (err == nil) {
+		ts.Fatalf("tandem %s: unexpected outcome: %v", strings.Join(args, " "), err)
+	}
+}
