@@ -367,13 +367,15 @@ func (s *Store) DropLog(ctx context.Context, log string) error {
 	}
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	// Up to the pmaybe end only, so that a purge which is sent again cannot take a
-	// log that was begun meanwhile.
+	// Up to the present end, and again for what was appended meanwhile; but not what
+	// belongs to a log that was begun after the drop.
+	life := uint64(0)
 	for {
 		e, err := s.end(ctx, st, subj)
-		if err != nil || e.n == 0 {
+		if err != nil || e.n == 0 || life != 0 && e.first != life {
 			return err
 		}
+		life = e.first
 		err = s.retry(ctx, func(try context.Context) error {
 			stream, err := s.js.Stream(try, st.name)
 			if err != nil {

@@ -44,7 +44,7 @@ func (m message) number(key string) uint64 {
 }
 
 // retry calls f, each time with its own share of ctx, until it succeeds or fails for
-// good. It returns the last error.
+// good. It returns the last error, with the context's when that has ended.
 func (s *Store) retry(ctx context.Context, f func(try context.Context) error) error {
 	for {
 		try, cancel := context.WithTimeout(ctx, tryFor)
@@ -53,8 +53,8 @@ func (s *Store) retry(ctx context.Context, f func(try context.Context) error) er
 		if err == nil || !passing(err) {
 			return err
 		}
-		if s.rest(ctx) != nil {
-			return err
+		if over := s.rest(ctx); over != nil {
+			return fmt.Errorf("%w (%w)", err, over)
 		}
 	}
 }
