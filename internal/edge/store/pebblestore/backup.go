@@ -31,7 +31,7 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 	if names, err := contents(o.fs, dir); err != nil || len(names) > 0 {
 		return errors.Join(fmt.Errorf("pebblestore: backup directory %s: it must be empty: %w", dir, fs.ErrExist), err)
 	}
-	if err := o.fs.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(o.fs, dir); err != nil {
 		return fmt.Errorf("pebblestore: backup: %w", err)
 	}
 	said := testimony{commit: s.commits.durable(), epoch: s.epochs.now.Load()}
@@ -130,7 +130,11 @@ func readManifest(o Options) (manifest, error) {
 			m = append(m, f)
 		}
 	}
-	if m.String() != s {
+	sane := !slices.ContainsFunc(m, func(f listed) bool {
+		base, inDB := strings.CutPrefix(f.name, databaseDir+"/")
+		return f.name != witnessFile && (!inDB || base == "" || strings.ContainsAny(base, `/\`) || base[0] == '.')
+	})
+	if m.String() != s || !sane {
 		return nil, fmt.Errorf("pebblestore: %s: the file %s is damaged: %w", o.Dir, manifestFile, store.ErrDamaged)
 	}
 	return m, nil
@@ -168,7 +172,7 @@ func restore(ctx context.Context, from, o Options, m manifest) error {
 	if err := writeFile(o.fs, o.path(formatFile), stateRestoring); err != nil {
 		return fmt.Errorf("pebblestore: restore: %w", err)
 	}
-	if err := o.fs.MkdirAll(o.path(databaseDir), 0o700); err != nil {
+	if err := makeDir(o.fs, o.path(databaseDir)); err != nil {
 		return fmt.Errorf("pebblestore: restore: %w", err)
 	}
 	for _, f := range m {

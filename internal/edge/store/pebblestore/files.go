@@ -50,6 +50,23 @@ func writeFile(files vfs.FS, path, content string) error {
 	return syncDir(files, files.PathDir(path))
 }
 
+// makeDir makes a directory with its parents so that a power cut does not take it away.
+func makeDir(files vfs.FS, path string) error {
+	if _, err := files.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := files.PathDir(path)
+	if parent != path {
+		if err := makeDir(files, parent); err != nil {
+			return err
+		}
+	}
+	if err := files.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	return syncDir(files, parent)
+}
+
 func syncDir(files vfs.FS, path string) error {
 	d, err := files.OpenDir(path)
 	if err != nil {

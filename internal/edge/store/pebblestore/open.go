@@ -37,7 +37,7 @@ func Open(o Options) (*Store, error) {
 }
 
 func lockDir(o Options) (*pebble.Lock, error) {
-	if err := o.fs.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeDir(o.fs, o.Dir); err != nil {
 		return nil, fmt.Errorf("pebblestore: %w", err)
 	}
 	lock, err := pebble.LockDirectory(o.Dir, o.fs)
@@ -155,7 +155,7 @@ func create(o Options) error {
 	if err != nil {
 		return fmt.Errorf("pebblestore: %w", err)
 	}
-	first := newEpoch(0)
+	first := beyond(0)
 	err = errors.Join(saveMeta(db, meta{epoch: first, floor: first}), db.Close())
 	if err == nil {
 		err = writeFile(o.fs, o.path(witnessFile), testimony{epoch: first, clean: true}.String())
@@ -227,7 +227,7 @@ func (s *Store) start(said testimony) error {
 		return err
 	}
 	if !said.clean {
-		m.floor = newEpoch(max(m.epoch, said.epoch))
+		m.floor = beyond(max(m.epoch, said.epoch))
 		m.epoch = m.floor
 		if err := saveMeta(s.db, m); err != nil {
 			return fmt.Errorf("pebblestore: %w", err)
@@ -263,8 +263,9 @@ func (s *Store) syncRelaxed() error {
 	return s.db.LogData(nil, pebble.Sync)
 }
 
-// newEpoch returns an epoch greater than the last.
-func newEpoch(last uint64) uint64 { return max(last+1, uint64(time.Now().UnixMicro())) }
+// beyond returns a number greater than the last, and than any that was given out before
+// now: the microseconds since 1970.
+func beyond(last uint64) uint64 { return max(last+1, uint64(time.Now().UnixMicro())) }
 
 // meta is what Pebble holds about the store itself.
 type meta struct {

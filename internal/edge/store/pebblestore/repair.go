@@ -100,10 +100,10 @@ func renew(o Options, m meta, said testimony) error {
 	if err != nil {
 		return err
 	}
-	// An hour's worth of the fastest changes, and at least the microseconds since 1970:
-	// more than the changes that the witness, or a backup, has not seen.
-	m.commit = newEpoch(max(m.commit, said.commit) + 1<<32)
-	m.epoch = newEpoch(max(m.epoch, said.epoch))
+	// Neither the witness nor a backup knows of the very last changes: leave room for
+	// more than can have been made.
+	m.commit = beyond(max(m.commit, said.commit) + 1<<32)
+	m.epoch = beyond(max(m.epoch, said.epoch))
 	m.floor = m.epoch
 	err = errors.Join(saveMeta(db, m), db.Close())
 	if err == nil {
@@ -145,7 +145,7 @@ func (done *Repaired) cutLogs(ctx context.Context, o Options) error {
 		if good < 0 && !cut {
 			continue
 		}
-		if err := o.fs.MkdirAll(lost, 0o700); err != nil {
+		if err := makeDir(o.fs, lost); err != nil {
 			return fmt.Errorf("pebblestore: %w", err)
 		}
 		aside := o.fs.PathJoin(lost, name)
@@ -185,7 +185,7 @@ func readable(files vfs.FS, path string, num uint64) (int64, error) {
 		case err == nil:
 		case errors.Is(err, io.EOF), errors.Is(err, record.ErrUnexpectedEOF):
 			return -1, nil
-		case record.IsInvalidRecord(err):
+		case errors.Is(err, record.ErrInvalidChunk), errors.Is(err, record.ErrZeroedChunk):
 			return at, nil
 		default:
 			return 0, err

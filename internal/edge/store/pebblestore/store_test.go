@@ -1,7 +1,10 @@
 package pebblestore
 
 import (
+	"hash/maphash"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/store/storetest"
@@ -28,3 +31,11 @@ func TestConformanceRelaxed(t *testing.T) {
 		return openStore(t, Options{Dir: dir, Relaxed: true})
 	})
 }
+
+// memory gives a file system in memory room.
+func memory(m *vfs.MemFS) *vfs.MemFS {
+	m.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 40})
+	return m
+}
+
+func maphashOf(b []byte) uint64 { return maphash.Bytes(hashSeed, b) }
