@@ -151,7 +151,7 @@ func (m *Matcher) Report(ctx context.Context, r Report) (Outcome, error) {
 		return Outcome{}, ErrTooMany
 	}
 	if err := m.matchPartial(context.WithoutCancel(ctx), rec); err != nil {
-		m.Log.Warn("call: a match by partial details waits for the next report", "err", err)
+		m.Log.Warn("call: a match by partial details waits", "err", err)
 	}
 	return Outcome{m.joined(ctx, ev, r)}, nil
 }

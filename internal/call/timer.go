@@ -53,17 +53,25 @@ func (m *Matcher) Run(ctx context.Context) error {
 	}
 }
 
-// rescan walks all records: it completes their effects and sets their timers.
+// rescan walks all records: it completes their effects, sets their timers, and looks
+// again for the pairs of unnamed legs.
 func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 	for item, err := range m.Records.Scan(ctx, "") {
 		if err != nil {
 			return err
 		}
-		if rec := item.Value; len(rec.Pending) > 0 {
-			g.Go(func() error { m.perform(ctx, rec); return nil })
-		} else {
+		rec := item.Value
+		if len(rec.Pending) == 0 && rec.Kind != Partial {
 			m.timers.set(rec.Key, m.wake(rec))
+			continue
 		}
+		g.Go(func() error {
+			rec := m.perform(ctx, rec)
+			if err := m.matchPartial(ctx, rec); err != nil && ctx.Err() == nil {
+				m.Log.Warn("call: a match by partial details waits", "err", err)
+			}
+			return nil
+		})
 	}
 	return nil
 }
