@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -312,7 +313,7 @@ func TestExpiredBindingIsRefused(t *testing.T) {
 func TestWipeNumber(t *testing.T) {
 	w := newWorld(t)
 	n := number(t, alice)
-	w.parties.linked[number(t, bob).Identity()] = n.Identity()
+	w.link(number(t, bob), n)
 	p1, p2 := newPhone(t), newPhone(t)
 	d1 := w.enrol(p1, n)
 	d2 := w.enrol(p2, n)
@@ -336,8 +337,11 @@ func TestWipeNumber(t *testing.T) {
 	if got, err = w.registry.Get(t.Context(), wire.DefaultTenant, d2.ID); err != nil || got.Check(w.clock()) != nil || len(got.Bindings) != 1 {
 		t.Errorf("the other number's binding: %+v, %v", got, err)
 	}
-	if len(w.parties.forgot) != 2 || w.parties.forgot[0] != n.Identity() {
-		t.Errorf("the directory forgot %v", w.parties.forgot)
+	if got.Principal != number(t, bob).Identity() {
+		t.Errorf("the other number is still %v's", got.Principal)
+	}
+	if _, err := w.parties.Get(t.Context(), wire.DefaultTenant, n.Identity()); !errors.Is(err, party.ErrNotFound) {
+		t.Errorf("the directory still knows the number: %v", err)
 	}
 	want(t, w.registry.WipeNumber(t.Context(), wire.DefaultTenant, tel.Number{}), device.ErrRequest)
 }
@@ -507,4 +511,31 @@ func FuzzAssertion(f *testing.F) {
 			t.Errorf("let %s in", d.ID)
 		}
 	})
+}
+
+// A number that lapsed and was proved by somebody else reaches only them, and what the
+// former holder's party had stays out of their hands.
+func TestRecycledNumberReachesItsNewHolderOnly(t *testing.T) {
+	w := newWorld(t)
+	n, old := number(t, alice), newPhone(t)
+	mail, err := tel.ParseIdentity("mailto:alice@example.com", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.enrol(old, n)
+	if err := w.parties.Link(t.Context(), wire.DefaultTenant, mail, n.Identity()); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(180 * 24 * time.Hour)
+	holder := w.enrol(newPhone(t), n)
+	all, err := w.registry.OfParty(t.Context(), wire.DefaultTenant, n.Identity())
+	if err != nil || len(all) != 1 || all[0].ID != holder.ID {
+		t.Errorf("the number reaches %v, %v", ids(all), err)
+	}
+	if p, err := w.parties.Principal(t.Context(), wire.DefaultTenant, mail); err != nil || p != mail {
+		t.Errorf("the former holder's mail leads to %v, %v", p, err)
+	}
+	if len(w.alerts) != 0 {
+		t.Errorf("the former holder's device was told: %+v", w.alerts)
+	}
 }

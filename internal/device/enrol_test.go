@@ -360,7 +360,7 @@ func TestAnotherPartysNumberNeedsAnotherKey(t *testing.T) {
 	want(t, err, device.ErrOtherParty)
 
 	// An operator's link makes them one party's.
-	w.parties.linked[number(t, bob).Identity()] = number(t, alice).Identity()
+	w.link(number(t, bob), number(t, alice))
 	d := w.enrol(p, number(t, bob))
 	if len(d.Bindings) != 2 || d.Principal != number(t, alice).Identity() {
 		t.Errorf("device is %+v", d)

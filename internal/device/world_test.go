@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -26,7 +27,7 @@ type world struct {
 	engine   store.Engine
 	registry *device.Registry
 	auth     *device.Authenticator
-	parties  *parties
+	parties  *party.Directory
 
 	mu      sync.Mutex
 	now     time.Time
@@ -48,7 +49,8 @@ type alert struct {
 }
 
 func newWorld(t testing.TB, change ...func(*device.Config)) *world {
-	w := &world{t: t, engine: openEngine(t), now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), parties: &parties{linked: map[tel.Identity]tel.Identity{}}}
+	w := &world{t: t, engine: openEngine(t), now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	w.parties = party.New(w.engine, w.clock)
 	w.restart(change...)
 	return w
 }
@@ -195,52 +197,12 @@ func (w *world) signWith(m jwt.SigningMethod, key any, p *phone, change jwt.MapC
 	return s
 }
 
-// parties is a directory in miniature.
-type parties struct {
-	mu     sync.Mutex
-	linked map[tel.Identity]tel.Identity // also to itself: proved
-	forgot []tel.Identity
-}
-
-func (p *parties) Principal(_ context.Context, _ wire.TenantID, id tel.Identity) (tel.Identity, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if to, ok := p.linked[id]; ok {
-		return to, nil
+// link makes two numbers one party's, as an operator does.
+func (w *world) link(n, to tel.Number) {
+	w.t.Helper()
+	if err := w.parties.Link(w.t.Context(), wire.DefaultTenant, n.Identity(), to.Identity()); err != nil {
+		w.t.Fatal(err)
 	}
-	return id, nil
-}
-
-func (p *parties) Identities(_ context.Context, _ wire.TenantID, principal tel.Identity) ([]tel.Identity, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	all := []tel.Identity{principal}
-	for id, to := range p.linked {
-		if to == principal && id != principal {
-			all = append(all, id)
-		}
-	}
-	return all, nil
-}
-
-func (p *parties) Prove(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind string, until time.Time) (tel.Identity, error) {
-	if kind == "" || until.IsZero() {
-		return id, errors.New("a proof without kind or end")
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, ok := p.linked[id]; !ok {
-		p.linked[id] = id
-	}
-	return p.linked[id], nil
-}
-
-func (p *parties) Forget(_ context.Context, _ wire.TenantID, id tel.Identity) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.linked, id)
-	p.forgot = append(p.forgot, id)
-	return nil
 }
 
 func number(t testing.TB, s string) tel.Number {
