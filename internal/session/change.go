@@ -289,6 +289,12 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 		_, err = s.c.Records.Put(ctx, key.record(), next, rev)
 		switch {
 		case err == nil:
+			// The alarm may have rung before the change was there.
+			if at := s.due(&next); !at.IsZero() && at.Before(s.c.Now().Add(pause)) {
+				if err := s.arm(ctx, &next); err != nil {
+					return next, err
+				}
+			}
 			if slices.ContainsFunc(effects, func(e Effect) bool { return e.Do == DoNote }) {
 				s.note(ctx, &next)
 			}
