@@ -482,7 +482,7 @@ func (u *unreadable) Get(ctx context.Context, table, key string) (store.Record, 
 
 func TestIDsComeFromTheKey(t *testing.T) {
 	a, b := newPhone(t).jwk(t), newPhone(t).jwk(t)
-	if device.IDOf("default", a) != device.IDOf("default", a) || device.IDOf("default", a) == device.IDOf("default", b) || device.IDOf("default", a) == device.IDOf("other", a) {
+	if again := a; device.IDOf("default", a) != device.IDOf("default", again) || device.IDOf("default", a) == device.IDOf("default", b) || device.IDOf("default", a) == device.IDOf("other", a) {
 		t.Error("ids do not tell keys and tenants apart")
 	}
 	// The key of RFC 7517 appendix A.1; its thumbprint was computed with another program.

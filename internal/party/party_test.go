@@ -329,7 +329,7 @@ func TestBlocks(t *testing.T) {
 // Whatever operators and devices do in whatever order: a principal is its own, and a
 // party's list agrees with where its names lead.
 func TestDirectoryAgreesWithItself(t *testing.T) {
-	names := make([]tel.Identity, 6)
+	names := make([]tel.Identity, 4)
 	for i := range names {
 		names[i] = id(t, fmt.Sprintf("user:u%d", i))
 	}
@@ -338,7 +338,7 @@ func TestDirectoryAgreesWithItself(t *testing.T) {
 		runs++
 		w := worldOn(engine, wire.TenantID(fmt.Sprint("run", runs)))
 		pick := rapid.SampledFrom(names)
-		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
 			a, b := pick.Draw(rt, "a"), pick.Draw(rt, "b")
 			var err error
 			switch rapid.IntRange(0, 4).Draw(rt, "what") {
@@ -391,7 +391,7 @@ func (w *world) check(t *testing.T, rt interface{ Fatalf(string, ...any) }, name
 func TestLinksAtOnce(t *testing.T) {
 	names := []tel.Identity{id(t, "user:a"), id(t, "user:b"), id(t, "user:c")}
 	engine := openEngine(t)
-	for run := range 50 {
+	for run := range 20 {
 		w := worldOn(engine, wire.TenantID(fmt.Sprint("run", run)))
 		var all sync.WaitGroup
 		for i := range names {
