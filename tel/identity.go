@@ -79,7 +79,7 @@ func ParseIdentity(raw, region string) (Identity, error) {
 	case "acct":
 		return parseAcct(rest)
 	}
-	return Identity{}, fmt.Errorf("%w: %s: unknown scheme; use tel:, sip:, mailto:, user:, acct: or id:", ErrIdentity, quote(s))
+	return Identity{}, fmt.Errorf("%w: %s: unknown scheme; known are tel, sip, sips, mailto, user, acct and id", ErrIdentity, quote(s))
 }
 
 func numberIdentity(s, region string) (Identity, error) {

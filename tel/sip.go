@@ -12,7 +12,7 @@ const (
 	sipUser       = sipUnreserved + "&=+$,;?/"
 	sipPassword   = sipUnreserved + "&=+$,"
 	sipParam      = sipUnreserved + "%[]/:&+$"
-	sipHeader     = sipParam + "?=" + "&"
+	sipHeader     = sipParam + "?="
 )
 
 // sipURI is a SIP or SIPS URI taken apart (RFC 3261 19.1.1), each part in canonical form.

@@ -16,7 +16,7 @@ const (
 	alnum      = decimal + lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	unreserved = alnum + "-._~"                  // RFC 3986 2.3
 	subDelims  = "!$&'()*+,;="                   // RFC 3986 2.2
-	uric       = alnum + "-_.!~*'()%[]/:&+$,?@=" // RFC 3966 section 3: paramchar and more
+	uric       = alnum + "-_.!~*'()%[]/:&+$,?@=" // RFC 3966 section 3, uric and paramchar
 )
 
 // hasScheme reports whether s begins with the scheme and a colon, in any case.

@@ -25,7 +25,7 @@ func ParseURI(raw string) (URI, error) {
 		return URI{}, fmt.Errorf("%w: longer than %d characters", ErrNumber, maxIdentity)
 	}
 	if !hasScheme(raw, "tel") {
-		return URI{}, fmt.Errorf("%w: %s does not begin with tel:", ErrNumber, quote(raw))
+		return URI{}, fmt.Errorf("%w: %s does not begin with tel: as it must", ErrNumber, quote(raw))
 	}
 	return parseSubscriber(raw[len("tel:"):])
 }

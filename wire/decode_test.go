@@ -124,7 +124,6 @@ func TestDecodeBodyOfAnyShape(t *testing.T) {
 		List []inner         `json:"list"`
 		Ptr  *inner          `json:"ptr,omitempty"`
 		Raw  json.RawMessage `json:"raw,omitempty"`
-		skip int             //nolint:unused // not part of the body
 	}
 	for _, tt := range []struct{ name, body, why string }{
 		{"good", `{"list":[{"n":1},{"n":2}],"ptr":{"n":3},"raw":{"A":null,"a":[]}}`, ""},
@@ -135,7 +134,6 @@ func TestDecodeBodyOfAnyShape(t *testing.T) {
 		{"unknown behind a pointer", `{"list":[],"ptr":{"n":1,"x":1}}`, "not known"},
 		{"missing within a list", `{"list":[{}]}`, "it lacks n"},
 		{"null within a list", `{"list":[null]}`, "null"},
-		{"unexported", `{"list":[],"skip":1}`, "not known"},
 		{"object for a list", `{"list":{}}`, "an array should come"},
 		{"too deep", `{"list":[],"raw":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, "nested deeper"},
 		{"something after", `{"list":[]} {}`, "something follows"},
