@@ -17,11 +17,11 @@ import (
 const pixels = 50_000_000
 
 func TestPreviewIsSmallAndClean(t *testing.T) {
-	p, small, err := preview("image/jpeg", bytes.NewReader(withSecrets(jpegOf(t, gradient(1600, 1200)), 1)), pixels)
+	p, small, err := preview("image/jpeg", bytes.NewReader(withSecrets(jpegOf(t, gradient(800, 600)), 1)), pixels)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.width != 1600 || p.height != 1200 || p.preview != "image/jpeg" {
+	if p.width != 800 || p.height != 600 || p.preview != "image/jpeg" {
 		t.Errorf("%+v", p)
 	}
 	m, err := jpeg.Decode(bytes.NewReader(small))

@@ -371,8 +371,7 @@ func TestCrashBetweenStepsOfFinish(t *testing.T) {
 	for _, step := range []string{"before content", "after content", "after preview", "before offer"} {
 		t.Run(step, func(t *testing.T) {
 			stop := errors.New("crash")
-			var h *house
-			h = newHouse(t, func(c *files.Config) {
+			h := newHouse(t, func(c *files.Config) {
 				c.Disk = crashing{Disk: c.Disk, step: step, err: stop}
 			})
 			if step == "before offer" {
@@ -639,7 +638,7 @@ func TestSweepRemovesBytesWithoutRecord(t *testing.T) {
 
 func TestRunRemovesExpiredUploads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHouse(t, func(c *files.Config) { c.SweepEvery = time.Hour })
 		r := h.create(t, alices("a", 10))
 		h.append(t, r, 0, noise(4))
 		kept := h.put(t, alices("b", 3), []byte("abc"))
@@ -654,7 +653,7 @@ func TestRunRemovesExpiredUploads(t *testing.T) {
 		if _, err := h.Upload(ctx, r.Tenant, "alice", r.ID); err != files.ErrNotFound {
 			t.Errorf("at its time: %v", err)
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(time.Hour)
 		if left := h.onDisk(t); !slices.Equal(left, []string{"contents/" + string(kept.ID)}) {
 			t.Errorf("left: %v", left)
 		}
@@ -780,7 +779,7 @@ func TestNothingIsConfirmedBeforeItIsSynced(t *testing.T) {
 		w = &witness{Disk: c.Disk, Table: c.Records.(store.Table[files.Record]), t: t, synced: map[wire.FileID]int64{}, stored: map[wire.FileID]bool{}}
 		c.Disk, c.Records = w, w
 	})
-	content := noise(40 << 20) // confirmed in several steps
+	content := noise(33 << 20) // confirmed in several steps
 	r := h.put(t, alices("a", len(content)), content)
 	if w.synced[r.ID] != r.Length || r.Offset != r.Length {
 		t.Errorf("%d bytes synced, %d confirmed", w.synced[r.ID], r.Offset)
