@@ -1,6 +1,9 @@
 // Package wire holds every message that passes between a device and the server, and
-// the codes of errors and closings. JSON Schema, AsyncAPI and TypeScript are generated
-// from these types.
+// the codes of errors and closings. [Decode] reads a device's [Envelope] strictly,
+// [DecodeBody] its body, [DecodeServer] what the server sent; [Types] says which fields
+// each type has. JSON Schemas, an AsyncAPI document ([Schemas]) and the reference page
+// docs/reference/problems.md are generated from these types; testdata has frames that
+// every implementation must take or refuse.
 //
 // A device opens a WebSocket at /v1/connect with the subprotocol tandem.v1. Every frame
 // is one [Envelope] of JSON text. The whole conversation:

@@ -220,7 +220,7 @@ type Answer struct {
 type Withdrawn struct {
 	// Invitation that is no more.
 	Invitation InvitationID `json:"invitation"`
-	// Reason: "answered" (on another device), "call_over", "joined".
+	// Reason: "answered" (on another device), "call_over", "joined", "expired", "refused" (wrong words).
 	Reason string `json:"reason"`
 }
 
