@@ -19,31 +19,36 @@
 //
 // What a record is doing is its [Phase], derived like the legs:
 //
-//	           report: up on one side
-//	┌───────┐ ───────────────────────▶ ┌──────────┐  invite delay over   ┌───────┐
-//	│ Quiet │                          │ OneSided │ ───────────────────▶ │ Asked │
-//	└───────┘ ◀─────────────────────── └──────────┘   Invite             └───────┘
-//	    ▲        its last leg ended         │  ▲                          │  │  call over,
-//	    │                  other side is up │  └──────────────────────────│──┘  declined
-//	    │                                   │                             │ accepted,
-//	    │         ┌─────────┐ two legs of   │         OpenSession         │ reported,
-//	    │         │ Unclear │ a side, or    ├─────────────────────────────┘ words heard
-//	    │         └─────────┘ shared, or    │
-//	    │           │  ▲      unnamed       ▼
-//	    │           │  └───────────── ┌────────┐   a side's last active   ┌───────────┐
-//	    │           └───────────────▶ │ InCall │ ───────────────────────▶ │ AfterCall │
-//	    │            same Session-ID, └────────┘   leg ends: CallEnded    └───────────┘
-//	    │            Call-ID, extension    ▲                                 │   │
-//	    │                                  └─────────────────────────────────┘   │
-//	    │                                    same devices call again: CallUp     │
-//	    └────────────────────────────────────────────────────────────────────────┘
-//	                     the session core says: session gone
+//	┌───────┐  one side is up   ┌──────────┐  InviteDelay: Invite   ┌───────┐
+//	│ Quiet │ ────────────────▶ │ OneSided │ ─────────────────────▶ │ Asked │
+//	└───────┘                   └──────────┘                        └───────┘
+//	    ▲                         │      │ the other is up too, but     │  ▲
+//	    │         the other is up │      │ which leg of it, or who?     │  │
+//	    │            OpenSession  │      ▼                              │  │
+//	    │                         │  ┌─────────┐         ReadOut        │  │
+//	    │                         │  │ Unclear │ ───────────────────────│──┘
+//	    │                         │  └─────────┘                        │ accepted, reported,
+//	    │                         │      │ by Session-ID, Call-ID,      │ the words were right:
+//	    │                         │      │ extension: OpenSession       │ OpenSession
+//	    │                         ▼      ▼                              ▼
+//	    │                       ┌─────────────────────────────────────────┐
+//	    │                       │                 InCall                  │
+//	    │                       └─────────────────────────────────────────┘
+//	    │                         │ a side's last active   ▲ the same devices
+//	    │                         ▼ leg ends: CallEnded    │ call again: CallUp
+//	    │      SessionGone      ┌─────────────────────────────────────────┐
+//	    └────────────────────── │                AfterCall                │
+//	                            └─────────────────────────────────────────┘
+//
+// From OneSided, Asked and Unclear the end of the legs leads back, to Quiet in the end;
+// an open question is withdrawn then. A question that was declined, refused or never answered
+// leaves the phase that it came from.
 //
 // # What is promised
 //
 // No session without a leg up on both sides and a device to reach on both. No leg in two
-// sessions at a time, no two sessions for one call, whichever nodes the reports reach: the decision is
-// one compare-and-set on one record. Effects are carried out at least once, in their
+// sessions at a time, no two sessions for one call, whichever nodes the reports reach: the
+// decision is one compare-and-set on one record. Effects are carried out at least once, in their
 // order, also after a crash between any two steps; each is idempotent. A reporter never
 // learns whether another call or party exists: nothing yet, ambiguous and unknown are one
 // answer.

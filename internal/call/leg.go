@@ -68,8 +68,10 @@ func (r Record) legs(now time.Time) []Leg {
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		s, t := r.Statements[a], r.Statements[b]
-		return cmp.Or(cmp.Compare(s.Side, t.Side), cmp.Compare(strength(t), strength(s)),
-			s.Began.Compare(t.Began), cmp.Compare(s.key(), t.key()))
+		if c := cmp.Or(cmp.Compare(s.Side, t.Side), cmp.Compare(strength(t), strength(s)), s.Began.Compare(t.Began)); c != 0 {
+			return c
+		}
+		return cmp.Compare(s.key(), t.key())
 	})
 
 	var strong []Leg // one leg per reference

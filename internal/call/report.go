@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tandem-call/tandem/tel"
@@ -142,7 +143,7 @@ func statementKey(side int, by Reporter, ref tel.Ref) string {
 	case ref.SessionID != "":
 		r = "session:" + ref.SessionID
 	}
-	return fmt.Sprintf("%d %s %s %s", side, by.Kind, by.ID, r)
+	return strconv.Itoa(side) + " " + string(by.Kind) + " " + by.ID + " " + r
 }
 
 // hear works a report into the statement. An older report, by its sequence or else by its
