@@ -47,15 +47,15 @@ func TestBackupRestore(t *testing.T) {
 	}
 	// After the backup the store goes on, with what the restored one will not know.
 	lost := must[store.Pending](t)(s.Append(ctx, "log", []byte("lost"), store.DeliverAfter))
-	check0(t, lost.Wait(ctx))
+	ok(t, lost.Wait(ctx))
 	lostRev := must[store.Rev](t)(s.Put(ctx, "t", "lost", nil, 0))
-	check0(t, s.Close())
+	ok(t, s.Close())
 
 	if _, err := Open(Options{Dir: backup}); err == nil {
 		t.Fatal("a backup was opened as a store")
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	check0(t, Restore(ctx, backup, Options{Dir: dir}))
+	ok(t, Restore(ctx, backup, Options{Dir: dir}))
 	if err := Restore(ctx, backup, Options{Dir: dir}); !errors.Is(err, fs.ErrExist) {
 		t.Fatalf("restore over a store: %v", err)
 	}
@@ -74,14 +74,14 @@ func TestBackupRestore(t *testing.T) {
 		t.Fatalf("rewind to %d, want %d", back, head.Seq)
 	}
 	p := must[store.Pending](t)(s.Append(ctx, "log", []byte("new"), store.DeliverAfter))
-	check0(t, p.Wait(ctx))
+	ok(t, p.Wait(ctx))
 	if p.Seq() != lost.Seq() || p.Epoch() <= lost.Epoch() {
 		t.Fatalf("new entry %d of epoch %d, the lost one was %d of %d", p.Seq(), p.Epoch(), lost.Seq(), lost.Epoch())
 	}
 	if rev := must[store.Rev](t)(s.Put(ctx, "t", "lost", nil, 0)); rev <= lostRev {
 		t.Fatalf("revision %d again", rev)
 	}
-	check0(t, s.Close())
+	ok(t, s.Close())
 	must[Report](t)(Verify(ctx, Options{Dir: dir}))
 }
 
@@ -89,26 +89,26 @@ func TestDamagedBackup(t *testing.T) {
 	ctx := t.Context()
 	s := openStore(t, Options{Dir: t.TempDir()})
 	fill(t, s, 20, 500)
-	check0(t, s.db.Flush())
+	ok(t, s.db.Flush())
 	for name, damage := range map[string]func(dir string){
-		"no manifest": func(dir string) { check0(t, os.Remove(filepath.Join(dir, manifestFile))) },
+		"no manifest": func(dir string) { ok(t, os.Remove(filepath.Join(dir, manifestFile))) },
 		"manifest":    func(dir string) { flip(t, filepath.Join(dir, manifestFile), 30) },
 		"table": func(dir string) {
 			tables := must[[]string](t)(filepath.Glob(filepath.Join(dir, databaseDir, "*.sst")))
 			b := must[[]byte](t)(os.ReadFile(tables[0])) // a link to the store's: write a new file
 			b[len(b)/2] ^= 1
-			check0(t, os.Remove(tables[0]))
-			check0(t, os.WriteFile(tables[0], b, 0o600))
+			ok(t, os.Remove(tables[0]))
+			ok(t, os.WriteFile(tables[0], b, 0o600))
 		},
 		"a name that leads elsewhere": func(dir string) {
 			m := must[[]byte](t)(os.ReadFile(filepath.Join(dir, manifestFile)))
 			m = []byte(strings.Replace(string(m), "db/", "db/../../", 1))
-			check0(t, os.WriteFile(filepath.Join(dir, manifestFile), m, 0o600))
+			ok(t, os.WriteFile(filepath.Join(dir, manifestFile), m, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backup, data := filepath.Join(t.TempDir(), "backup"), t.TempDir()
-			check0(t, s.Backup(ctx, backup))
+			ok(t, s.Backup(ctx, backup))
 			damage(backup)
 			if err := Restore(ctx, backup, Options{Dir: data}); !errors.Is(err, store.ErrDamaged) {
 				t.Fatalf("restore: %v", err)

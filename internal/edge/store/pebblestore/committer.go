@@ -23,7 +23,8 @@ type op interface {
 const (
 	maxBatchOps = 4096 // operations in one batch
 	maxBatch    = 4 << 20
-	maxFlights  = 3 // batches between their application and their sync
+	maxFlights  = 4 // batches between their application and their sync
+
 )
 
 // committer turns queued operations into batches. While one batch is being synced the

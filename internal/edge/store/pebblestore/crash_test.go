@@ -124,7 +124,7 @@ func TestKill(t *testing.T) {
 		child.Env = append(os.Environ(), killedDir+"="+dir)
 		child.Stderr = os.Stderr
 		out := must[io.ReadCloser](t)(child.StdoutPipe())
-		check0(t, child.Start())
+		ok(t, child.Start())
 		lines := bufio.NewScanner(out)
 		for killAt, n := rand.IntN(150), 0; lines.Scan(); n++ {
 			f := strings.Fields(lines.Text())
@@ -143,7 +143,7 @@ func TestKill(t *testing.T) {
 				}
 			}
 			if n == killAt {
-				check0(t, child.Process.Kill()) // and read on: more may have been acknowledged
+				ok(t, child.Process.Kill()) // and read on: more may have been acknowledged
 			}
 		}
 		if err := child.Wait(); err == nil || child.ProcessState.Exited() {
@@ -172,7 +172,7 @@ func TestKill(t *testing.T) {
 		if v := must[int64](t)(s.Add(t.Context(), "c", 0)); v < count {
 			t.Fatalf("round %d: counter %d, acknowledged was %d", round, v, count)
 		}
-		check0(t, s.Close())
+		ok(t, s.Close())
 		must[Report](t)(Verify(t.Context(), Options{Dir: dir}))
 	}
 	if len(entries) == 0 || len(puts) == 0 || count == 0 {

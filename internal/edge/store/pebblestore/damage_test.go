@@ -29,7 +29,7 @@ func fill(t *testing.T, s *Store, n, size int) map[string]store.Record {
 		records[key] = store.Record{Key: key, Value: value, Rev: rev}
 		last = must[store.Pending](t)(s.Append(t.Context(), "log", value, store.DeliverAfter))
 	}
-	check0(t, last.Wait(t.Context()))
+	ok(t, last.Wait(t.Context()))
 	must[int64](t)(s.Add(t.Context(), "c", 1))
 	return records
 }
@@ -52,7 +52,7 @@ func logFiles(t *testing.T, dir string) (names []string) {
 
 func truncate(t *testing.T, name string, keep int64) {
 	t.Helper()
-	check0(t, os.Truncate(name, keep))
+	ok(t, os.Truncate(name, keep))
 }
 
 // TestLostLog damages the log files of a store in the ways that Pebble does not notice,
@@ -82,21 +82,21 @@ func TestLostLog(t *testing.T) {
 		},
 		"the newest log": func(t *testing.T, dir string) {
 			logs := logFiles(t, dir)
-			check0(t, os.Remove(logs[len(logs)-1]))
+			ok(t, os.Remove(logs[len(logs)-1]))
 		},
 		"all logs": func(t *testing.T, dir string) {
 			for _, name := range logFiles(t, dir) {
-				check0(t, os.Remove(name))
+				ok(t, os.Remove(name))
 			}
 		},
 		"the witness": func(t *testing.T, dir string) {
-			check0(t, os.Remove(filepath.Join(dir, witnessFile)))
+			ok(t, os.Remove(filepath.Join(dir, witnessFile)))
 		},
 		"a digit of the witness": func(t *testing.T, dir string) {
 			flip(t, filepath.Join(dir, witnessFile), 25)
 		},
 		"the format file": func(t *testing.T, dir string) {
-			check0(t, os.Remove(filepath.Join(dir, formatFile)))
+			ok(t, os.Remove(filepath.Join(dir, formatFile)))
 		},
 	}
 	for name, damage := range damages {
@@ -104,7 +104,7 @@ func TestLostLog(t *testing.T) {
 			dir := t.TempDir()
 			s := openStore(t, Options{Dir: dir})
 			records := fill(t, s, 200, 1000)
-			check0(t, s.Close())
+			ok(t, s.Close())
 			damage(t, dir)
 
 			before := snapshot(t, dir)
@@ -159,7 +159,7 @@ func TestLostLog(t *testing.T) {
 					t.Fatalf("after the repair: revision %d again, %v", rev, err)
 				}
 			}
-			check0(t, s.Close())
+			ok(t, s.Close())
 		})
 	}
 }
@@ -175,7 +175,7 @@ func overwrite(t *testing.T, name string, at int64, b []byte) {
 	t.Helper()
 	f := must[*os.File](t)(os.OpenFile(name, os.O_RDWR, 0))
 	must[int](t)(f.WriteAt(b, at))
-	check0(t, f.Close())
+	ok(t, f.Close())
 }
 
 func flip(t *testing.T, name string, at int64) {
@@ -188,7 +188,7 @@ func flip(t *testing.T, name string, at int64) {
 func snapshot(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
-	check0(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	ok(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -205,8 +205,8 @@ func TestFlippedTable(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, Options{Dir: dir})
 	fill(t, s, 100, 1000)
-	check0(t, s.db.Flush())
-	check0(t, s.Close())
+	ok(t, s.db.Flush())
+	ok(t, s.Close())
 	report := must[Report](t)(Verify(t.Context(), Options{Dir: dir}))
 	if report.Records != 100 || report.Entries != 100 || report.Logs != 1 || report.Counters != 1 || report.Tables < 1 ||
 		!report.Clean || report.Commit != report.Witness || report.Bytes < 200*1000 {
@@ -235,14 +235,14 @@ func TestFlippedTable(t *testing.T) {
 	s, err := Open(Options{Dir: dir})
 	if err == nil {
 		_, err = s.Get(t.Context(), "t", "k00050")
-		check0(t, s.Close())
+		ok(t, s.Close())
 	}
 	if !errors.Is(err, store.ErrDamaged) {
 		t.Fatalf("reading damaged data: %v", err)
 	}
 
 	for _, table := range tables {
-		check0(t, os.Remove(table))
+		ok(t, os.Remove(table))
 	}
 	if _, err := Open(Options{Dir: dir}); !errors.Is(err, store.ErrDamaged) {
 		t.Fatalf("open without a table: %v", err)
@@ -267,7 +267,7 @@ func TestForeignDirectory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			check0(t, os.WriteFile(filepath.Join(dir, c.file), []byte(c.content), 0o600))
+			ok(t, os.WriteFile(filepath.Join(dir, c.file), []byte(c.content), 0o600))
 			s, err := Open(Options{Dir: dir})
 			if err == nil || errors.Is(err, store.ErrDamaged) != c.damaged {
 				t.Fatalf("open: %v, %v", s, err)
@@ -278,9 +278,9 @@ func TestForeignDirectory(t *testing.T) {
 		})
 	}
 	dir := t.TempDir()
-	check0(t, os.WriteFile(filepath.Join(dir, formatFile), []byte(stateCreating), 0o600))
-	check0(t, os.MkdirAll(filepath.Join(dir, databaseDir, "half"), 0o700))
-	check0(t, openStore(t, Options{Dir: dir}).Close())
+	ok(t, os.WriteFile(filepath.Join(dir, formatFile), []byte(stateCreating), 0o600))
+	ok(t, os.MkdirAll(filepath.Join(dir, databaseDir, "half"), 0o700))
+	ok(t, openStore(t, Options{Dir: dir}).Close())
 }
 
 func TestLocked(t *testing.T) {
@@ -293,6 +293,6 @@ func TestLocked(t *testing.T) {
 	if _, err := Verify(context.Background(), Options{Dir: dir}); !errors.Is(err, store.ErrLocked) {
 		t.Fatalf("verify of an open store: %v", err)
 	}
-	check0(t, s.Close())
-	check0(t, openStore(t, Options{Dir: dir}).Close())
+	ok(t, s.Close())
+	ok(t, openStore(t, Options{Dir: dir}).Close())
 }

@@ -48,20 +48,6 @@ func lockDir(o Options) (*pebble.Lock, error) {
 }
 
 func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
-	made, err := prepare(o)
-	if err != nil {
-		return nil, err
-	}
-	said, err := readTestimony(o.fs, o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if !made {
-		// Look before opening: opening for real gives up what is left of the log files.
-		if err := check(o, said); err != nil {
-			return nil, err
-		}
-	}
 	s := &Store{
 		options:  o,
 		lock:     lock,
@@ -73,13 +59,68 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 		gate:     gate{empty: make(chan struct{})},
 	}
 	s.logs = newLogs(s)
-	if s.db, err = openPebble(o, s.pebbleFailed); err != nil {
+	state, err := directoryState(o)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.start(said); err != nil {
-		return nil, errors.Join(err, s.db.Close())
+	var said testimony
+	if state == stateReady {
+		said, err = s.openData()
+	} else {
+		said, err = s.createData()
+	}
+	if err == nil {
+		err = s.start(said)
+	}
+	if err != nil {
+		if s.db != nil {
+			err = errors.Join(err, s.db.Close())
+		}
+		return nil, err
 	}
 	return s, nil
+}
+
+// openData opens the database of a store that is there.
+func (s *Store) openData() (testimony, error) {
+	said, err := readTestimony(s.options.fs, s.options.Dir)
+	if err != nil {
+		return said, err
+	}
+	// Look before opening: opening for real gives up what is left of the log files.
+	if err := check(s.options, said); err != nil {
+		return said, err
+	}
+	s.db, err = openPebble(s.options, s.pebbleFailed)
+	return said, err
+}
+
+// createData makes an empty store. Interrupted, it starts anew the next time.
+func (s *Store) createData() (testimony, error) {
+	o := s.options
+	said := testimony{epoch: beyond(0), clean: true}
+	err := writeFile(o.fs, o.path(formatFile), stateCreating)
+	if err == nil {
+		err = errors.Join(o.fs.RemoveAll(o.path(databaseDir)), o.fs.RemoveAll(o.path(witnessFile)))
+	}
+	if err == nil {
+		p := o.pebble(s.pebbleFailed)
+		p.ErrorIfExists = true
+		s.db, err = pebble.Open(o.path(databaseDir), p)
+	}
+	if err == nil {
+		err = saveMeta(s.db, meta{epoch: said.epoch, floor: said.epoch})
+	}
+	if err == nil {
+		err = writeFile(o.fs, o.path(witnessFile), said.String())
+	}
+	if err == nil {
+		err = writeFile(o.fs, o.path(formatFile), stateReady)
+	}
+	if err != nil {
+		return said, fmt.Errorf("pebblestore: create: %w", err)
+	}
+	return said, nil
 }
 
 // pebbleFailed hears of an error after which Pebble ends the process.
@@ -89,30 +130,29 @@ func (s *Store) pebbleFailed(err error) {
 	}
 }
 
-// prepare checks what the directory is, and makes an empty store where there is nothing.
-func prepare(o Options) (made bool, err error) {
+// directoryState says whether there is a store to be opened (stateReady) or one to be
+// made (stateCreating); anything else is an error.
+func directoryState(o Options) (string, error) {
 	state, err := readState(o)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	switch state {
-	case stateReady:
-		return false, nil
-	case stateCreating:
-		return true, create(o)
+	case stateReady, stateCreating:
+		return state, nil
 	case stateRestoring:
-		return false, fmt.Errorf("pebblestore: %s: a restore was interrupted; remove the directory and restore again: %w", o.Dir, store.ErrDamaged)
+		return "", fmt.Errorf("pebblestore: %s: a restore was interrupted; remove the directory and restore again: %w", o.Dir, store.ErrDamaged)
 	case "":
 		names, err := contents(o.fs, o.Dir)
 		if err != nil {
-			return false, fmt.Errorf("pebblestore: %w", err)
+			return "", fmt.Errorf("pebblestore: %w", err)
 		}
 		if len(names) == 0 {
-			return true, create(o)
+			return stateCreating, nil
 		}
-		return false, foreign(o, names)
+		return "", foreign(o, names)
 	default:
-		return false, fmt.Errorf("pebblestore: %s has another format: its file %s says %.40q", o.Dir, formatFile, state)
+		return "", fmt.Errorf("pebblestore: %s has another format: its file %s says %.40q", o.Dir, formatFile, state)
 	}
 }
 
@@ -138,35 +178,6 @@ func readState(o Options) (string, error) {
 		return "", fmt.Errorf("pebblestore: %w", err)
 	}
 	return state, nil
-}
-
-// create makes an empty store. Interrupted, it starts anew the next time.
-func create(o Options) error {
-	if err := writeFile(o.fs, o.path(formatFile), stateCreating); err != nil {
-		return fmt.Errorf("pebblestore: %w", err)
-	}
-	err := errors.Join(o.fs.RemoveAll(o.path(databaseDir)), o.fs.RemoveAll(o.path(witnessFile)))
-	if err != nil {
-		return fmt.Errorf("pebblestore: %w", err)
-	}
-	p := o.pebble(func(error) {})
-	p.ErrorIfExists = true
-	db, err := pebble.Open(o.path(databaseDir), p)
-	if err != nil {
-		return fmt.Errorf("pebblestore: %w", err)
-	}
-	first := beyond(0)
-	err = errors.Join(saveMeta(db, meta{epoch: first, floor: first}), db.Close())
-	if err == nil {
-		err = writeFile(o.fs, o.path(witnessFile), testimony{epoch: first, clean: true}.String())
-	}
-	if err == nil {
-		err = writeFile(o.fs, o.path(formatFile), stateReady)
-	}
-	if err != nil {
-		return fmt.Errorf("pebblestore: %w", err)
-	}
-	return nil
 }
 
 // openPebble opens the existing database. What is missing or unreadable is

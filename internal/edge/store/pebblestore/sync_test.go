@@ -90,7 +90,7 @@ func must[T any](t *testing.T) func(v T, err error) T {
 	}
 }
 
-func check0(t *testing.T, err error) {
+func ok(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -109,8 +109,8 @@ func TestNothingFromUnsynced(t *testing.T) {
 	other := neighbour(s, "k")
 	otherRev := must[store.Rev](t)(s.Put(ctx, "t", other, []byte("other"), 0))
 	must[int64](t)(s.Add(ctx, "c", 1))
-	check0(t, must[store.Pending](t)(s.Append(ctx, "log", []byte("one"), store.DeliverAfter)).Wait(ctx))
-	check0(t, must[store.Pending](t)(s.Append(ctx, "doomed", []byte("one"), store.DeliverAfter)).Wait(ctx))
+	ok(t, must[store.Pending](t)(s.Append(ctx, "log", []byte("one"), store.DeliverAfter)).Wait(ctx))
+	ok(t, must[store.Pending](t)(s.Append(ctx, "doomed", []byte("one"), store.DeliverAfter)).Wait(ctx))
 	seen := make(chan store.Entry, 10)
 	cancel := must[func()](t)(s.Watch(ctx, "log", func(e store.Entry) { seen <- e }))
 	defer cancel()
@@ -214,12 +214,12 @@ func TestNothingFromUnsynced(t *testing.T) {
 	if r := <-put; r.err != nil {
 		t.Fatal(r.err)
 	}
-	check0(t, <-remove)
+	ok(t, <-remove)
 	if v := <-added; v != 2 {
 		t.Errorf("added: %d", v)
 	}
-	check0(t, third.Wait(ctx))
-	check0(t, second.Wait(ctx))
+	ok(t, third.Wait(ctx))
+	ok(t, second.Wait(ctx))
 	if r := must[store.Record](t)(s.Get(ctx, "t", "k")); string(r.Value) != "new" {
 		t.Errorf("after the sync: %q", r.Value)
 	}
@@ -281,7 +281,7 @@ func TestDeliverFirstWaitsForEpoch(t *testing.T) {
 		t.Fatalf("head %+v", h)
 	}
 	disk.release()
-	check0(t, last.Wait(ctx))
+	ok(t, last.Wait(ctx))
 	if a, b := <-seen, <-seen; string(a.Data) != "one" || string(b.Data) != "two" {
 		t.Fatalf("saw %q, %q", a.Data, b.Data)
 	}
