@@ -61,13 +61,6 @@ func Enrol(ctx context.Context, id *Identity, e Enrolling, code func(context.Con
 	return info, nil
 }
 
-// Report reports a call by a single request (see Device.Report).
-func (a *API) Report(ctx context.Context, r wire.Report) (wire.Ack, error) {
-	var ack wire.Ack
-	err := a.Call(ctx, http.MethodPost, "/v1/reports", r, &ack)
-	return ack, err
-}
-
 // Details returns the call party details of a call of this device's with other.
 func (id *Identity) Details(other tel.Identity, d tel.Direction, s tel.State) tel.PartyDetails {
 	return tel.PartyDetails{Own: id.Number.Identity(), Other: other, Direction: d, State: s}
