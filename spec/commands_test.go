@@ -22,16 +22,17 @@ import (
 //	serve [NAME=VALUE …]       start the server, with this environment (TANDEM_…), and wait until it is ready
 //	enrol NAME NUMBER [ARG …]  enrol a device, with the code that the server prints
 //	device NAME [ARG …]        run the device in the background; its events are JSON lines
-//	await NAME REGEXP          wait until a line of a background program's output matches, from
-//	                           where the last await of that program stopped
-//	kill NAME [SIGNAL]         end a background program ("server" too) and wait for it
+//	await NAME REGEXP          wait until a line of a background program's output matches; each
+//	                           line is taken once, in whatever order they came
+//	capture VAR NAME REGEXP    await, and keep what the expression's group matched
+//	end NAME [SIGNAL]          end a background program ("server" too) and wait for it
 //	baresip NAME NUMBER        start a softphone; $NAME_ctrl and $NAME_sip are its addresses
 //	phone NAME COMMAND [ARG]   give the softphone a command, as its user would
 //	tandem ARG …               run the program; its standard output and error can be matched
 //	api METHOD PATH AS [BODY]  call the HTTP API as a device, as nobody (-), or as operator; prints
 //	                           status and body
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "kill": kill,
+	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture,
 }
 
@@ -55,7 +56,7 @@ type program struct {
 
 	mu     sync.Mutex
 	out    []byte
-	seen   int // how far await has read
+	taken  map[int]bool // offsets of the lines that await has taken
 	change chan struct{}
 }
 
@@ -74,14 +75,14 @@ func setup(env *testscript.Env) error {
 	env.Setenv("TANDEM_HOME", filepath.Join(env.WorkDir, "devices"))
 	env.Setenv("TANDEM_DATA", filepath.Join(env.WorkDir, "data"))
 	env.Setenv("PATH", filepath.Dir(tandem)+string(os.PathListSeparator)+env.Getenv("PATH"))
-	env.Defer(w.end)
+	env.Defer(w.stop)
 	return nil
 }
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
-// end stops what still runs.
-func (w *world) end() {
+// stop ends what still runs.
+func (w *world) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.programs {
@@ -98,7 +99,7 @@ func (w *world) end() {
 // start starts a program in the background under a name.
 func start(ts *testscript.TestScript, name string, environ []string, path string, args ...string) *program {
 	w := worldOf(ts)
-	p := &program{name: name, cmd: exec.Command(path, args...), done: make(chan struct{}), change: make(chan struct{})}
+	p := &program{name: name, cmd: exec.Command(path, args...), done: make(chan struct{}), change: make(chan struct{}), taken: map[int]bool{}}
 	p.cmd.Dir = w.work
 	p.cmd.Env = environ
 	p.cmd.Stdout, p.cmd.Stderr = p, p
@@ -162,31 +163,16 @@ func (p *program) text() string {
 	return string(p.out)
 }
 
-// await returns the next line that matches, or "" when the program ended or patience did.
+// await takes the first line that matches and was not taken before; "" when the program
+// ended or patience did.
 func (p *program) await(re *regexp.Regexp) string {
 	timeout := time.After(patience)
 	for ended := false; ; {
 		p.mu.Lock()
-		rest := p.out[p.seen:]
-		for {
-			line, _, whole := bytes.Cut(rest, []byte("\n"))
-			if !whole && !ended {
-				break
-			}
-			p.seen += min(len(line)+1, len(rest))
-			rest = p.out[p.seen:]
-			if re.Match(line) {
-				p.mu.Unlock()
-				return string(line)
-			}
-			if len(rest) == 0 {
-				break
-			}
-		}
-		change := p.change
+		line, change := p.take(re, ended), p.change
 		p.mu.Unlock()
-		if ended {
-			return ""
+		if line != "" || ended {
+			return line
 		}
 		select {
 		case <-change:
@@ -196,6 +182,19 @@ func (p *program) await(re *regexp.Regexp) string {
 			return ""
 		}
 	}
+}
+
+// take looks through the whole lines, or all when the program has ended. p.mu is held.
+func (p *program) take(re *regexp.Regexp, ended bool) string {
+	for at := 0; at < len(p.out); {
+		line, _, whole := bytes.Cut(p.out[at:], []byte("\n"))
+		if (whole || ended) && !p.taken[at] && re.Match(line) {
+			p.taken[at] = true
+			return string(line)
+		}
+		at += len(line) + 1
+	}
+	return ""
 }
 
 func await(ts *testscript.TestScript, neg bool, args []string) {
@@ -218,7 +217,6 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintln(ts.Stdout(), line)
 }
 
-// capture keeps a group of an awaited line: capture VAR NAME REGEXP-WITH-A-GROUP
 func capture(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: capture VAR NAME REGEXP")
@@ -233,9 +231,9 @@ func capture(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], m[1])
 }
 
-func kill(ts *testscript.TestScript, neg bool, args []string) {
+func end(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
-		ts.Fatalf("usage: kill NAME [SIGNAL]")
+		ts.Fatalf("usage: end NAME [SIGNAL]")
 	}
 	sig := syscall.SIGTERM
 	if len(args) == 2 && args[1] == "KILL" {
@@ -273,10 +271,10 @@ func enrol(ts *testscript.TestScript, neg bool, args []string) {
 		if m := code.FindStringSubmatch(line); m != nil {
 			fmt.Fprintln(stdin, m[1])
 		}
+		stdin.Close()
 		err = <-ended
 	case err = <-ended:
 	}
-	stdin.Close()
 	fmt.Fprint(ts.Stdout(), out.String())
 	if (err != nil) != neg {
 		ts.Fatalf("enrol: %v\n%s", err, out.String())

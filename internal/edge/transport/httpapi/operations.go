@@ -120,7 +120,9 @@ func (a *API) calls() {
 	})
 }
 
-type sessionPath struct {
+// SessionPath is the session in an operation's path. It is exported since huma passes over
+// embedded types that are not.
+type SessionPath struct {
 	ID wire.SessionID `path:"session" maxLength:"64"`
 }
 
@@ -136,11 +138,11 @@ func (a *API) sessions() {
 	register(a, Operation{
 		ID: "get-session", Method: http.MethodGet, Path: "/v1/sessions/{session}", Roles: devices, Tag: "session",
 		Summary: "One session", Codes: member,
-	}, func(ctx context.Context, who Caller, in *sessionPath) (*body[wire.SessionState], error) {
+	}, func(ctx context.Context, who Caller, in *SessionPath) (*body[wire.SessionState], error) {
 		return answer(a.Sessions.Session(ctx, who, in.ID))
 	})
 	type page struct {
-		sessionPath
+		SessionPath
 		After uint64 `query:"after" doc:"Only messages with a greater sequence"`
 		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	}
@@ -151,7 +153,7 @@ func (a *API) sessions() {
 		return answer(a.Sessions.Messages(ctx, who, in.ID, in.After, in.Limit))
 	})
 	type send struct {
-		sessionPath
+		SessionPath
 		Body wire.SendRequest
 	}
 	register(a, Operation{
@@ -162,7 +164,7 @@ func (a *API) sessions() {
 		return answer(a.Sessions.Send(ctx, who, in.ID, in.Body))
 	})
 	type extend struct {
-		sessionPath
+		SessionPath
 		Body wire.Extend
 	}
 	register(a, Operation{
@@ -172,7 +174,7 @@ func (a *API) sessions() {
 		return answer(a.Sessions.Extend(ctx, who, in.ID, in.Body))
 	})
 	type leave struct {
-		sessionPath
+		SessionPath
 		Body wire.Leave
 	}
 	register(a, Operation{

@@ -120,7 +120,7 @@ func (a *API) operator() {
 	register(a, Operation{
 		ID: "close-session", Method: http.MethodDelete, Path: "/v1/operator/sessions/{session}", Roles: operators, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Close a session", Codes: []wire.Code{wire.CodeNotFound},
-	}, func(ctx context.Context, who Caller, in *sessionPath) (*struct{}, error) {
+	}, func(ctx context.Context, who Caller, in *SessionPath) (*struct{}, error) {
 		return done(a.Operator.CloseSession(ctx, who, in.ID))
 	})
 	type backup struct {
