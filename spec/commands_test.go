@@ -254,6 +254,11 @@ func enrol(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: enrol NAME NUMBER [ARG …]")
 	}
 	server := worldOf(ts).program(ts, "server")
+	code := regexp.MustCompile(`code for .*: (\d{6})`)
+	server.mu.Lock()
+	for server.take(code, false) != "" { // of enrolments that were left
+	}
+	server.mu.Unlock()
 	cmd := exec.Command(tandem, append([]string{"device", "enrol", "--as", args[0], "--number", args[1]}, args[2:]...)...)
 	cmd.Env = environ(ts)
 	var out bytes.Buffer
@@ -263,7 +268,6 @@ func enrol(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	code := regexp.MustCompile(`code for .*: (\d{6})`)
 	said := make(chan string, 1)
 	go func() { said <- server.await(code) }()
 	select {

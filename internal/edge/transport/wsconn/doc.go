@@ -36,16 +36,16 @@
 //	event: close                     the last event: as a WebSocket's close frame
 //	data: {"code":4000,"reason":"…"}
 //
-// POST /v1/frames takes one envelope with an id and returns its answer: ack or resumed as
+// POST /v1/frames takes one envelope with an id and returns its answer: an ack as
 // application/json, an error's problem as application/problem+json with the problem's
 // status, and 504 outcome-unknown if there is none in time (then repeat the request, which
-// is harmless). A signal, which has no answer but a fault, gets 204. Heartbeats of the device are not needed: a device that reads nothing is
-// noticed by the writes.
+// is harmless). A signal, which has no answer but a fault, gets 204. Heartbeats of the
+// device are not needed: a device that reads nothing is noticed by the writes.
 //
 // The POST names its device's stream in the header Tandem-Stream. What the request causes
 // besides its answer goes to that stream, and so does an answer that comes too late. A
-// resume must name a stream: the missed messages are sent there and after them, so that
-// the order is kept, the resumed envelope, which is in the response as well.
+// resume must name a stream and gets 204: the missed messages are sent on the stream and
+// after them, in order, the resumed envelope, or the error.
 //
 // # Locks
 //

@@ -50,6 +50,10 @@ func (h *Handler) Frames(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, wire.NewProblem(wire.CodeBadRequest, "a resume needs an event stream: name it in the header %s", streamHeader))
 		return
 	}
+	if e.Type == wire.TypeResume {
+		h.resume(w, r, who, e, to)
+		return
+	}
 	h.ask(w, r, who, e, to)
 }
 
@@ -77,6 +81,19 @@ func (h *Handler) envelope(w http.ResponseWriter, r *http.Request) (wire.Envelop
 		return e, wire.NewProblem(wire.CodeBadFrame, "%s has no place here: the token says who you are, and the event stream keeps itself alive", e.Type)
 	}
 	return e, nil
+}
+
+// resume belongs to the stream altogether: to the backend it is a request of that
+// connection, and its answer comes there too, in order with what was missed.
+func (h *Handler) resume(w http.ResponseWriter, r *http.Request, who Identity, e wire.Envelope, to *outbox) {
+	if err := guard(func() error {
+		h.cfg.Backend.Handle(context.WithoutCancel(r.Context()), who, e, to)
+		return nil
+	}); err != nil {
+		h.refuse(w, h.problem("carry out the request", err))
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // ask has a request carried out and writes its answer.
@@ -152,10 +169,6 @@ func (q *question) Push(frame []byte) bool {
 			if q.take(frame) {
 				return true
 			}
-		case wire.TypeResumed:
-			// Also on the stream, where it marks the end of what was missed.
-			streamed := q.onward(frame)
-			return q.take(frame) || streamed
 		}
 	}
 	return q.onward(frame)

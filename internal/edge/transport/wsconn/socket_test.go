@@ -315,7 +315,7 @@ func TestOverTLS(t *testing.T) {
 
 	http2 := s.http.Client()
 	l := s.listen(t, http2, s.url(""), "dev_a")
-	if resp, body := s.post(t, http2, `{"type":"resume","id":"r","session":"s"}`, named(l.id)); resp.ProtoMajor != 2 || resp.StatusCode != 200 {
+	if resp, body := s.post(t, http2, `{"type":"resume","id":"r","session":"s"}`, named(l.id)); resp.ProtoMajor != 2 || resp.StatusCode != 204 {
 		t.Errorf("HTTP/%d %d %s", resp.ProtoMajor, resp.StatusCode, body)
 	}
 	for range 3 {
