@@ -24,7 +24,7 @@ import (
 //	device NAME [ARG …]        run the device in the background; its events are JSON lines
 //	await NAME REGEXP          wait until a line of a background program's output matches; each
 //	                           line is taken once, in whatever order they came
-//	capture VAR NAME REGEXP    await, and keep what the expression's group matched
+//	capture VAR[,VAR …] NAME REGEXP  await, and keep what the expression's groups matched
 //	end NAME [SIGNAL]          end a background program ("server" too) and wait for it
 //	baresip NAME NUMBER        start a softphone; $NAME_ctrl and $NAME_sip are its addresses
 //	phone NAME COMMAND [ARG]   give the softphone a command, as its user would
@@ -225,10 +225,13 @@ func capture(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	p := worldOf(ts).program(ts, args[1])
 	m := re.FindStringSubmatch(p.await(re))
-	if len(m) < 2 {
+	vars := strings.Split(args[0], ",")
+	if len(m) != len(vars)+1 {
 		ts.Fatalf("%s did not say %s; it said:\n%s", args[1], args[2], p.text())
 	}
-	ts.Setenv(args[0], m[1])
+	for i, v := range vars {
+		ts.Setenv(v, m[i+1])
+	}
 }
 
 func end(ts *testscript.TestScript, neg bool, args []string) {

@@ -355,7 +355,8 @@ func (s *screen) events() client.Events {
 		},
 		Words: func(w wire.Words) {
 			if w.Read != "" {
-				s.say("words", map[string]any{"invitation": w.Invitation, "read": w.Read}, "please say to the other side: %q", w.Read)
+				s.say("words", map[string]any{"invitation": w.Invitation, "read": w.Read},
+					"the other side of your call would share data with you. If you want that:\n  tandem session accept --as %s %s\nand say to them: %q", s.me.Name, w.Invitation, w.Read)
 				return
 			}
 			s.say("words", map[string]any{"invitation": w.Invitation, "tries": w.TriesLeft},
