@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -33,7 +34,7 @@ type commands struct {
 	Store    storeCommand    `cmd:"" group:"Operator" help:"Verify, repair, back up and restore the data."`
 
 	Version    versionCommand        `cmd:"" help:"Show the version."`
-	Completion completion.Completion `cmd:"" help:"Print shell code for completions: tandem completion bash."`
+	Completion completion.Completion `cmd:"" help:"Say how to turn on completions in your shell."`
 }
 
 const description = `Tandem opens a data session beside a phone call.
@@ -61,7 +62,7 @@ func main() {
 func run(ctx context.Context, args []string) int {
 	var c commands
 	parser := kong.Must(&c,
-		kong.Name("tandem"), kong.Description(description), kong.UsageOnError(),
+		kong.Name("tandem"), kong.Description(description),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.ExplicitGroups([]kong.Group{{Key: "Operator", Title: "For operators:"}}),
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string) int {
 		parser.Errorf("%s", err)
 		var p *kong.ParseError
 		if errors.As(err, &p) {
-			fmt.Fprintf(os.Stderr, "\nSee: %s --help\n", p.Context.Model.Path())
+			fmt.Fprintf(os.Stderr, "\nSee: %s --help\n", strings.TrimSpace("tandem "+p.Context.Command()))
 		}
 		return 2
 	}

@@ -12,6 +12,7 @@ type reportCommand struct {
 	account
 	To         string `placeholder:"IDENTITY" help:"The other party: a number, or a sip:, mailto:, user:, acct: or id: address. Leave it out where it is withheld."`
 	Region     string `placeholder:"GB" help:"Region of a national number."`
+	Withheld   bool   `help:"The own number is withheld in the call: the other side is not shown it."`
 	State      string `enum:"ringing,active,held,ended" default:"active" help:"State of the call: ringing, active, held or ended (default: ${default})."`
 	Direction  string `enum:",incoming,outgoing" default:"" help:"Who dialled, where it is known: incoming or outgoing."`
 	Extension  string `placeholder:"EXT" help:"Own extension behind a shared number."`
@@ -27,7 +28,7 @@ func (c *reportCommand) Run(ctx context.Context) error {
 		return err
 	}
 	d := tel.PartyDetails{
-		Own: id.Number.Identity(), State: tel.State(c.State), Direction: tel.Direction(c.Direction),
+		Own: id.Number.Identity(), Withheld: c.Withheld, State: tel.State(c.State), Direction: tel.Direction(c.Direction),
 		Extension: c.Extension, ConferenceID: c.Conference,
 		Ref: tel.Ref{Local: c.Ref, CallID: c.CallID, SessionID: c.SessionID},
 	}
