@@ -43,6 +43,12 @@ type PartyDetails struct {
 	Own Identity `json:"own,omitzero"`
 	// Other names the other side; zero when withheld or unknown (A10).
 	Other Identity `json:"other,omitzero"`
+	// Withheld: the own identity is withheld from the other side. It serves to match, and
+	// the other side is never shown it.
+	Withheld bool `json:"withheld,omitempty"`
+	// OtherWithheld: the other side's identity is withheld from the own one, and is named
+	// only by a reporter who knows both.
+	OtherWithheld bool `json:"other_withheld,omitempty"`
 	// Extension of the own party behind a shared number, e.g. an agent's (A7).
 	Extension string `json:"extension,omitempty" jsonschema:"maxLength=128"`
 	// OtherExtension is the extension that was dialled or reached, where it is known.

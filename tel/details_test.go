@@ -22,7 +22,7 @@ func TestValidate(t *testing.T) {
 		{"only the own party", func(d *tel.PartyDetails) { d.Other = tel.Identity{} }, nil},
 		{"only the other party", func(d *tel.PartyDetails) { d.Own = tel.Identity{} }, nil},
 		{"everything, as long as may be", func(d *tel.PartyDetails) {
-			*d = tel.PartyDetails{d.Own, d.Other, long, long, long, tel.Incoming, tel.Held, tel.Ref{long, long, long}}
+			*d = tel.PartyDetails{d.Own, d.Other, true, true, long, long, long, tel.Incoming, tel.Held, tel.Ref{long, long, long}}
 		}, nil},
 		{"nobody", func(d *tel.PartyDetails) { d.Own, d.Other = tel.Identity{}, tel.Identity{} }, []string{"names a party"}},
 		{"no state", func(d *tel.PartyDetails) { d.State = "" }, []string{"state is missing"}},

@@ -202,7 +202,8 @@ type Member struct {
 type Invite struct {
 	// ID to answer with.
 	ID InvitationID `json:"id"`
-	// Claimant is the proved identity of the party that reported the call.
+	// Claimant is the proved identity of the party that reported the call; none where it is
+	// withheld.
 	Claimant tel.Identity `json:"claimant,omitzero"`
 	// Until is when the invitation lapses.
 	Until time.Time `json:"until"`

@@ -99,9 +99,11 @@ func (t *turn) put(side int, words string, busy bool) {
 		t.do(Effect{Do: ReadOut, To: t.to(side), Words: &wire.Words{Invitation: q.ID, Read: words, Until: q.Until}})
 		return
 	}
-	t.do(Effect{Do: Invite, To: t.to(side), Invite: &wire.Invite{
-		ID: q.ID, Claimant: t.Parties[1-side].Identity, Until: q.Until,
-	}})
+	invite := &wire.Invite{ID: q.ID, Claimant: t.Parties[1-side].Identity, Until: q.Until}
+	if slices.ContainsFunc(t.legs(t.now), func(l Leg) bool { return l.Side != side && l.open() && l.Hidden }) {
+		invite.Claimant = tel.Identity{}
+	}
+	t.do(Effect{Do: Invite, To: t.to(side), Invite: invite})
 }
 
 // to addresses a side: its party's devices, those that speak of the call first.

@@ -77,7 +77,7 @@ func (t *turn) couple(a, b Leg) bool {
 func (t *turn) mayTakeUp(j Joint, legs []Leg) bool {
 	return !j.Ended.IsZero() && j.Gone.IsZero() && !j.Single && !t.shared() &&
 		!slices.ContainsFunc(legs, func(l Leg) bool {
-			return l.Withheld || len(l.Devices) == 0 || len(subtract(l.Devices, j.Devices)) > 0
+			return l.Withheld || l.Hidden || len(l.Devices) == 0 || len(subtract(l.Devices, j.Devices)) > 0
 		})
 }
 
@@ -96,7 +96,7 @@ func (t *turn) open(legs ...Leg) bool {
 	var sides []Side
 	for _, l := range legs {
 		t.link(l, id)
-		j.Single = j.Single || l.Withheld
+		j.Single = j.Single || l.Withheld || l.Hidden
 		j.Devices = append(j.Devices, subtract(l.Devices, j.Devices)...)
 		if i := slices.Index(j.Sides, l.Side); i >= 0 {
 			sides[i].Devices = append(sides[i].Devices, subtract(l.Devices, sides[i].Devices)...)
@@ -115,6 +115,9 @@ func (t *turn) open(legs ...Leg) bool {
 func (t *turn) sideOf(l Leg, legs []Leg) Side {
 	p := t.Parties[l.Side]
 	s := Side{Index: l.Side, Principal: p.Identity, Devices: slices.Clone(l.Devices), Shared: p.Shared}
+	if l.Hidden {
+		return s
+	}
 	if t.Kind == Conference {
 		s.Shown = t.Statements[l.statements[0]].Details.Own
 		return s

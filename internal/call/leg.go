@@ -28,9 +28,12 @@ type Leg struct {
 	// Extension of the own party, and the one that it dialled or reached.
 	Extension      string
 	OtherExtension string
-	// Named: somebody who speaks of it named the other party; Withheld: somebody did not.
+	// Named: somebody who speaks of it named the other party; Withheld: somebody did not,
+	// or the other party's number is withheld from this side. Hidden: the own number is
+	// withheld from the other side.
 	Named    bool
 	Withheld bool
+	Hidden   bool
 	// Shown is the name by which this side knows the other one; zero when withheld.
 	Shown tel.Identity
 	// Vouched: a trusted element or a verified PASSporT speaks for it.
@@ -198,9 +201,9 @@ func (r Record) leg(statements []int, now time.Time) Leg {
 		if s.Reporter.Device != "" && !slices.Contains(l.Devices, s.Reporter.Device) {
 			l.Devices = append(l.Devices, s.Reporter.Device)
 		}
-		if d.Other.IsZero() {
-			l.Withheld = true
-		} else {
+		l.Hidden = l.Hidden || d.Withheld
+		l.Withheld = l.Withheld || d.Other.IsZero() || d.OtherWithheld
+		if !d.Other.IsZero() {
 			l.Named = true
 			if l.Shown.IsZero() || d.Other.String() < l.Shown.String() {
 				l.Shown = d.Other

@@ -41,6 +41,7 @@ func (r Record) Next(ev Event, now time.Time, rules Rules) (Record, []Effect) {
 		return r, nil // nothing was ever reported here
 	}
 
+	t.hide()
 	switch t.Kind {
 	case Pair:
 		t.join()
@@ -122,6 +123,25 @@ func (t *turn) reported(ev Reported) {
 	if s.Pair != "" {
 		handed := *s
 		t.do(Effect{Do: HandOver, Record: s.Pair, Statement: &handed})
+	}
+}
+
+// hide notes in a pair's statements that the other side's number is withheld from theirs,
+// where that side says so: whoever knows both, an element for instance, names both.
+func (t *turn) hide() {
+	if t.Kind != Pair || !slices.ContainsFunc(t.Statements, func(s Statement) bool { return s.Details.Withheld }) {
+		return
+	}
+	legs := t.legs(t.now)
+	for _, hidden := range legs {
+		for _, l := range legs {
+			if !hidden.Hidden || l.Side == hidden.Side || l.Session != hidden.Session && !(l.open() && hidden.open()) {
+				continue
+			}
+			for _, i := range l.statements {
+				t.Statements[i].Details.OtherWithheld = true
+			}
+		}
 	}
 }
 

@@ -87,6 +87,10 @@ func says(by string, own, other tel.Identity, state tel.State, more ...string) R
 			r.ConferenceID = v
 		case "dir":
 			r.Direction = tel.Direction(v)
+		case "withheld":
+			r.Withheld = true
+		case "other-withheld":
+			r.OtherWithheld = true
 		case "seq":
 			_, _ = fmt.Sscan(v, &r.Seq)
 		case "at":
@@ -441,6 +445,62 @@ func TestWithheldStaysWithheld(t *testing.T) {
 	}
 	if !s.rec.Joints[0].Single {
 		t.Error("a later call might be joined to a session with a withheld identity")
+	}
+}
+
+// Whoever says it and whoever names both, the party that withheld its number is not shown.
+func TestWithheldByFlag(t *testing.T) {
+	for name, play := range map[string]func(*scene){
+		"her device, his device names her": func(s *scene) { s.a(tel.Active, "withheld"); s.b(tel.Active) },
+		"the other order":                  func(s *scene) { s.b(tel.Active); s.a(tel.Active, "withheld") },
+		"an element that knows both": func(s *scene) {
+			s.pair(says("element:e", alice, bob, tel.Active, "withheld", "call=x"), bob)
+			s.pair(says("element:e", bob, alice, tel.Active, "call=x"), alice)
+		},
+		"only the terminating element": func(s *scene) {
+			s.a(tel.Active)
+			s.pair(says("element:f", bob, alice, tel.Active, "other-withheld"), alice)
+		},
+		"repeated without the flag": func(s *scene) {
+			s.pair(says("element:f", bob, alice, tel.Active, "other-withheld"), alice)
+			s.pair(says("element:f", bob, alice, tel.Active), alice)
+			s.a(tel.Active)
+		},
+		"an accepted invitation": func(s *scene) {
+			s.a(tel.Active, "withheld")
+			s.tick(3 * time.Second)
+			s.play(Answered{Party: bob, Device: "b1", Answer: wire.Answer{Invitation: s.rec.Question.ID, Accept: true}, Fresh: s.next()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Rules{})
+			play(s)
+			open := opened(s.did)
+			if len(open) != 1 {
+				t.Fatalf("effects %s, want one session", names(s.did))
+			}
+			for _, side := range open[0].Sides {
+				if side.Principal == alice && !side.Shown.IsZero() {
+					t.Errorf("alice withheld her number and is shown as %s", side.Shown)
+				}
+				if side.Principal == bob && side.Shown != bob {
+					t.Errorf("bob is shown as %s", side.Shown)
+				}
+			}
+			for _, e := range s.did {
+				if e.Do == Invite && !e.Invite.Claimant.IsZero() {
+					t.Errorf("bob is invited by %s", e.Invite.Claimant)
+				}
+			}
+			for _, l := range s.rec.legs(s.now) {
+				if l.Side == s.rec.side(bob) && !l.Shown.IsZero() {
+					t.Errorf("bob's list of calls shows %s", l.Shown)
+				}
+			}
+			if !s.rec.Joints[0].Single {
+				t.Error("a later call might be joined to a session with a withheld identity")
+			}
+		})
 	}
 }
 

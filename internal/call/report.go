@@ -169,7 +169,9 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 		s = Statement{Side: s.Side, Began: at, First: now, After: s.At}
 	}
 	s.note(r.State, at, now)
+	withheld := s.Details.OtherWithheld // it stays so for the call
 	s.Reporter, s.Details, s.Seq, s.At = r.Reporter, r.PartyDetails, r.Seq, at
+	s.Details.OtherWithheld = s.Details.OtherWithheld || withheld
 	s.Raw = nil
 	if len(r.Raw) <= MaxRaw {
 		s.Raw = r.Raw
