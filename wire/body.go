@@ -11,9 +11,7 @@ import (
 	"sync"
 )
 
-// DecodeBody reads the body as a T: an object with T's keys only, written as in T, each
-// once; those without omitempty or omitzero must be there, and none may be null. A
-// missing body counts as {}. If T has a method Validate() error, that is asked last.
+// DecodeBody reads the body as a T, as [Unmarshal] does. A missing body counts as {}.
 // ErrFrame; with tel.ErrNumber, tel.ErrIdentity or tel.ErrDetails where that is what is
 // wrong. Clients read bodies of the server with json.Unmarshal, which lets new keys pass.
 func DecodeBody[T any](e Envelope) (T, error) {
@@ -22,29 +20,38 @@ func DecodeBody[T any](e Envelope) (T, error) {
 	if len(data) == 0 {
 		data = []byte("{}")
 	}
-	s, err := newScanner(data)
-	if err != nil {
-		return zero, err
-	}
-	if err := shapeOf(reflect.TypeFor[T]()).check(&s, MaxDepth); err != nil {
+	if err := Unmarshal(data, &body); err != nil {
 		return zero, inBody(err)
-	}
-	if err := s.end(); err != nil {
-		return zero, inBody(err)
-	}
-	if err := json.Unmarshal(data, &body); err != nil {
-		var te *json.UnmarshalTypeError
-		if errors.As(err, &te) {
-			return zero, inBody(fault("%s: a %s does not belong there", te.Field, te.Value))
-		}
-		return zero, inBody(err)
-	}
-	if v, ok := any(body).(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return zero, inBody(err)
-		}
 	}
 	return body, nil
+}
+
+// Unmarshal reads data into v, a pointer to a struct: an object with the struct's keys
+// only, written as there, each once; those without omitempty or omitzero must be there,
+// and none may be null. If v has a method Validate() error, that is asked last. ErrFrame,
+// or what the fields' own readers say.
+func Unmarshal(data []byte, v any) error {
+	s, err := newScanner(data)
+	if err != nil {
+		return err
+	}
+	if err := shapeOf(reflect.TypeOf(v).Elem()).check(&s, MaxDepth); err != nil {
+		return err
+	}
+	if err := s.end(); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		var te *json.UnmarshalTypeError
+		if errors.As(err, &te) {
+			return fault("%s: a %s does not belong there", te.Field, te.Value)
+		}
+		return err
+	}
+	if v, ok := v.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
 }
 
 func inBody(err error) error {

@@ -70,5 +70,5 @@ var Catalogue = map[Code]Known{
 	CodeDraining:         {503, "The server is going down for maintenance", "Connect again; another node or the restarted one will answer.", true},
 	CodeSenderFailed:     {502, "The code could not be sent", "Check the number and try again; if it lasts, tell the operator.", true},
 	CodeMethodNotAllowed: {405, "This address does not take this method", "See /openapi.json.", false},
-	CodeInternal:         {500, "Something went wrong in the server", "Try again; if it lasts, give the operator the time and the request id.", true},
+	CodeInternal:         {500, "Something went wrong in the server", "Try again; if it lasts, give the operator the id in detail: it is in the server's log.", true},
 }

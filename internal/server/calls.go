@@ -142,7 +142,11 @@ func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal 
 }
 
 func (d directory) Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
-	return d.sessions.Blocked(ctx, tenant, a, b)
+	blocked, err := d.parties.Blocked(ctx, tenant, a, b)
+	if err != nil || blocked {
+		return blocked, err
+	}
+	return d.parties.Blocked(ctx, tenant, b, a)
 }
 
 // opener gives the matcher the sessions.
@@ -164,10 +168,14 @@ func openingSide(s call.Side) session.OpeningSide {
 	return session.OpeningSide{Principal: s.Principal, Shown: s.Shown, Devices: s.Devices}
 }
 
-// gone tells the matcher what became of a session. The two are made one after the
-// other, so this looks the matcher up when it is needed.
-type gone struct{ *Server }
+// watcher tells the others what becomes of a session. They are made one after the other,
+// so this looks them up when they are needed.
+type watcher struct{ *Server }
 
-func (g gone) Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error {
-	return g.matcher.Gone(ctx, tenant, id, left, over)
+func (w watcher) Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error {
+	return w.matcher.Gone(ctx, tenant, id, left, over)
+}
+
+func (w watcher) Dropped(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error {
+	return w.files.DropSession(ctx, tenant, id)
 }

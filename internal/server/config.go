@@ -241,6 +241,11 @@ func (c Config) Validate() error {
 		u, err := url.Parse(c.PublicURL)
 		fault(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "public_url: %q is not an http or https address", c.PublicURL)
 	}
+	for _, o := range c.Origins {
+		u, err := url.Parse(o)
+		fault(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && o == u.Scheme+"://"+strings.ToLower(u.Host),
+			"origins: %q is not an origin such as https://app.example", o)
+	}
 	for _, n := range c.TrustedProxies {
 		_, err := netip.ParsePrefix(n)
 		fault(err == nil, "trusted_proxies: %q is not a network such as 10.0.0.0/8", n)
@@ -280,6 +285,16 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w:\n%w", ErrConfig, errors.Join(bad...))
 	}
 	return nil
+}
+
+// originHosts are the hosts of the origins.
+func (c Config) originHosts() []string {
+	var hosts []string
+	for _, o := range c.Origins {
+		_, host, _ := strings.Cut(o, "://") // checked by Validate
+		hosts = append(hosts, host)
+	}
+	return hosts
 }
 
 // loopback reports whether nobody else can reach the listener.

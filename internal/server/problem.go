@@ -97,6 +97,7 @@ func problem(log *slog.Logger, doing string, err error) error {
 		}
 		return p
 	}
-	log.Error("request failed", "doing", doing, "err", err)
-	return wire.NewProblem(wire.CodeInternal, "the fault is in the server's log")
+	fault := wire.NewID("fault_")
+	log.Error("request failed", "fault", fault, "doing", doing, "err", err)
+	return wire.NewProblem(wire.CodeInternal, "%s", fault)
 }

@@ -131,8 +131,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		Records:  store.TableOf[session.Record](s.engine, "sessions"),
 		ByDevice: store.TableOf[session.Place](s.engine, "session-devices"),
 		Alarms:   store.TableOf[session.Alarm](s.engine, "session-alarms"),
-		Blocks:   store.TableOf[session.Block](s.engine, "session-blocks"),
-		Log:      s.engine, Bus: s.engine, Watcher: gone{s}, Names: names{s.devices},
+		Log:      s.engine, Bus: s.engine, Watcher: watcher{s}, Names: names{s.devices}, Blocks: s.parties,
 		Limits: s.cfg.limits(), Keep: s.cfg.Sessions.Retention, KeepDetails: min(s.cfg.Calls.Retention, s.cfg.Sessions.Retention),
 		Logger: s.log,
 	})
@@ -180,7 +179,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: %w", err)
 	}
 	s.sockets, err = wsconn.New(wsconn.Config{
-		Backend: socket{s}, Origins: s.cfg.Origins, Heartbeat: s.cfg.Limits.Heartbeat,
+		Backend: socket{s}, Origins: s.cfg.originHosts(), Heartbeat: s.cfg.Limits.Heartbeat,
 		MaxConnsPerDevice: s.cfg.Limits.DeviceConnections, MaxPendingPerAddr: s.cfg.Limits.PendingPerAddress,
 		Limits: s.cfg.limits(), RemoteAddr: s.remote, Logger: s.log,
 	})
@@ -193,9 +192,6 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
-	mux.HandleFunc("GET /v1/connect", s.sockets.Connect)
-	mux.HandleFunc("GET /v1/events", s.sockets.Events)
-	mux.HandleFunc("POST /v1/frames", s.sockets.Frames)
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
 		who, err := api.Caller(r)
 		if err == nil && who.Role != httpapi.RoleDevice {
@@ -206,8 +202,17 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	mux.Handle("/v1/files/", uploads)
-	s.handler = securityHeaders(mux)
+	mux.Handle(fileapi.BasePath, uploads)
+	// The devices' connections answer for other methods and origins themselves.
+	all := http.NewServeMux()
+	all.HandleFunc("/v1/connect", s.sockets.Connect)
+	all.HandleFunc("/v1/events", s.sockets.Events)
+	all.HandleFunc("/v1/frames", s.sockets.Frames)
+	all.Handle("/", httpapi.CORS{
+		Handler: mux, Origins: s.cfg.Origins, Methods: fileapi.AllowMethods, Headers: fileapi.AllowHeaders,
+		Expose: fileapi.ExposeHeaders + ", Retry-After, WWW-Authenticate",
+	})
+	s.handler = headers(all)
 
 	if s.listener = o.Listener; s.listener == nil {
 		if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
@@ -352,14 +357,16 @@ func (s *Server) remote(r *http.Request) netip.Addr {
 	return throughProxies(addr, r.Header.Values("X-Forwarded-For"), s.cfg.trusted)
 }
 
-// securityHeaders are sent with every answer. Nothing here is a page with scripts.
-func securityHeaders(next http.Handler) http.Handler {
+// headers are sent with every answer. Nothing here is a page with scripts, and what is
+// said to one caller is no other's.
+func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cache-Control", "no-store")
 		if r.TLS != nil {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}

@@ -249,19 +249,6 @@ func (s *Service) OperatorClose(ctx context.Context, tenant wire.TenantID, id wi
 	return s.settled(ctx, &rec)
 }
 
-// Blocked reports whether one of two parties, by their principal identities, refuses
-// sessions with the other.
-func (s *Service) Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
-	for _, key := range []string{BlockKey(tenant, a, b), BlockKey(tenant, b, a)} {
-		if _, _, err := s.c.Blocks.Get(ctx, key); err == nil {
-			return true, nil
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return false, err
-		}
-	}
-	return false, nil
-}
-
 // change applies one event to one record by compare-and-set, and appends the new state
 // to the log. The caller tells the members, also when nothing changed: whoever
 // changed it may have died before telling.
@@ -343,9 +330,7 @@ func (s *Service) settled(ctx context.Context, rec *Record) error {
 		var err error
 		switch e.Do {
 		case DoBlock:
-			_, err = store.Change(ctx, s.c.Blocks, BlockKey(rec.Tenant, e.By, e.Against), func(b Block, exists bool) (Block, bool, error) {
-				return Block{By: e.By, Against: e.Against, At: rec.Changed}, !exists, nil
-			})
+			err = s.c.Blocks.Block(ctx, rec.Tenant, e.By, e.Against)
 		case DoGone:
 			if s.c.Watcher != nil {
 				err = s.c.Watcher.Gone(ctx, rec.Tenant, rec.ID, e.Left, e.Over)

@@ -138,13 +138,10 @@ func TestLeaving(t *testing.T) {
 	for _, c := range []struct {
 		x, y tel.Identity
 		want bool
-	}{{alice, bob, true}, {carol, alice, true}, {bob, carol, false}} {
-		if got, err := n.Blocked(ctx(t), tenant, c.x, c.y); got != c.want || err != nil {
-			t.Errorf("blocked %v and %v: %v, %v", c.x, c.y, got, err)
+	}{{alice, bob, true}, {alice, carol, true}, {bob, alice, false}, {bob, carol, false}} {
+		if got := w.blocked(c.x, c.y); got != c.want {
+			t.Errorf("%v has blocked %v: %v", c.x, c.y, got)
 		}
-	}
-	if got, err := n.Blocked(ctx(t), "other", alice, bob); got || err != nil {
-		t.Errorf("the block reaches another tenant: %v, %v", got, err)
 	}
 	if st := b.state(); st.Phase != wire.InCall {
 		t.Errorf("told %+v", st)
@@ -201,8 +198,8 @@ func TestDueEffectsOutliveACrash(t *testing.T) {
 	if r, err := n.Record(ctx(t), tenant, "S"); err != nil || len(r.Due) != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if got, err := n.Blocked(ctx(t), tenant, bob, alice); !got || err != nil {
-		t.Errorf("blocked: %v, %v", got, err)
+	if !w.blocked(alice, bob) {
+		t.Error("not blocked")
 	}
 }
 
@@ -223,8 +220,14 @@ func TestClosedSessionsAreForgotten(t *testing.T) {
 	if list, err := n.Messages(ctx(t), tenant, "b1", "S", 0, 10); err != nil || len(list.Messages) != 3 {
 		t.Errorf("messages %+v, %v", list, err)
 	}
+	if len(w.dropped) != 0 {
+		t.Errorf("dropped too early: %q", w.dropped)
+	}
 	w.pass(24 * time.Hour)
 	n.Ring(ctx(t))
+	if !slices.Equal(w.dropped, []string{string(tenant) + "/S"}) {
+		t.Errorf("what belongs to the session: dropped %q", w.dropped)
+	}
 	if _, err := n.Record(ctx(t), tenant, "S"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("record: %v", err)
 	}

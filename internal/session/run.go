@@ -287,6 +287,11 @@ func (s *Service) retire(ctx context.Context, key roomKey, rec *Record) error {
 		r.mu.Unlock()
 		r.stop()
 	}
+	if s.c.Watcher != nil {
+		if err := s.c.Watcher.Dropped(ctx, key.tenant, key.session); err != nil {
+			return err
+		}
+	}
 	if err := s.c.Log.DropLog(ctx, key.log()); err != nil {
 		return err
 	}

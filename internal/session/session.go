@@ -57,13 +57,24 @@ type Bus interface {
 	Subscribe(ctx context.Context, subject string, fn func(subject string, data []byte)) (cancel func(), err error)
 }
 
-// Watcher learns what the call matcher must know of a session.
+// Watcher learns what others must know of a session.
 type Watcher interface {
 	// Gone says that the parties left (principal identities) are out of the session for
 	// good, and whether the session is over. It may be repeated. An error makes the
 	// service try again later. It is never called from within Open, JoinDevices,
 	// CallEnded or CallUp.
 	Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error
+	// Dropped says that the retention time of a closed session has passed, and what belongs
+	// to it can be dropped as its log is. It may be repeated. An error makes the service
+	// try again later.
+	Dropped(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error
+}
+
+// Blocks keeps which party refuses sessions with which.
+type Blocks interface {
+	// Block notes a refusal, between principal identities. It may be repeated. An error
+	// makes the service try again later.
+	Block(ctx context.Context, tenant wire.TenantID, by, against tel.Identity) error
 }
 
 // Names knows the names that devices chose to show.
@@ -104,28 +115,16 @@ type Alarm struct {
 	At      time.Time      `json:"at"`
 }
 
-// Block is a party's refusal of sessions with another: table "session-blocks", key
-// [BlockKey].
-type Block struct {
-	By      tel.Identity `json:"by"`
-	Against tel.Identity `json:"against"`
-	At      time.Time    `json:"at"`
-}
-
-// BlockKey is the key of a block: by and against are principal identities.
-func BlockKey(tenant wire.TenantID, by, against tel.Identity) string {
-	return store.Key(string(tenant), by.String(), against.String())
-}
-
 // Config of a Service.
 type Config struct {
 	// Stores; all are required.
 	Records  Table[Record]
 	ByDevice Table[Place]
 	Alarms   Table[Alarm]
-	Blocks   Table[Block]
 	Log      Log
 	Bus      Bus
+	// Blocks is required.
+	Blocks Blocks
 	// Watcher may be nil: nobody wants to know.
 	Watcher Watcher
 	// Names may be nil: members have no names.

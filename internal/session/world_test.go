@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/edge/store/pebblestore"
+	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -45,6 +46,8 @@ type world struct {
 	mu   sync.Mutex
 	now  time.Time
 	gone []string // what the matcher heard
+	// dropped are the sessions whose files were dropped.
+	dropped []string
 }
 
 func newWorld(t testing.TB) *world {
@@ -94,6 +97,24 @@ func (w *world) heard() []string {
 	return append([]string(nil), w.gone...)
 }
 
+// Dropped makes the world session.Watcher.
+func (w *world) Dropped(_ context.Context, tn wire.TenantID, id wire.SessionID) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dropped = append(w.dropped, string(tn)+"/"+string(id))
+	return nil
+}
+
+// blocked reports whether x refuses sessions with y.
+func (w *world) blocked(x, y tel.Identity) bool {
+	w.t.Helper()
+	yes, err := party.New(w.engine, w.clock).Blocked(ctx(w.t), tenant, x, y)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return yes
+}
+
 // Name makes the world session.Names.
 func (w *world) Name(_ context.Context, _ wire.TenantID, d wire.DeviceID) (string, error) {
 	return "name of " + string(d), nil
@@ -111,8 +132,7 @@ func (w *world) config() session.Config {
 		Records:  store.TableOf[session.Record](e, "sessions"),
 		ByDevice: store.TableOf[session.Place](e, "session-devices"),
 		Alarms:   store.TableOf[session.Alarm](e, "session-alarms"),
-		Blocks:   store.TableOf[session.Block](e, "session-blocks"),
-		Log:      e, Bus: e, Watcher: w, Names: w, Now: w.clock,
+		Log:      e, Bus: e, Watcher: w, Names: w, Blocks: party.New(e, w.clock), Now: w.clock,
 	}
 }
 

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -68,14 +67,8 @@ func (a *API) authorise(ctx huma.Context, next func(huma.Context)) {
 		err = allow(who, roles)
 	}
 	if err != nil {
-		var p *wire.Problem
-		if !errors.As(a.refuse(ctx.Context(), ctx.Operation().OperationID, err), &p) {
-			p = wire.NewProblem(wire.CodeInternal, "")
-		}
-		if p.Status == http.StatusUnauthorized {
-			ctx.SetHeader("WWW-Authenticate", `Bearer realm="tandem"`)
-		}
-		writeProblem(ctx, p)
+		_, w := humago.Unwrap(ctx)
+		WriteProblem(w, a.problemOf(ctx.Context(), ctx.Operation().OperationID, err))
 		return
 	}
 	next(huma.WithContext(ctx, WithCaller(ctx.Context(), who)))

@@ -8,9 +8,13 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"reflect"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -49,14 +53,13 @@ type API struct {
 
 // New registers the API on mux.
 func New(mux *http.ServeMux, c Config) *API {
-	huma.NewError = newError
-	huma.NewErrorWithContext = func(_ huma.Context, status int, msg string, errs ...error) huma.StatusError {
-		return newError(status, msg, errs...)
-	}
+	setUpHuma()
 	hc := huma.DefaultConfig("Tandem", c.Version)
 	hc.Info.Description = "A data session beside a phone call. Frames on the WebSocket /v1/connect are described by /schemas/asyncapi.json."
 	hc.OpenAPIPath, hc.SchemasPath, hc.DocsPath = "/openapi", "", ""
 	hc.CreateHooks = nil // no $schema links in the answers
+	strict := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
+	hc.Formats = map[string]huma.Format{"application/json": strict, "json": strict}
 	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "A device's token from /v1/tokens, or an API key made by `tandem token`."},
 	}
@@ -69,6 +72,27 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.operator()
 	a.pages(mux)
 	return a
+}
+
+// setUpHuma sets what huma keeps for the whole process.
+var setUpHuma = sync.OnceFunc(func() {
+	huma.ValidateStrictCasing = true
+	huma.NewError = newError
+	huma.NewErrorWithContext = func(_ huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		return newError(status, msg, errs...)
+	}
+})
+
+// unmarshal reads a body as strictly as a frame. huma reads each body twice: loosely, to
+// look for faults by the schema, and then into its type.
+func unmarshal(data []byte, v any) error {
+	if _, loose := v.(*any); loose {
+		return json.Unmarshal(data, v)
+	}
+	if err := wire.Unmarshal(data, v); err != nil {
+		return errors.New(wire.ProblemOf(err).Detail)
+	}
+	return nil
 }
 
 // OpenAPI returns the description of every operation.
@@ -93,10 +117,14 @@ func register[I, O any](a *API, op Operation, f func(ctx context.Context, who Ca
 	h := huma.Operation{
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description,
 		Tags: []string{op.Tag}, DefaultStatus: op.Status, MaxBodyBytes: a.MaxBody, BodyReadTimeout: 15 * time.Second,
-		Metadata: map[string]any{rolesKey: op.Roles},
+		Metadata: map[string]any{rolesKey: op.Roles}, Responses: map[string]*huma.Response{},
 	}
 	statuses := map[int]bool{}
-	for _, c := range append([]wire.Code{wire.CodeBadRequest, wire.CodeTooMany, wire.CodeInternal}, op.Codes...) {
+	codes := append([]wire.Code{wire.CodeBadRequest, wire.CodeTooMany, wire.CodeInternal}, op.Codes...)
+	if _, ok := reflect.TypeFor[I]().FieldByName("Body"); ok {
+		codes = append(codes, wire.CodeTooLarge, wire.CodeUnsupportedType)
+	}
+	for _, c := range codes {
 		statuses[wire.Catalogue[c].Status] = true
 	}
 	if len(op.Roles) > 0 {
@@ -113,6 +141,8 @@ func register[I, O any](a *API, op Operation, f func(ctx context.Context, who Ca
 		}
 		return out, nil
 	})
+	// huma adds a status of its own for invalid requests; ours is 400.
+	delete(h.Responses, "422")
 }
 
 // body wraps an answer for huma.

@@ -3,9 +3,11 @@ package httpapi
 import (
 	"fmt"
 	"html/template"
+	"io/fs"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/tandem-call/tandem/wire"
 )
@@ -28,18 +30,20 @@ func (a *API) pages(mux *http.ServeMux) {
 			err = allow(who, operators)
 		}
 		if err != nil {
-			var p problem
-			if e, ok := a.refuse(r.Context(), "metrics", err).(problem); ok {
-				p = e
-			} else {
-				p = problem{wire.NewProblem(wire.CodeInternal, "")}
-			}
-			WriteProblem(w, p.Problem)
+			WriteProblem(w, a.problemOf(r.Context(), "metrics", err))
 			return
 		}
 		a.Metrics.ServeHTTP(w, r)
 	})
-	mux.Handle("GET /schemas/", http.StripPrefix("/schemas/", http.FileServerFS(wire.Schemas())))
+	schemas := http.FileServerFS(wire.Schemas())
+	mux.HandleFunc("GET /schemas/{name}", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := fs.Stat(wire.Schemas(), r.PathValue("name")); err != nil {
+			WriteProblem(w, wire.NewProblem(wire.CodeNotFound, "there is no schema called %q; the list is at /schemas/", r.PathValue("name")))
+			return
+		}
+		http.StripPrefix("/schemas/", schemas).ServeHTTP(w, r)
+	})
+	mux.Handle("GET /schemas/{$}", http.StripPrefix("/schemas/", schemas))
 	mux.HandleFunc("GET /problems/{code}", func(w http.ResponseWriter, r *http.Request) {
 		code := wire.Code(r.PathValue("code"))
 		known, ok := wire.Catalogue[code]
@@ -52,10 +56,24 @@ func (a *API) pages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /problems/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		showProblems(w, slices.Sorted(maps.Keys(wire.Catalogue)), "Problems")
 	})
-	// Everything else below /v1/ is unknown: a problem, not Go's plain text.
-	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		WriteProblem(w, wire.NewProblem(wire.CodeNotFound, "there is no %s %s; the operations are in /openapi.json", r.Method, r.URL.Path))
-	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { unknown(mux, w, r) })
+}
+
+// unknown answers for whatever nothing else answers for: with a problem, not with Go's
+// plain text.
+func unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	var others []string
+	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+		if _, pattern := mux.Handler(&http.Request{Method: m, URL: r.URL, Host: r.Host}); pattern != "/" && pattern != "" {
+			others = append(others, m)
+		}
+	}
+	if len(others) > 0 {
+		w.Header().Set("Allow", strings.Join(others, ", "))
+		WriteProblem(w, wire.NewProblem(wire.CodeMethodNotAllowed, "%s takes %s", r.URL.Path, strings.Join(others, ", ")))
+		return
+	}
+	WriteProblem(w, wire.NewProblem(wire.CodeNotFound, "there is nothing at %s; the operations are in /openapi.json", r.URL.Path))
 }
 
 func plain(w http.ResponseWriter, status int, text string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,40 +50,48 @@ func newError(status int, msg string, errs ...error) huma.StatusError {
 	return problem{p}
 }
 
-// refuse turns an error into what the caller may see; the rest goes to the log.
-func (a *API) refuse(ctx context.Context, operation string, err error) error {
+// problemOf turns an error into what the caller may see; the rest goes to the log.
+func (a *API) problemOf(ctx context.Context, operation string, err error) *wire.Problem {
 	var p *wire.Problem
 	switch {
 	case errors.As(err, &p):
+		return p
 	case errors.Is(err, tel.ErrNumber):
-		p = wire.NewProblem(wire.CodeBadNumber, "%s", strings.TrimPrefix(err.Error(), "tel: "))
+		return wire.NewProblem(wire.CodeBadNumber, "%s", strings.TrimPrefix(err.Error(), "tel: "))
 	case errors.Is(err, tel.ErrIdentity):
-		p = wire.NewProblem(wire.CodeBadIdentity, "%s", strings.TrimPrefix(err.Error(), "tel: "))
+		return wire.NewProblem(wire.CodeBadIdentity, "%s", strings.TrimPrefix(err.Error(), "tel: "))
 	case ctx.Err() != nil:
-		p = wire.NewProblem(wire.CodeUncertain, "the request ended before its answer was known")
-	default:
-		a.Logger.ErrorContext(ctx, "request failed", "operation", operation, "err", err)
-		p = wire.NewProblem(wire.CodeInternal, "the fault is in the server's log under operation %s", operation)
+		return wire.NewProblem(wire.CodeUncertain, "the request ended before its answer was known")
 	}
-	var out error = problem{p}
-	if p.RetryAfterSeconds > 0 {
-		out = huma.ErrorWithHeaders(out, http.Header{"Retry-After": {strconv.Itoa(p.RetryAfterSeconds)}})
-	}
-	return out
+	fault := wire.NewID("fault_")
+	a.Logger.ErrorContext(ctx, "request failed", "fault", fault, "operation", operation, "err", err)
+	return wire.NewProblem(wire.CodeInternal, "%s", fault)
 }
 
-func writeProblem(ctx huma.Context, p *wire.Problem) {
-	ctx.SetHeader("Content-Type", "application/problem+json")
-	ctx.SetStatus(p.Status)
-	_ = json.NewEncoder(ctx.BodyWriter()).Encode(p) // the client has gone: nobody to tell
+// refuse gives huma an error of an operation.
+func (a *API) refuse(ctx context.Context, operation string, err error) error {
+	p := a.problemOf(ctx, operation, err)
+	return huma.ErrorWithHeaders(problem{p}, headersOf(p))
+}
+
+// headersOf are the headers that go with a problem.
+func headersOf(p *wire.Problem) http.Header {
+	h := http.Header{}
+	if p.RetryAfterSeconds > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.RetryAfterSeconds))
+	}
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="tandem"`)
+	}
+	return h
 }
 
 // WriteProblem answers a plain request with a problem.
 func WriteProblem(w http.ResponseWriter, p *wire.Problem) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	if p.RetryAfterSeconds > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfterSeconds))
-	}
+	h := w.Header()
+	maps.Copy(h, headersOf(p))
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client has gone: nobody to tell
 }
