@@ -21,7 +21,7 @@ var floors = []struct {
 	neighbours bool // may import each other
 }{
 	{"words", []string{"tel", "wire", "internal/store"}, true}, // wire speaks in tel's words
-	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session"}, false},
+	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session", "internal/audit"}, false},
 	{"features", []string{"internal/files"}, false},
 	{"edge", []string{"internal/edge/", "client"}, false},
 	{"server", []string{"internal/server"}, false},

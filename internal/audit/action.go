@@ -1,0 +1,103 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// ErrRecord: what is to be written down has a form that the log does not take.
+var ErrRecord = errors.New("audit: unusable record")
+
+// Action is something that is audited.
+type Action string
+
+// Actions. Beside each, its details.
+const (
+	DeviceEnrolled    Action = "device.enrolled" // proof
+	DeviceRevoked     Action = "device.revoked"
+	EnrolmentRefused  Action = "enrolment.refused"  // reason: a problem code
+	LoginRefused      Action = "login.refused"      // reason: a problem code; by: key, device
+	CredentialCreated Action = "credential.created" // role, days
+	CredentialRevoked Action = "credential.revoked"
+	ReportRefused     Action = "report.refused" // reason: a problem code
+	IdentityLinked    Action = "identity.linked"
+	IdentityUnlinked  Action = "identity.unlinked"
+	IdentityShared    Action = "identity.shared"
+	IdentityUnshared  Action = "identity.unshared"
+	NumberRecycled    Action = "number.recycled"
+	CallExplained     Action = "call.explained"
+	SessionClosed     Action = "session.closed"
+	PartyExported     Action = "party.exported"
+	PartyErased       Action = "party.erased"
+	StoreBackup       Action = "store.backup"
+	AuditExported     Action = "audit.exported" // after
+	AuditPruned       Action = "audit.pruned"   // through, hash: of the last entry removed
+)
+
+// actions are all of them; what is not here is refused.
+var actions = []Action{
+	DeviceEnrolled, DeviceRevoked, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
+	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
+	PartyExported, PartyErased, StoreBackup, AuditExported, AuditPruned,
+}
+
+// Roles of an actor, beside those of API keys.
+const (
+	RoleServer  = "server"  // this server, by itself
+	RoleAnybody = "anybody" // somebody who could not show who they are
+)
+
+// Record is what is to be written down.
+type Record struct {
+	Tenant wire.TenantID
+	Who    wire.AuditActor
+	What   Action
+	// Parties that it was done to; written as pseudonyms.
+	Parties []tel.Identity
+	// On are further objects, as in wire.AuditEntry.
+	On      []string
+	Details map[string]string
+	Failed  bool
+}
+
+// check refuses what could not be written in canonical form. Whether a text is personal
+// data it cannot know: texts are ids and codes, never what a person has typed.
+func (r Record) check() error {
+	if !wire.ValidID(string(r.Tenant)) {
+		return fmt.Errorf("%w: no tenant", ErrRecord)
+	}
+	if !slices.Contains(actions, r.What) {
+		return fmt.Errorf("%w: unknown action %q", ErrRecord, r.What)
+	}
+	texts := append([]string{r.Who.Role}, r.On...)
+	if r.Who.ID != "" {
+		texts = append(texts, r.Who.ID)
+	}
+	for k, v := range r.Details {
+		texts = append(texts, k, v)
+	}
+	for _, s := range texts {
+		if !plain(s) {
+			return fmt.Errorf("%w: %s has a text that is neither an id nor a code", ErrRecord, r.What)
+		}
+	}
+	return nil
+}
+
+// plain: what is the same in every encoder of JSON.
+func plain(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.' || c == ':') {
+			return false
+		}
+	}
+	return true
+}
