@@ -3,8 +3,12 @@ package tandem_test
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,11 +25,11 @@ var floors = []struct {
 	neighbours bool // may import each other
 }{
 	{"words", []string{"tel", "wire", "internal/store"}, true}, // wire speaks in tel's words
-	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session", "internal/audit"}, false},
+	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session", "internal/passport", "internal/audit"}, false},
 	{"features", []string{"internal/files"}, false},
 	{"edge", []string{"internal/edge/", "client"}, false},
 	{"server", []string{"internal/server"}, false},
-	{"commands", []string{"cmd/", "spec"}, true}, // spec drives the commands from outside
+	{"commands", []string{"cmd/", "spec", "docs"}, true}, // spec and docs drive the commands from outside
 }
 
 // pure lists what the core must not import: it has no I/O (STYLE, "The house has floors").
@@ -38,6 +42,8 @@ var exceptions = map[string]string{
 
 type goPackage struct {
 	ImportPath string
+	Dir        string
+	GoFiles    []string
 	Imports    []string
 }
 
@@ -95,6 +101,72 @@ func TestClientKnowsOnlyTheWords(t *testing.T) {
 	}
 }
 
+// callers are the only packages of the program that make connections of their own, each
+// with its reason. Whatever asks an address that somebody else chose uses internal/edge/fetch.
+var callers = map[string]string{
+	"internal/edge/fetch":             "it looks at each address that it connects to",
+	"internal/edge/push/sms":          "the operator's own gateway, named in the configuration",
+	"internal/edge/telephony/baresip": "the telephone on the user's own machine",
+	"client":                          "the user's own server",
+	"cmd/tandem":                      "the user's own server, and the admin socket",
+}
+
+// calls are what makes connections in the standard library.
+var calls = map[string][]string{
+	"net":        {"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialIP", "DialUnix", "Dialer"},
+	"net/http":   {"Get", "Head", "Post", "PostForm", "Client", "DefaultClient", "Transport", "DefaultTransport"},
+	"net/smtp":   {"Dial", "SendMail"},
+	"crypto/tls": {"Dial", "DialWithDialer", "Dialer"},
+}
+
+func TestOnlyFetchGoesOut(t *testing.T) {
+	used := map[string]bool{}
+	for _, p := range list(t) {
+		for _, file := range p.GoFiles {
+			fset := token.NewFileSet()
+			f, err := parser.ParseFile(fset, filepath.Join(p.Dir, file), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := map[string]string{} // by which the file knows the packages
+			for _, i := range f.Imports {
+				path := strings.Trim(i.Path.Value, `"`)
+				if _, ok := calls[path]; !ok {
+					continue
+				}
+				name := path[strings.LastIndexByte(path, '/')+1:]
+				if i.Name != nil {
+					name = i.Name.Name
+				}
+				if name == "." {
+					t.Errorf("%s imports %s with a dot, which hides what it calls", fset.Position(i.Pos()), path)
+				}
+				names[name] = path
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				x, ok := sel.X.(*ast.Ident)
+				if !ok || !slices.Contains(calls[names[x.Name]], sel.Sel.Name) {
+					return true
+				}
+				if callers[short(p.ImportPath)] == "" {
+					t.Errorf("%s: %s.%s: use internal/edge/fetch, which goes nowhere it should not", fset.Position(sel.Pos()), x.Name, sel.Sel.Name)
+				}
+				used[short(p.ImportPath)] = true
+				return true
+			})
+		}
+	}
+	for p := range callers {
+		if !used[p] {
+			t.Errorf("%s makes no connections: take it off the list of callers", p)
+		}
+	}
+}
+
 func short(path string) string { return strings.TrimPrefix(path, module) }
 
 // room is the folder that a neighbour is known by: internal/edge/push/sms is a room of
@@ -118,7 +190,7 @@ func floorOf(path string) int {
 
 func list(t *testing.T) []goPackage {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports", "./...").Output()
 	if err != nil {
 		var e *exec.ExitError
 		if errors.As(err, &e) {
