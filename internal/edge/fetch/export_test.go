@@ -1,0 +1,4 @@
+package fetch
+
+// Refuse is refuse, for the table of addresses: most of them lead nowhere from here.
+var Refuse = refuse
