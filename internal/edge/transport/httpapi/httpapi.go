@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -90,7 +91,11 @@ func unmarshal(data []byte, v any) error {
 		return json.Unmarshal(data, v)
 	}
 	if err := wire.Unmarshal(data, v); err != nil {
-		return errors.New(wire.ProblemOf(err).Detail)
+		p := wire.ProblemOf(err)
+		if p.Code == wire.CodeBadFrame {
+			return errors.New(p.Detail)
+		}
+		return fmt.Errorf("%s: %s", p.Code, p.Detail) // huma keeps the text only: see newError
 	}
 	return nil
 }

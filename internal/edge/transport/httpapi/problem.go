@@ -42,6 +42,10 @@ func newError(status int, msg string, errs ...error) huma.StatusError {
 	for _, err := range errs {
 		var d *huma.ErrorDetail
 		if errors.As(err, &d) {
+			code, said, coded := strings.Cut(d.Message, ": ")
+			if _, known := wire.Catalogue[wire.Code(code)]; coded && known { // of unmarshal
+				return problem{wire.NewProblem(wire.Code(code), "%s", said)}
+			}
 			p.Errors = append(p.Errors, wire.FieldError{Location: d.Location, Message: d.Message})
 		} else if err != nil {
 			p.Errors = append(p.Errors, wire.FieldError{Message: err.Error()})

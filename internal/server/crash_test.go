@@ -1,0 +1,353 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// With these in its environment the test's program is a server, to be killed.
+const (
+	childData   = "TANDEM_TEST_CHILD_DATA"
+	childListen = "TANDEM_TEST_CHILD_LISTEN"
+)
+
+func serveAsChild(dir, listen string) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	err := func() error {
+		l, err := net.Listen("tcp", listen)
+		if err != nil {
+			return err
+		}
+		s, err := server.New(ctx, settings(dir, l), server.Options{
+			Version: "test", Listener: l, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Show: func(line string) { fmt.Println(line) },
+		})
+		if err != nil {
+			return err
+		}
+		return s.Run(ctx)
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// child is a server in a process of its own.
+type child struct {
+	t     testing.TB
+	dir   string
+	addr  string
+	codes chan string
+	cmd   *exec.Cmd
+	read  chan struct{} // closed when its output is read to the end
+}
+
+func newChild(t testing.TB) *child {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: l.Addr().String(), codes: make(chan string, 1000)}
+	check(t, l.Close())
+	c.start()
+	t.Cleanup(func() { _ = c.end(syscall.SIGKILL) })
+	hc := clientOf(t, nil)
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if res, err := hc.Get(c.url() + "/readyz"); err == nil {
+			check(t, res.Body.Close())
+			return c
+		}
+		if time.Now().After(end) {
+			t.Fatal("the server does not answer")
+		}
+	}
+}
+
+func (c *child) url() string { return "http://" + c.addr }
+
+func (c *child) start() {
+	c.t.Helper()
+	self, err := os.Executable()
+	check(c.t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	check(c.t, err)
+	check(c.t, cmd.Start())
+	c.cmd, c.read = cmd, make(chan struct{})
+	go func(read chan struct{}) { scan(out, c.codes); close(read) }(c.read)
+}
+
+// end sends a signal and waits; the error is how the process ended.
+func (c *child) end(sig os.Signal) error {
+	if c.cmd == nil {
+		return nil
+	}
+	if err := c.cmd.Process.Signal(sig); err != nil {
+		c.t.Errorf("signal: %v", err)
+	}
+	<-c.read
+	err := c.cmd.Wait()
+	c.cmd = nil
+	return err
+}
+
+// talker is a device under load, and its application's view of the session.
+type talker struct {
+	*client.Device
+	id      *client.Identity
+	session wire.SessionID
+
+	mu     sync.Mutex
+	open   chan wire.SessionID
+	got    []wire.Envelope
+	acked  []string
+	lost   int
+	ends   []error
+	inside bool
+}
+
+// load is pairs of devices that talk to each other until it is stopped.
+type load struct {
+	t       *testing.T
+	talkers []*talker
+	acked   atomic.Int64
+	quiet   chan struct{}
+	wg      sync.WaitGroup // senders
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newLoad(t *testing.T, c *child, devices int) *load {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{t: t, quiet: make(chan struct{}), stop: cancel}
+	t.Cleanup(func() { cancel(); l.running.Wait() })
+	number := func(i int) string { return fmt.Sprintf("+4420794610%02d", i) }
+	for i := range devices {
+		k := &talker{id: enrol(t, c.url(), number(i), c.codes), open: make(chan wire.SessionID, 1)}
+		var err error
+		k.Device, err = client.Connect(client.Config{Identity: k.id, HTTP: clientOf(t, nil), Transport: client.WebSocket, Events: client.Events{
+			Connected:    func(wire.Welcome) { k.do(func() { k.inside = true }) },
+			Disconnected: func(err error) { k.do(func() { k.ends, k.inside = append(k.ends, err), false }) },
+			Lost:         func(wire.SessionID) { k.do(func() { k.lost++ }) },
+			Session: func(s wire.SessionState) {
+				select {
+				case k.open <- s.ID:
+				default:
+				}
+			},
+			Message: func(e wire.Envelope) {
+				if e.Kind == wire.KindText {
+					k.do(func() { k.got = append(k.got, e) })
+				}
+			},
+			Rewind: func(_ wire.SessionID, seq uint64) {
+				k.do(func() { k.got = slices.DeleteFunc(k.got, func(e wire.Envelope) bool { return e.Seq > seq }) })
+			},
+		}})
+		check(t, err)
+		l.running.Go(func() {
+			if err := k.Run(ctx); err != nil {
+				t.Errorf("device %s ended: %v", number(i), err)
+			}
+		})
+		l.talkers = append(l.talkers, k)
+	}
+	for i, k := range l.talkers {
+		other, dir := l.talkers[i^1], tel.Outgoing
+		if i%2 == 1 {
+			dir = tel.Incoming
+		}
+		_, err := k.Report(ctx, wire.Report{PartyDetails: details(k.id, other.id.Number.String(), dir, tel.Active)})
+		check(t, err)
+	}
+	for i, k := range l.talkers {
+		select {
+		case k.session = <-k.open:
+		case <-time.After(patience):
+			t.Fatalf("device %d has no session", i)
+		}
+		l.wg.Go(func() { l.talk(ctx, i, k) })
+	}
+	return l
+}
+
+func (k *talker) do(f func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f()
+}
+
+func (l *load) talk(ctx context.Context, i int, k *talker) {
+	for n := 0; ; n++ {
+		select {
+		case <-l.quiet:
+			return
+		default:
+		}
+		text := fmt.Sprintf("%d says %d", i, n)
+		if _, err := k.Send(ctx, k.session, wire.KindText, wire.Text{Text: text}); err != nil {
+			l.t.Errorf("%s: %v", text, err)
+			return
+		}
+		k.do(func() { k.acked = append(k.acked, text) })
+		l.acked.Add(1)
+	}
+}
+
+// more waits until every device is connected and n further messages are acknowledged.
+func (l *load) more(n int64) {
+	l.t.Helper()
+	for i, k := range l.talkers {
+		inside := false
+		for end := time.Now().Add(patience); !inside; time.Sleep(2 * time.Millisecond) {
+			k.do(func() { inside = k.inside })
+			if !inside && time.Now().After(end) {
+				l.t.Fatalf("device %d does not come back: %v", i, k.ends)
+			}
+		}
+	}
+	want := l.acked.Load() + n
+	for end := time.Now().Add(2 * patience); l.acked.Load() < want; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			l.t.Fatalf("the load stands still at %d", l.acked.Load())
+		}
+	}
+}
+
+// settle ends the talking and checks what must hold then: each acknowledged message is in
+// its session's log exactly once, and each application has seen what the log has, in order.
+func (l *load) settle() {
+	l.t.Helper()
+	close(l.quiet)
+	l.wg.Wait()
+	total := 0
+	for i := 0; i < len(l.talkers); i += 2 {
+		a, b := l.talkers[i], l.talkers[i+1]
+		kept := map[string]int{}
+		var from [2][]string // of a and of b, in the order of the log
+		for after := uint64(0); ; {
+			var page wire.MessageList
+			check(l.t, a.API().Call(l.t.Context(), http.MethodGet, fmt.Sprintf("/v1/sessions/%s/messages?limit=1000&after=%d", a.session, after), nil, &page))
+			for _, e := range page.Messages {
+				after = e.Seq
+				if e.Kind != wire.KindText {
+					continue
+				}
+				text := string(e.Body)
+				kept[text]++
+				who := 0
+				if text[:len(prefix(i))] != prefix(i) {
+					who = 1
+				}
+				from[who] = append(from[who], text)
+			}
+			if len(page.Messages) == 0 || after >= page.Head {
+				break
+			}
+		}
+		for n, k := range []*talker{a, b} {
+			for _, text := range k.acked {
+				total++
+				if got := kept[body(text)]; got != 1 {
+					l.t.Errorf("%q was acknowledged, and is in the log %d times", text, got)
+				}
+			}
+			if len(from[n]) != len(k.acked) {
+				l.t.Errorf("device %d: %d messages in the log, %d acknowledged", i+n, len(from[n]), len(k.acked))
+			}
+		}
+		for n, k := range []*talker{a, b} {
+			want := from[1-n]
+			var seen []string
+			for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+				seen = seen[:0]
+				k.do(func() {
+					for _, e := range k.got {
+						seen = append(seen, string(e.Body))
+					}
+				})
+				if len(seen) >= len(want) || time.Now().After(end) {
+					break
+				}
+			}
+			if !slices.Equal(seen, want) {
+				l.t.Errorf("device %d has seen %d messages, the log has %d for it; not the same", i+n, len(seen), len(want))
+			}
+			if k.lost > 0 {
+				l.t.Errorf("device %d was told of a loss", i+n)
+			}
+		}
+	}
+	l.t.Logf("%d messages acknowledged by %d devices", total, len(l.talkers))
+}
+
+func body(text string) string  { return fmt.Sprintf(`{"text":%q}`, text) }
+func prefix(device int) string { return fmt.Sprintf(`{"text":"%d says`, device) }
+
+// TestKilledUnderLoad: a server that is killed in the middle of its work has lost nothing
+// that it acknowledged, and its devices come back by themselves.
+func TestKilledUnderLoad(t *testing.T) {
+	c := newChild(t)
+	l := newLoad(t, c, 50)
+	for range 5 {
+		l.more(500)
+		if err := c.end(syscall.SIGKILL); err == nil {
+			t.Fatal("it ended in good order")
+		}
+		c.start()
+	}
+	l.more(500)
+	l.settle()
+}
+
+// TestDrainedUnderLoad: a server that is told to stop tells its devices to come back,
+// keeps what it took, and ends in good order.
+func TestDrainedUnderLoad(t *testing.T) {
+	c := newChild(t)
+	l := newLoad(t, c, 10)
+	for range 2 {
+		l.more(300)
+		if err := c.end(syscall.SIGTERM); err != nil {
+			t.Fatalf("not in good order: %v", err)
+		}
+		c.start()
+	}
+	l.more(300)
+	l.settle()
+	for i, k := range l.talkers {
+		told := 0
+		k.do(func() {
+			for _, err := range k.ends {
+				var closed *client.CloseError
+				if errors.As(err, &closed) && closed.Code == wire.CloseDraining {
+					told++
+				}
+			}
+		})
+		if told != 2 {
+			t.Errorf("device %d was told to come back %d times: %v", i, told, k.ends)
+		}
+	}
+}
