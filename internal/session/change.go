@@ -54,7 +54,7 @@ func (s *Service) Open(ctx context.Context, o Opening) error {
 	if err != nil {
 		return err
 	}
-	return s.tell(ctx, &rec)
+	return s.toldAndObserved(ctx, &rec)
 }
 
 var errOpening = errors.New("not a valid opening")
@@ -84,6 +84,7 @@ func (s *Service) openRecord(ctx context.Context, key roomKey, o Opening) (Recor
 	if err != nil {
 		return rec, err
 	}
+	s.observe(&Record{}, &rec) // needs no alarm: Open is repeated
 	s.tellHere(&rec, store.Head{})
 	var g errgroup.Group
 	g.Go(func() error { return s.index(ctx, &rec) })
@@ -173,7 +174,7 @@ func (s *Service) JoinDevices(ctx context.Context, tenant wire.TenantID, id wire
 	if err := s.index(ctx, &rec); err != nil {
 		return err
 	}
-	return s.tell(ctx, &rec)
+	return s.toldAndObserved(ctx, &rec)
 }
 
 // CallEnded makes the session linger (B6). It may be repeated; a session that does not
@@ -185,7 +186,7 @@ func (s *Service) CallEnded(ctx context.Context, tenant wire.TenantID, id wire.S
 	} else if err != nil {
 		return err
 	}
-	return s.tell(ctx, &rec)
+	return s.toldAndObserved(ctx, &rec)
 }
 
 // CallUp takes the session up again for a new call between the same parties. False: it
@@ -198,7 +199,7 @@ func (s *Service) CallUp(ctx context.Context, tenant wire.TenantID, id wire.Sess
 	} else if err != nil {
 		return false, err
 	}
-	return true, s.tell(ctx, &rec)
+	return true, s.toldAndObserved(ctx, &rec)
 }
 
 func gone(err error) bool {
@@ -267,6 +268,7 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 		if err != nil || next.Version == rec.Version {
 			return rec, err
 		}
+		s.observe(&rec, &next)
 		next.Attempt = wire.NewID("")
 		// The alarm first: one without a change is harmless, a change without one would
 		// never be looked at again.
@@ -323,25 +325,39 @@ func (s *Service) settled(ctx context.Context, rec *Record) error {
 	if err := s.tell(ctx, rec); err != nil {
 		return err
 	}
-	if len(rec.Due) == 0 {
+	return s.perform(ctx, rec, func(Do) bool { return true })
+}
+
+// toldAndObserved is settled for what the matcher asks for: it must not be called back.
+func (s *Service) toldAndObserved(ctx context.Context, rec *Record) error {
+	if err := s.tell(ctx, rec); err != nil {
+		return err
+	}
+	return s.perform(ctx, rec, func(do Do) bool { return do == DoObserve })
+}
+
+// perform carries out those due effects that which names, and takes them off the record.
+func (s *Service) perform(ctx context.Context, rec *Record, which func(Do) bool) error {
+	if !slices.ContainsFunc(rec.Due, func(e Effect) bool { return which(e.Do) }) {
 		return nil
 	}
 	for _, e := range rec.Due {
 		var err error
-		switch e.Do {
-		case DoBlock:
+		switch {
+		case !which(e.Do):
+		case e.Do == DoBlock:
 			err = s.c.Blocks.Block(ctx, rec.Tenant, e.By, e.Against)
-		case DoGone:
-			if s.c.Watcher != nil {
-				err = s.c.Watcher.Gone(ctx, rec.Tenant, rec.ID, e.Left, e.Over)
-			}
+		case e.Do == DoGone && s.c.Watcher != nil:
+			err = s.c.Watcher.Gone(ctx, rec.Tenant, rec.ID, e.Left, e.Over)
+		case e.Do == DoObserve && s.c.Observer != nil:
+			err = s.c.Observer.Observe(ctx, rec, *e.Happened)
 		}
 		if err != nil {
 			return fmt.Errorf("session: carry out %s: %w", e.Do, err)
 		}
 	}
 	_, err := store.Change(ctx, s.c.Records, roomKey{rec.Tenant, rec.ID}.record(), func(r Record, exists bool) (Record, bool, error) {
-		left := slices.DeleteFunc(slices.Clone(r.Due), func(e Effect) bool { return e.Version <= rec.Version })
+		left := slices.DeleteFunc(slices.Clone(r.Due), func(e Effect) bool { return e.Version <= rec.Version && which(e.Do) })
 		write := exists && len(left) < len(r.Due)
 		r.Due = left
 		return r, write, nil

@@ -72,13 +72,15 @@ func (DetailsOver) event()   {}
 // Do says what an effect does.
 type Do string
 
-// Effects. DoBlock and DoGone outlive a crash in Record.Due; the others are made good
-// from the record itself.
+// Effects. DoBlock, DoGone and DoObserve outlive a crash in Record.Due; the others are
+// made good from the record itself.
 const (
 	DoTell  Do = "tell"  // tell every member the new state
 	DoNote  Do = "note"  // append the new state to the log
 	DoBlock Do = "block" // By refuses sessions with Against
 	DoGone  Do = "gone"  // tell the call matcher who Left, and whether it is Over
+
+	DoObserve Do = "observe" // tell the observer that Happened
 )
 
 // Effect is what a change of state brings about. All effects may be repeated.
@@ -90,6 +92,8 @@ type Effect struct {
 	Against tel.Identity   `json:"against,omitzero"`
 	Left    []tel.Identity `json:"left,omitempty"`
 	Over    bool           `json:"over,omitempty"`
+	// Happened, for DoObserve.
+	Happened *Happened `json:"happened,omitempty"`
 }
 
 // Next returns the session after ev, and what is to be done then; it has no effects of

@@ -77,6 +77,17 @@ type Blocks interface {
 	Block(ctx context.Context, tenant wire.TenantID, by, against tel.Identity) error
 }
 
+// Observer is told what happens to sessions, for whoever is not in them.
+type Observer interface {
+	// Wants reports whether anybody wants to hear of the tenant's sessions. What happens
+	// while nobody does is not told later.
+	Wants(tenant wire.TenantID) bool
+	// Observe tells what happened. It is decided with the change itself, and repeated until
+	// it returns nil, also after a crash; so it may come twice, and must know h.ID again.
+	// rec is the session by now. It must not call the service.
+	Observe(ctx context.Context, rec *Record, h Happened) error
+}
+
 // Names knows the names that devices chose to show.
 type Names interface {
 	// Name returns "" for a device that chose none. After an error the device joins
@@ -127,6 +138,8 @@ type Config struct {
 	Blocks Blocks
 	// Watcher may be nil: nobody wants to know.
 	Watcher Watcher
+	// Observer may be nil: nobody wants to know.
+	Observer Observer
 	// Names may be nil: members have no names.
 	Names Names
 	// Limits; the zero value means wire.DefaultLimits.
