@@ -1,0 +1,78 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Secret is a symmetric key of Standard Webhooks: "whsec_" and base64.
+type Secret struct {
+	Key []byte `json:"key"`
+	// Until it is used besides the newer one; zero: it is the newest.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// String is the secret as the receiver enters it.
+func (s Secret) String() string { return "whsec_" + base64.StdEncoding.EncodeToString(s.Key) }
+
+// newKey returns 32 random bytes; Standard Webhooks asks for 24 to 64.
+func newKey() []byte {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails: it would end the program
+	return b
+}
+
+// sign returns the header webhook-signature: one signature for each secret in use.
+func sign(secrets []Secret, id string, timestamp int64, body []byte, now time.Time) string {
+	var all []string
+	for _, s := range secrets {
+		if !s.Until.IsZero() && !now.Before(s.Until) {
+			continue
+		}
+		mac := hmac.New(sha256.New, s.Key)
+		mac.Write([]byte(id + "." + strconv.FormatInt(timestamp, 10) + "."))
+		mac.Write(body)
+		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	}
+	return strings.Join(all, " ")
+}
+
+// EventID makes an event's id of what tells it from all others, so that whoever emits it
+// again after a crash uses the same one. It gives nothing of the parts away if one of them
+// cannot be guessed.
+func EventID(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write([]byte(strconv.Itoa(len(p)) + ":" + p))
+	}
+	return "evt_" + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// shown writes what is personal as the endpoint may see it.
+type shown struct{ e Endpoint }
+
+func (s shown) Party(id tel.Identity) string { return s.write("party", id.String(), id.IsZero()) }
+
+func (s shown) Device(id wire.DeviceID) string { return s.write("device", string(id), id == "") }
+
+func (s shown) write(kind, name string, none bool) string {
+	switch {
+	case none:
+		return ""
+	case s.e.Identities == Full:
+		return name
+	}
+	mac := hmac.New(sha256.New, s.e.Pseudonyms)
+	mac.Write([]byte(kind + "\x00" + name))
+	return kind + "_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac.Sum(nil)[:15]))
+}
