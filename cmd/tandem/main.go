@@ -31,6 +31,7 @@ type commands struct {
 	Token    tokenCommand    `cmd:"" group:"Operator" help:"Make, list and revoke API keys."`
 	Identity identityCommand `cmd:"" group:"Operator" help:"Give parties further identities; mark shared numbers."`
 	Call     callCommand     `cmd:"" group:"Operator" help:"Explain why calls match, or do not."`
+	Audit    auditCommand    `cmd:"" group:"Operator" help:"Export the audit log, and verify it."`
 	Store    storeCommand    `cmd:"" group:"Operator" help:"Verify, repair, back up and restore the data."`
 
 	Version    versionCommand        `cmd:"" help:"Show the version."`

@@ -137,6 +137,8 @@ func ParseRange(s string) (string, error) {
 
 // New describes a credential to be made.
 type New struct {
+	// ID of the key, from [NewID]; "": a fresh one.
+	ID     string
 	Tenant wire.TenantID
 	Role   Role
 	Name   string

@@ -57,6 +57,9 @@ func Open(cfg Config) (*Store, error) {
 
 const keyPrefix = "tdm_"
 
+// NewID returns the id of a key that is to be made.
+func NewID() string { return rand.Text() } // 26 characters of base32
+
 // Create makes a credential and returns it with its key, which can't be had again.
 // ErrRequest.
 func (s *Store) Create(ctx context.Context, n New) (key string, c Credential, err error) {
@@ -64,7 +67,10 @@ func (s *Store) Create(ctx context.Context, n New) (key string, c Credential, er
 	if err := n.check(now); err != nil {
 		return "", c, err
 	}
-	id, secret := rand.Text(), rand.Text() // 26 characters of base32 each
+	id, secret := n.ID, rand.Text()
+	if id == "" {
+		id = NewID()
+	}
 	sum := sha256.Sum256([]byte(secret))
 	c = Credential{
 		ID: id, Tenant: n.Tenant, Role: n.Role, Name: n.Name, Scopes: n.Scopes, Speaks: n.Speaks,

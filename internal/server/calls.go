@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/session"
@@ -30,10 +32,19 @@ func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (w
 		err = report.PartyDetails.Validate()
 	}
 	if err != nil {
+		if forbidden(err) {
+			return wire.Ack{}, s.refused(who, audit.Record{What: audit.ReportRefused, Parties: []tel.Identity{r.Own}}, err)
+		}
 		return wire.Ack{}, problem(s.log, "report", err)
 	}
 	o, err := s.matcher.Report(ctx, report)
 	return wire.Ack{Session: o.Session}, problem(s.log, "report", err)
+}
+
+// forbidden: the reporter spoke for somebody it may not speak for.
+func forbidden(err error) bool {
+	var p *wire.Problem
+	return errors.As(err, &p) && (p.Code == wire.CodeForbidden || p.Code == wire.CodeNotYourParty)
 }
 
 // fromDevice: a device reports its own party's calls only, with a proof that still holds.

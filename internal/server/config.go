@@ -46,7 +46,9 @@ type Config struct {
 	Sessions Sessions `koanf:"sessions"`
 	Files    Files    `koanf:"files"`
 	Limits   Limits   `koanf:"limits"`
-	Log      Log      `koanf:"log"`
+	// Retention of what has no part above.
+	Retention Retention `koanf:"retention"`
+	Log       Log       `koanf:"log"`
 }
 
 // TLS of the listener.
@@ -131,6 +133,14 @@ type Limits struct {
 	Heartbeat         time.Duration `koanf:"heartbeat"`
 }
 
+// Retention says how long what belongs to no call is kept; docs/privacy.md has all of it.
+type Retention struct {
+	// Audit entries, and pseudonyms that none of them uses; zero: for ever.
+	Audit time.Duration `koanf:"audit"`
+	// Lapsed proofs of numbers: devices and identities that nobody has proved again.
+	Lapsed time.Duration `koanf:"lapsed"`
+}
+
 // Log is what the server says of itself, on standard error.
 type Log struct {
 	Level  string `koanf:"level"`
@@ -159,7 +169,8 @@ func Defaults() Config {
 			FrameKiB: l.FrameBytes >> 10, MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
 			Members: l.Members, LogEntries: l.LogEntries, DeviceConnections: 8, PendingPerAddress: 64, Heartbeat: 25 * time.Second,
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Retention: Retention{Audit: 365 * 24 * time.Hour, Lapsed: 30 * 24 * time.Hour},
+		Log:       Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -275,6 +286,9 @@ func (c Config) Validate() error {
 	fault(c.Limits.FrameKiB >= 4 && c.Limits.FrameKiB <= 512, "limits.frame_kib: from 4 to 512")
 	fault(c.Limits.Members >= 2, "limits.members: at least 2")
 	fault(c.Limits.Heartbeat >= time.Second, "limits.heartbeat: at least 1s")
+	fault(c.Retention.Audit >= 0, "retention.audit: not negative; 0 keeps the audit log for ever")
+	fault(c.Retention.Lapsed >= 0, "retention.lapsed: not negative")
+	fault(c.Calls.Retention >= 0 && c.Sessions.Retention >= 0, "calls.retention, sessions.retention: not negative")
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:

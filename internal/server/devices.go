@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -21,7 +22,7 @@ func (s auth) Bearer(ctx context.Context, token string) (httpapi.Caller, error) 
 	if strings.HasPrefix(token, "tdm_") {
 		c, err := s.keys.Verify(ctx, token)
 		if err != nil {
-			return httpapi.Caller{}, problem(s.log, "check API key", err)
+			return httpapi.Caller{}, s.refused(httpapi.Caller{}, audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "key"}}, err)
 		}
 		role, ok := roles[c.Role]
 		if !ok {
@@ -61,7 +62,14 @@ func (s enrolment) Begin(ctx context.Context, tenant wire.TenantID, r wire.Enrol
 func (s enrolment) Confirm(ctx context.Context, tenant wire.TenantID, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error) {
 	d, err := s.Server.devices.Confirm(ctx, tenant, id, c.Code, c.Assertion)
 	if err != nil {
-		return wire.DeviceInfo{}, problem(s.log, "confirm enrolment", err)
+		return wire.DeviceInfo{}, s.refused(httpapi.Caller{Tenant: tenant}, audit.Record{What: audit.EnrolmentRefused, On: on("enrolment", id)}, err)
+	}
+	made := audit.Record{
+		Tenant: tenant, Who: wire.AuditActor{Role: string(httpapi.RoleDevice), ID: string(d.ID)}, What: audit.DeviceEnrolled,
+		Parties: []tel.Identity{d.Principal}, On: on("device", string(d.ID)), Details: map[string]string{"proof": string(device.ProofCode)},
+	}
+	if err := s.audit.Append(ctx, made); err != nil {
+		return wire.DeviceInfo{}, problem(s.log, "audit", err) // repeating the confirmation is harmless
 	}
 	return s.info(ctx, d)
 }
@@ -74,7 +82,7 @@ func (s devices) Challenge() (string, time.Duration) { return s.auth.Nonce(), de
 func (s devices) Token(ctx context.Context, r wire.TokenRequest) (wire.Token, error) {
 	d, err := s.auth.VerifyHello(ctx, r.Nonce, r.Assertion)
 	if err != nil {
-		return wire.Token{}, problem(s.log, "token", err)
+		return wire.Token{}, s.refused(httpapi.Caller{}, audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "device"}}, err)
 	}
 	t, valid, err := s.auth.IssueToken(d)
 	if err != nil {
@@ -106,7 +114,9 @@ func (s devices) Change(ctx context.Context, who httpapi.Caller, c wire.DeviceCh
 }
 
 func (s devices) Remove(ctx context.Context, who httpapi.Caller) error {
-	return problem(s.log, "remove device", s.Server.devices.Revoke(ctx, who.Tenant, who.Device))
+	return s.audited(ctx, who, audit.Record{What: audit.DeviceRevoked, On: on("device", string(who.Device))}, func() error {
+		return s.Server.devices.Revoke(ctx, who.Tenant, who.Device)
+	})
 }
 
 // info is what a device may know of itself.

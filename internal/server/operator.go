@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/party"
@@ -38,11 +40,18 @@ func (s operator) CreateCredential(ctx context.Context, who httpapi.Caller, r wi
 	if days == 0 {
 		days = 365
 	}
-	key, c, err := s.keys.Create(ctx, credential.New{
-		Tenant: who.Tenant, Role: credential.Role(r.Role), Name: r.Name, Speaks: r.Ranges, Expires: time.Now().AddDate(0, 0, days),
+	id := credential.NewID()
+	var key string
+	var c credential.Credential
+	made := audit.Record{What: audit.CredentialCreated, On: on("credential", id), Details: map[string]string{"role": r.Role, "days": strconv.Itoa(days)}}
+	err := s.audited(ctx, who, made, func() (err error) {
+		key, c, err = s.keys.Create(ctx, credential.New{
+			ID: id, Tenant: who.Tenant, Role: credential.Role(r.Role), Name: r.Name, Speaks: r.Ranges, Expires: time.Now().AddDate(0, 0, days),
+		})
+		return err
 	})
 	if err != nil {
-		return wire.Credential{}, problem(s.log, "create credential", err)
+		return wire.Credential{}, err
 	}
 	s.log.Info("API key made", "id", c.ID, "role", c.Role, "by", who.Credential)
 	info := credentialInfo(c)
@@ -51,19 +60,21 @@ func (s operator) CreateCredential(ctx context.Context, who httpapi.Caller, r wi
 }
 
 func (s operator) RevokeCredential(ctx context.Context, who httpapi.Caller, id string) error {
-	err := s.keys.Revoke(ctx, who.Tenant, id)
-	if err == nil {
-		s.log.Info("API key revoked", "id", id, "by", who.Credential)
-	}
-	return problem(s.log, "revoke credential", err)
+	return s.audited(ctx, who, audit.Record{What: audit.CredentialRevoked, On: on("credential", id)}, func() error {
+		return s.keys.Revoke(ctx, who.Tenant, id)
+	})
 }
 
 func (s operator) Link(ctx context.Context, who httpapi.Caller, identity, of tel.Identity) error {
-	return problem(s.log, "link identity", s.parties.Link(ctx, who.Tenant, identity, of))
+	return s.audited(ctx, who, audit.Record{What: audit.IdentityLinked, Parties: []tel.Identity{identity, of}}, func() error {
+		return s.parties.Link(ctx, who.Tenant, identity, of)
+	})
 }
 
 func (s operator) Unlink(ctx context.Context, who httpapi.Caller, identity tel.Identity) error {
-	return problem(s.log, "unlink identity", s.parties.Unlink(ctx, who.Tenant, identity))
+	return s.audited(ctx, who, audit.Record{What: audit.IdentityUnlinked, Parties: []tel.Identity{identity}}, func() error {
+		return s.parties.Unlink(ctx, who.Tenant, identity)
+	})
 }
 
 func (s operator) Shared(ctx context.Context, who httpapi.Caller) ([]tel.Identity, error) {
@@ -76,29 +87,39 @@ func (s operator) Shared(ctx context.Context, who httpapi.Caller) ([]tel.Identit
 }
 
 func (s operator) Share(ctx context.Context, who httpapi.Caller, identity tel.Identity) error {
-	return problem(s.log, "share identity", s.parties.MarkShared(ctx, who.Tenant, identity, party.Trunk, ""))
+	return s.audited(ctx, who, audit.Record{What: audit.IdentityShared, Parties: []tel.Identity{identity}}, func() error {
+		return s.parties.MarkShared(ctx, who.Tenant, identity, party.Trunk, "")
+	})
 }
 
 func (s operator) Unshare(ctx context.Context, who httpapi.Caller, identity tel.Identity) error {
-	return problem(s.log, "unshare identity", s.parties.UnmarkShared(ctx, who.Tenant, identity))
+	return s.audited(ctx, who, audit.Record{What: audit.IdentityUnshared, Parties: []tel.Identity{identity}}, func() error {
+		return s.parties.UnmarkShared(ctx, who.Tenant, identity)
+	})
 }
 
 func (s operator) Recycle(ctx context.Context, who httpapi.Caller, n tel.Number) error {
-	s.log.Info("number recycled", "number", n, "by", who.Credential)
-	return problem(s.log, "recycle number", s.Server.devices.WipeNumber(ctx, who.Tenant, n))
+	return s.audited(ctx, who, audit.Record{What: audit.NumberRecycled, Parties: []tel.Identity{n.Identity()}}, func() error {
+		return s.Server.devices.WipeNumber(ctx, who.Tenant, n)
+	})
 }
 
 func (s operator) Explain(ctx context.Context, who httpapi.Caller, a, b tel.Identity) (wire.Explanation, error) {
-	x, err := s.matcher.Explain(ctx, who.Tenant, a, b)
+	var x wire.Explanation
+	err := s.audited(ctx, who, audit.Record{What: audit.CallExplained, Parties: []tel.Identity{a, b}}, func() (err error) {
+		x, err = s.matcher.Explain(ctx, who.Tenant, a, b)
+		return err
+	})
 	if err != nil {
-		return wire.Explanation{}, problem(s.log, "explain", err)
+		return wire.Explanation{}, err
 	}
 	return wire.Explanation{Matched: x.Session != "", Session: x.Session, Lines: x.Lines}, nil
 }
 
 func (s operator) CloseSession(ctx context.Context, who httpapi.Caller, id wire.SessionID) error {
-	s.log.Info("session closed by an operator", "session", id, "by", who.Credential)
-	return problem(s.log, "close session", s.Server.sessions.OperatorClose(ctx, who.Tenant, id))
+	return s.audited(ctx, who, audit.Record{What: audit.SessionClosed, On: on("session", string(id))}, func() error {
+		return s.Server.sessions.OperatorClose(ctx, who.Tenant, id)
+	})
 }
 
 // Backuper is an engine that can write a backup of itself while it runs.
@@ -117,11 +138,15 @@ func (s operator) Backup(ctx context.Context, who httpapi.Caller, dir string) (w
 	if !filepath.IsAbs(dir) {
 		return wire.BackupDone{}, wire.NewProblem(wire.CodeBadRequest, "name the directory with its whole path")
 	}
-	if err := e.Backup(ctx, filepath.Join(dir, StoreDir)); err != nil {
+	err := s.audited(ctx, who, audit.Record{What: audit.StoreBackup}, func() error {
+		err := e.Backup(ctx, filepath.Join(dir, StoreDir))
 		if errors.Is(err, os.ErrExist) {
-			return wire.BackupDone{}, wire.NewProblem(wire.CodeConflict, "%s exists already; name a new directory", dir)
+			return wire.NewProblem(wire.CodeConflict, "%s exists already; name a new directory", dir)
 		}
-		return wire.BackupDone{}, problem(s.log, "backup", err)
+		return err
+	})
+	if err != nil {
+		return wire.BackupDone{}, err
 	}
 	if err := copyTree(filepath.Join(s.cfg.Data, FilesDir, "contents"), filepath.Join(dir, FilesDir, "contents")); err != nil {
 		return wire.BackupDone{}, problem(s.log, "backup of files", err)

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
@@ -70,6 +71,7 @@ type Server struct {
 	devices  *device.Registry
 	auth     *device.Authenticator
 	keys     *credential.Store
+	audit    *audit.Log
 	sessions *session.Service
 	matcher  *call.Matcher
 	files    *files.Service
@@ -110,6 +112,9 @@ func New(ctx context.Context, cfg Config, o Options) (_ *Server, err error) {
 
 // core makes the floors below the edge.
 func (s *Server) core(ctx context.Context, o Options) (err error) {
+	if s.audit, err = audit.New(audit.Config{Engine: s.engine, Retention: s.cfg.Retention.Audit, Log: s.log}); err != nil {
+		return fmt.Errorf("server: audit: %w", err)
+	}
 	s.parties = party.New(s.engine, nil)
 	sender, via, err := codeSender(s.cfg, o.Show)
 	if err != nil {
@@ -253,6 +258,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.sessions.Run(gctx) })
 	group.Go(func() error { return s.matcher.Run(gctx) })
 	group.Go(func() error { return s.files.Run(gctx) })
+	group.Go(func() error { return s.audit.Run(gctx) })
 	group.Go(func() error { return s.sweep(gctx) })
 
 	public := &http.Server{

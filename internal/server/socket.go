@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
 	"github.com/tandem-call/tandem/internal/store"
@@ -23,7 +24,7 @@ func (s socket) Hello(ctx context.Context, nonce string, h wire.Hello, remote ne
 	d, err := s.auth.VerifyHello(ctx, nonce, h.Assertion)
 	if err != nil {
 		s.log.Debug("a device was not let in", "remote", remote, "err", err)
-		return wsconn.Identity{}, problem(s.log, "hello", err)
+		return wsconn.Identity{}, s.refused(httpapi.Caller{}, audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "device"}}, err)
 	}
 	if err := s.devices.Seen(ctx, d); err != nil {
 		s.log.Warn("when a device was last seen could not be noted", "device", d.ID, "err", err)

@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/tandem-call/tandem/tel"
@@ -131,6 +133,41 @@ func (a *API) operator() {
 		Summary: "Write a backup of the store into a directory on the server, while it runs", Codes: []wire.Code{wire.CodeConflict, wire.CodeStorageFull},
 	}, func(ctx context.Context, who Caller, in *backup) (*body[wire.BackupDone], error) {
 		return answer(a.Operator.Backup(ctx, who, in.Body.Dir))
+	})
+	type auditPage struct {
+		After uint64 `query:"after" doc:"Sequence of the last entry that you have"`
+		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000"`
+		Of    string `query:"of" maxLength:"512" doc:"An identity: only entries about its party"`
+	}
+	type lines struct {
+		ContentType string `header:"Content-Type"`
+		Body        []byte
+	}
+	register(a, Operation{
+		ID: "audit", Method: http.MethodGet, Path: "/v1/operator/audit", Roles: operators, Tag: tag,
+		Summary:     "The audit log, one entry of JSON per line",
+		Description: "A page with fewer than limit entries reaches to the end. Each entry has the hash of the one before it: `tandem audit verify` checks the chain.",
+		Codes:       []wire.Code{wire.CodeBadIdentity},
+	}, func(ctx context.Context, who Caller, in *auditPage) (*lines, error) {
+		var of tel.Identity
+		if in.Of != "" {
+			var err error
+			if of, err = parseIdentity("of", in.Of); err != nil {
+				return nil, err
+			}
+		}
+		l, err := a.Operator.Audit(ctx, who, in.After, in.Limit, of)
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		enc := json.NewEncoder(&b)
+		for _, e := range l {
+			if err := enc.Encode(e); err != nil {
+				return nil, err
+			}
+		}
+		return &lines{"application/x-ndjson", b.Bytes()}, nil
 	})
 }
 

@@ -88,4 +88,7 @@ type Operator interface {
 	Explain(ctx context.Context, who Caller, a, b tel.Identity) (wire.Explanation, error)
 	CloseSession(ctx context.Context, who Caller, id wire.SessionID) error
 	Backup(ctx context.Context, who Caller, dir string) (wire.BackupDone, error)
+	// Audit returns at most limit entries of the audit log after a sequence; with of, those
+	// about one party only.
+	Audit(ctx context.Context, who Caller, after uint64, limit int, of tel.Identity) ([]wire.AuditEntry, error)
 }
