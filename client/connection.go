@@ -12,8 +12,8 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// connection lives one connection to its end. sound: it has authenticated itself and
-// resumed a session, or there was none.
+// connection lives one connection to its end. sound: it has brought us further, so that
+// the next may be tried at once.
 func (d *Device) connection(ctx context.Context) (sound bool, err error) {
 	l, welcome, err := d.dial(ctx)
 	if err != nil {
@@ -124,14 +124,12 @@ func (c *conn) frame(b []byte) error {
 	case wire.TypePing:
 		c.out.push(wire.Envelope{Type: wire.TypePong, ID: e.ID}.AppendEncode(nil))
 	case wire.TypePong:
-	case wire.TypeMessage:
-		if e.Seq == 0 {
-			if events.Signal != nil {
-				events.Signal(e)
-			}
-			return nil
+	case wire.TypeMessage, wire.TypeSignal:
+		if e.Seq != 0 {
+			c.message(e)
+		} else if events.Signal != nil {
+			events.Signal(e)
 		}
-		c.message(e)
 	case wire.TypeSession:
 		return tell(e, c.session)
 	case wire.TypeResumed:
@@ -219,6 +217,7 @@ func (c *conn) hand(v *view, l []wire.Envelope) {
 		d.mu.Lock()
 		v.handed(e)
 		d.mu.Unlock()
+		c.sound = true
 	}
 }
 

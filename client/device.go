@@ -179,6 +179,8 @@ func (d *Device) Run(ctx context.Context) error {
 			wait = backoff(d.failures, err)
 		}
 		d.failures++
+		// What else has passed along the same way may be dead too, without having said so.
+		d.api.http.CloseIdleConnections()
 		d.log.Info("connection lost; coming back", "in", wait.Round(time.Millisecond), "err", err)
 		if !pause(ctx, wait) {
 			return nil

@@ -44,6 +44,9 @@ func (a *API) Download(ctx context.Context, f wire.File, dir string, progress fu
 	if !wire.ValidID(string(f.ID)) || f.Size < 0 {
 		return "", fmt.Errorf("%w: the offer has no valid id or size", ErrFile)
 	}
+	if _, err := a.url(f.Path); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrFile, err)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrFile, err)
 	}
@@ -140,7 +143,7 @@ func (a *API) fill(ctx context.Context, d *download) error {
 		if d.got > before {
 			t.progress()
 		}
-		if err != nil && !t.again(ctx, err) {
+		if err != nil && !a.again(ctx, t, err) {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ const streamHeader = "Tandem-Stream"
 func (d *Device) dialSSE(ctx context.Context) (link, wire.Welcome, error) {
 	var w wire.Welcome
 	// The stream outlives the dialling, which only bounds its beginning.
-	s := &stream{api: d.api, frames: make(chan []byte, 64), patience: dialTimeout}
+	s := &stream{api: d.api, frames: make(chan []byte, 8), patience: dialTimeout}
 	s.ctx, s.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	unhook := context.AfterFunc(ctx, func() { s.stop(context.Cause(ctx)) })
 	err := s.open()

@@ -58,10 +58,11 @@ func newTries() *tries { return &tries{last: time.Now()} }
 func (t *tries) progress() { t.failures, t.last = 0, time.Now() }
 
 // again waits, and reports whether to try again after err.
-func (t *tries) again(ctx context.Context, err error) bool {
+func (a *API) again(ctx context.Context, t *tries, err error) bool {
 	if !retryable(err) || final(err) || errors.Is(err, ErrFile) || ctx.Err() != nil || time.Since(t.last) > patience {
 		return false
 	}
+	a.http.CloseIdleConnections() // they may be dead too
 	wait := min(backoff(t.failures, err), 5*time.Second)
 	t.failures++
 	return pause(ctx, wait)
@@ -87,7 +88,7 @@ func (a *API) Upload(ctx context.Context, u Upload) error {
 		if location, offset, err = a.createUpload(ctx, u); err == nil {
 			break
 		}
-		if !t.again(ctx, err) {
+		if !a.again(ctx, t, err) {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func (a *API) Upload(ctx context.Context, u Upload) error {
 			next, err = a.uploadOffset(ctx, location) // asking has done what a cut has left
 		}
 		if err != nil {
-			if !t.again(ctx, err) {
+			if !a.again(ctx, t, err) {
 				return err
 			}
 			if next, err = a.uploadOffset(ctx, location); isStatus(err, http.StatusNotFound, http.StatusGone) {
