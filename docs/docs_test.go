@@ -61,7 +61,7 @@ func pages(t *testing.T) []string {
 		}
 		list = append(list, found...)
 	}
-	if len(list) < 3 {
+	if len(list) < 20 {
 		t.Fatalf("only %d pages were found", len(list))
 	}
 	return list
