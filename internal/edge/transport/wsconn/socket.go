@@ -342,6 +342,8 @@ func closeCode(p *wire.Problem) wire.CloseCode {
 		return wire.CloseInternal
 	case p.Code == wire.CodeTooMany:
 		return wire.CloseRate
+	case p.Code == wire.CodeRevoked:
+		return wire.CloseRevoked
 	}
 	return wire.CloseUnauthentic
 }
