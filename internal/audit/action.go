@@ -33,6 +33,13 @@ const (
 	SessionClosed     Action = "session.closed"
 	PartyExported     Action = "party.exported"
 	PartyErased       Action = "party.erased"
+	PartyBarred       Action = "party.barred"
+	PartyUnbarred     Action = "party.unbarred"
+	WebhookAdded      Action = "webhook.added" // identities
+	WebhookRemoved    Action = "webhook.removed"
+	WebhookRotated    Action = "webhook.rotated"
+	WebhookEnabled    Action = "webhook.enabled"
+	WebhookReplayed   Action = "webhook.replayed"
 	StoreBackup       Action = "store.backup"
 	AuditExported     Action = "audit.exported" // after
 	AuditPruned       Action = "audit.pruned"   // through, hash: of the last entry removed
@@ -42,7 +49,8 @@ const (
 var actions = []Action{
 	DeviceEnrolled, DeviceRevoked, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
-	PartyExported, PartyErased, StoreBackup, AuditExported, AuditPruned,
+	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
+	StoreBackup, AuditExported, AuditPruned,
 }
 
 // Roles of an actor, beside those of API keys.

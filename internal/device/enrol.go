@@ -107,6 +107,13 @@ func (r *Registry) Begin(ctx context.Context, q Request) (wire.Enrolment, error)
 	if err != nil {
 		return wire.Enrolment{}, fmt.Errorf("device: begin enrolment: %w", err)
 	}
+	barred, err := r.cfg.Barred(ctx, q.Tenant, q.Number)
+	if err != nil {
+		return wire.Enrolment{}, fmt.Errorf("device: begin enrolment: %w", err)
+	}
+	if barred {
+		return wire.Enrolment{ID: e.ID, Expires: e.Expires, Via: r.cfg.Via}, nil
+	}
 	if err := r.cfg.Sender.SendCode(ctx, q.Number, code, r.cfg.Text(code)); err != nil {
 		r.cfg.Log.Warn("code not sent", "tenant", q.Tenant, "number", q.Number, "err", err)
 		if err := remove(ctx, r.enrolments, key); err != nil {
@@ -139,7 +146,11 @@ func (r *Registry) Confirm(ctx context.Context, tenant wire.TenantID, id, code, 
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Device{}, err
 	}
-	right := hmac.Equal(e.CodeMAC, r.codeMAC(id, code))
+	barred, err := r.cfg.Barred(ctx, tenant, e.Number)
+	if err != nil {
+		return Device{}, fmt.Errorf("device: confirm enrolment: %w", err)
+	}
+	right := hmac.Equal(e.CodeMAC, r.codeMAC(id, code)) && !barred
 	e, err = store.Change(ctx, r.enrolments, key, func(e enrolment, exists bool) (enrolment, bool, error) {
 		switch {
 		case !exists || !now.Before(e.Expires):
@@ -227,6 +238,10 @@ func (r *Registry) bind(ctx context.Context, q Request, kind ProofKind, proved t
 	if err := r.index(ctx, q.Tenant, q.Number, id); err != nil {
 		return Device{}, err
 	}
+	done, err := r.cfg.Changing(ctx, q.Tenant, id, proved)
+	if err != nil {
+		return Device{}, fmt.Errorf("device: enrol %s: %w", id, err)
+	}
 	d, err := store.Change(ctx, r.devices, deviceKey(q.Tenant, id), func(d Device, exists bool) (Device, bool, error) {
 		if !d.RevokedAt.IsZero() {
 			return d, false, ErrRevoked
@@ -238,6 +253,7 @@ func (r *Registry) bind(ctx context.Context, q Request, kind ProofKind, proved t
 		d.bind(wire.Binding{Number: q.Number, Kind: kind, Proved: proved, Expires: expires}, now)
 		return d, true, nil
 	})
+	done(ctx)
 	if err != nil {
 		if !ours(err) {
 			err = fmt.Errorf("device: write %s: %w", id, err)

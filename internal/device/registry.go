@@ -52,6 +52,15 @@ type Config struct {
 	// every node. It may be called twice for one event. Nil: nobody is told.
 	OnRevoke func(ctx context.Context, tenant wire.TenantID, id wire.DeviceID)
 
+	// Changing is told that the device is about to be enrolled or cut off, before it is
+	// written, so that whoever tells others of it loses nothing in a crash; done is called
+	// after it is written. at is the time of the change, the same when it is repeated. An
+	// error prevents the change. Nil: nobody wants to know.
+	Changing func(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, at time.Time) (done func(context.Context), err error)
+	// Barred numbers get no code, and cannot be enrolled; whoever tries learns nothing of
+	// it. Nil: none.
+	Barred func(ctx context.Context, tenant wire.TenantID, n tel.Number) (bool, error)
+
 	// CodeTTL is how long a code can be used; zero means 10 minutes.
 	CodeTTL time.Duration
 	// BindingTTL is how long a proved number counts as proved; zero means 180 days.
@@ -110,6 +119,14 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	}
 	if cfg.OnRevoke == nil {
 		cfg.OnRevoke = func(context.Context, wire.TenantID, wire.DeviceID) {}
+	}
+	if cfg.Changing == nil {
+		cfg.Changing = func(context.Context, wire.TenantID, wire.DeviceID, time.Time) (func(context.Context), error) {
+			return func(context.Context) {}, nil
+		}
+	}
+	if cfg.Barred == nil {
+		cfg.Barred = func(context.Context, wire.TenantID, tel.Number) (bool, error) { return false, nil }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -234,14 +251,20 @@ func (r *Registry) OfParty(ctx context.Context, tenant wire.TenantID, principal 
 // Revoke ends the device for good: its key is never accepted again. ErrNotFound. It may
 // repeat.
 func (r *Registry) Revoke(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) error {
+	now := r.cfg.Now()
+	done, err := r.cfg.Changing(ctx, tenant, id, now)
+	if err != nil {
+		return fmt.Errorf("device: revoke %s: %w", id, err)
+	}
 	var had []wire.Binding
-	_, err := r.change(ctx, tenant, id, func(d *Device) error {
+	_, err = r.change(ctx, tenant, id, func(d *Device) error {
 		had = d.Bindings
 		if d.RevokedAt.IsZero() {
-			d.RevokedAt = r.cfg.Now()
+			d.RevokedAt = now
 		}
 		return nil
 	})
+	done(ctx)
 	if err != nil {
 		return err
 	}
@@ -270,7 +293,11 @@ func (r *Registry) WipeNumber(ctx context.Context, tenant wire.TenantID, n tel.N
 		ids = append(ids, id)
 	}
 	for _, id := range ids {
-		_, err := r.change(ctx, tenant, id, func(d *Device) error {
+		done, err := r.cfg.Changing(ctx, tenant, id, r.cfg.Now())
+		if err != nil {
+			return fmt.Errorf("device: wipe %s: %w", n.Mask(), err)
+		}
+		_, err = r.change(ctx, tenant, id, func(d *Device) error {
 			var kept []wire.Binding
 			for _, b := range d.Bindings {
 				if b.Number != n {
@@ -280,6 +307,7 @@ func (r *Registry) WipeNumber(ctx context.Context, tenant wire.TenantID, n tel.N
 			d.Bindings = kept
 			return nil
 		})
+		done(ctx)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}

@@ -23,6 +23,7 @@ type Directory struct {
 	names   store.Table[nameRecord]
 	shared  store.Table[SharedIdentity]
 	blocks  store.Table[blockRecord]
+	bars    store.Table[Bar]
 	now     func() time.Time
 }
 
@@ -36,6 +37,7 @@ func New(e store.Engine, now func() time.Time) *Directory {
 		names:   store.TableOf[nameRecord](e, "party_names"),
 		shared:  store.TableOf[SharedIdentity](e, "shared_identities"),
 		blocks:  store.TableOf[blockRecord](e, "party_blocks"),
+		bars:    store.TableOf[Bar](e, "party_bars"),
 		now:     now,
 	}
 }

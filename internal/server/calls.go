@@ -37,7 +37,13 @@ func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (w
 		}
 		return wire.Ack{}, problem(s.log, "report", err)
 	}
+	if barred, err := s.barredCall(ctx, report); barred || err != nil {
+		return wire.Ack{}, problem(s.log, "report", err)
+	}
 	o, err := s.matcher.Report(ctx, report)
+	if err == nil {
+		err = s.reported(ctx, report)
+	}
 	return wire.Ack{Session: o.Session}, problem(s.log, "report", err)
 }
 
@@ -153,6 +159,9 @@ func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal 
 }
 
 func (d directory) Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
+	if barred, err := d.eitherBarred(ctx, tenant, a, b); barred || err != nil {
+		return barred, err
+	}
 	blocked, err := d.parties.Blocked(ctx, tenant, a, b)
 	if err != nil || blocked {
 		return blocked, err

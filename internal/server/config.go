@@ -45,6 +45,7 @@ type Config struct {
 	Calls    Calls    `koanf:"calls"`
 	Sessions Sessions `koanf:"sessions"`
 	Files    Files    `koanf:"files"`
+	Webhooks Webhooks `koanf:"webhooks"`
 	Limits   Limits   `koanf:"limits"`
 	// Retention of what has no part above.
 	Retention Retention `koanf:"retention"`
@@ -119,6 +120,20 @@ type Files struct {
 	UnfinishedFor time.Duration `koanf:"unfinished_for"`
 }
 
+// Webhooks says how events are sent to the endpoints that operators name.
+type Webhooks struct {
+	// Networks that are not public, and may be reached all the same.
+	Networks []string `koanf:"networks"`
+	// HTTP allows addresses without TLS.
+	HTTP bool `koanf:"http"`
+	// Timeout of one attempt.
+	Timeout time.Duration `koanf:"timeout"`
+	// Retention of the log of deliveries.
+	Retention time.Duration `koanf:"retention"`
+	// GiveUp is how long an endpoint may fail before it is disabled.
+	GiveUp time.Duration `koanf:"give_up"`
+}
+
 // Limits on what one device may do; the rest of wire.Limits follows from other keys.
 type Limits struct {
 	FrameKiB          int     `koanf:"frame_kib"`
@@ -164,7 +179,8 @@ func Defaults() Config {
 			Linger: time.Duration(l.LingerSeconds) * time.Second, LingerMax: time.Duration(l.LingerMaxSeconds) * time.Second,
 			Retention: 24 * time.Hour,
 		},
-		Files: Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
+		Files:    Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
+		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
 		Limits: Limits{
 			FrameKiB: l.FrameBytes >> 10, MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
 			Members: l.Members, LogEntries: l.LogEntries, DeviceConnections: 8, PendingPerAddress: 64, Heartbeat: 25 * time.Second,
@@ -283,6 +299,12 @@ func (c Config) Validate() error {
 	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")
 	fault(c.Files.MaxMiB > 0 && c.Files.SessionMiB >= c.Files.MaxMiB, "files.session_mib: at least files.max_mib, which is at least 1")
+	for _, n := range c.Webhooks.Networks {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "webhooks.networks: %q is not a network such as 10.0.0.0/8", n)
+	}
+	fault(c.Webhooks.Timeout >= time.Second && c.Webhooks.Timeout <= time.Minute, "webhooks.timeout: from 1s to 1m")
+	fault(c.Webhooks.Retention >= time.Hour && c.Webhooks.GiveUp >= time.Hour, "webhooks.retention, webhooks.give_up: at least 1h")
 	fault(c.Limits.FrameKiB >= 4 && c.Limits.FrameKiB <= 512, "limits.frame_kib: from 4 to 512")
 	fault(c.Limits.Members >= 2, "limits.members: at least 2")
 	fault(c.Limits.Heartbeat >= time.Second, "limits.heartbeat: at least 1s")

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/internal/webhook"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -59,6 +60,9 @@ var problems = []struct {
 	{call.ErrNoQuestion, wire.CodeNotFound, false},
 	{call.ErrWrongWords, wire.CodeWrongWords, false},
 
+	{webhook.ErrNotFound, wire.CodeNotFound, false},
+	{webhook.ErrRequest, wire.CodeBadRequest, true},
+	{webhook.ErrTooMany, wire.CodeConflict, true},
 	{session.ErrNotAgain, wire.CodeSessionClosed, false},
 	{files.ErrNotFound, wire.CodeNotFound, false},
 	{files.ErrNotMember, wire.CodeNotMember, false},

@@ -35,6 +35,7 @@ import (
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/internal/webhook"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -75,6 +76,8 @@ type Server struct {
 	sessions *session.Service
 	matcher  *call.Matcher
 	files    *files.Service
+	hooks    *webhook.Service
+	lately   lately
 	sockets  *wsconn.Handler
 	present  presence
 
@@ -116,6 +119,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: audit: %w", err)
 	}
 	s.parties = party.New(s.engine, nil)
+	if s.hooks, err = s.newWebhooks(ctx, o.Version); err != nil {
+		return fmt.Errorf("server: webhooks: %w", err)
+	}
 	sender, via, err := codeSender(s.cfg, o.Show)
 	if err != nil {
 		return err
@@ -123,7 +129,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	s.devices, err = device.New(ctx, device.Config{
 		Engine: s.engine, Parties: s.parties, Sender: sender, Via: via,
 		BindingTTL: time.Duration(s.cfg.Codes.BindingDays) * 24 * time.Hour,
-		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Log: s.log,
+		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Changing: s.changing, Barred: s.numberBarred, Log: s.log,
 	})
 	if err != nil {
 		return fmt.Errorf("server: devices: %w", err)
@@ -136,7 +142,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		Records:  store.TableOf[session.Record](s.engine, "sessions"),
 		ByDevice: store.TableOf[session.Place](s.engine, "session-devices"),
 		Alarms:   store.TableOf[session.Alarm](s.engine, "session-alarms"),
-		Log:      s.engine, Bus: s.engine, Watcher: watcher{s}, Names: names{s.devices}, Blocks: s.parties,
+		Log:      s.engine, Bus: s.engine, Watcher: watcher{s}, Observer: observer{s}, Names: names{s.devices}, Blocks: s.parties,
 		Limits: s.cfg.limits(), Keep: s.cfg.Sessions.Retention, KeepDetails: min(s.cfg.Calls.Retention, s.cfg.Sessions.Retention),
 		Logger: s.log,
 	})
@@ -194,7 +200,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	mux := http.NewServeMux()
 	api := httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -259,6 +265,8 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.matcher.Run(gctx) })
 	group.Go(func() error { return s.files.Run(gctx) })
 	group.Go(func() error { return s.audit.Run(gctx) })
+	group.Go(func() error { return s.hooks.Run(gctx) })
+	group.Go(func() error { return s.recoverEvents(gctx) })
 	group.Go(func() error { return s.sweep(gctx) })
 
 	public := &http.Server{

@@ -255,7 +255,7 @@ func (s *Service) Forget(ctx context.Context, tenant wire.TenantID, ids []tel.Id
 		for _, mode := range []Identities{Masked, Full} {
 			e.Identities = mode
 			for _, id := range ids {
-				if name := (shown{e}).Party(id); name != "" {
+				if name := (shown{e}).Party(id, id); name != "" {
 					names = append(names, `"`+name+`"`)
 				}
 			}

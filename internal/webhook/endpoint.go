@@ -57,6 +57,8 @@ func (e Endpoint) wants(eventType string) bool {
 
 // NewEndpoint is what an endpoint is made of.
 type NewEndpoint struct {
+	// ID; empty: a new one is made.
+	ID     string
 	Tenant wire.TenantID
 	URL    string
 	// Events are types of wire.EventTypes; empty: all but call.reported, "*": all.
@@ -64,6 +66,9 @@ type NewEndpoint struct {
 	// Identities; empty: Masked.
 	Identities Identities
 }
+
+// NewID returns an id for an endpoint.
+func NewID() string { return wire.NewID("whk_") }
 
 // Add makes an endpoint, which gets the events from now on. ErrRequest, ErrTooMany.
 func (s *Service) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
@@ -87,8 +92,11 @@ func (s *Service) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
 	if len(there) >= s.c.Endpoints {
 		return Endpoint{}, fmt.Errorf("%w: there are %d", ErrTooMany, len(there))
 	}
+	if n.ID == "" {
+		n.ID = NewID()
+	}
 	e := Endpoint{
-		ID: wire.NewID("whk_"), Tenant: n.Tenant, URL: n.URL, Events: events, Identities: n.Identities,
+		ID: n.ID, Tenant: n.Tenant, URL: n.URL, Events: events, Identities: n.Identities,
 		Secrets: []Secret{{Key: newKey()}}, Pseudonyms: newKey(), Created: s.c.Now(),
 	}
 	_, err = store.Change(ctx, s.endpoints, e.key(), func(_ Endpoint, exists bool) (Endpoint, bool, error) {

@@ -61,18 +61,25 @@ func EventID(parts ...string) string {
 // shown writes what is personal as the endpoint may see it.
 type shown struct{ e Endpoint }
 
-func (s shown) Party(id tel.Identity) string { return s.write("party", id.String(), id.IsZero()) }
-
-func (s shown) Device(id wire.DeviceID) string { return s.write("device", string(id), id == "") }
-
-func (s shown) write(kind, name string, none bool) string {
+func (s shown) Party(principal, visible tel.Identity) string {
 	switch {
-	case none:
+	case visible.IsZero():
 		return ""
 	case s.e.Identities == Full:
-		return name
+		return visible.String()
 	}
+	return s.pseudonym("party", principal.String())
+}
+
+func (s shown) Device(id wire.DeviceID) string {
+	if s.e.Identities == Full {
+		return string(id)
+	}
+	return s.pseudonym("device", string(id))
+}
+
+func (s shown) pseudonym(kind, name string) string {
 	mac := hmac.New(sha256.New, s.e.Pseudonyms)
 	mac.Write([]byte(kind + "\x00" + name))
-	return kind + "_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac.Sum(nil)[:15]))
+	return kind + "_" + strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:15]))
 }

@@ -260,14 +260,16 @@ type Event struct {
 	At   time.Time
 	// Subject may be empty.
 	Subject string
-	// Data returns the event's data; show writes an identity as the endpoint may see it,
-	// and "" for the zero one.
+	// Data returns the event's data; show writes what is personal.
 	Data func(show Shown) any
 }
 
 // Shown writes what is personal as an endpoint may see it.
 type Shown interface {
-	Party(tel.Identity) string
+	// Party returns visible, or a pseudonym of principal, the party's principal identity;
+	// "" when visible is the zero identity, since it is withheld.
+	Party(principal, visible tel.Identity) string
+	// Device returns the id, or a pseudonym of it.
 	Device(wire.DeviceID) string
 }
 

@@ -36,6 +36,8 @@ type Config struct {
 	Calls     Calls
 	Sessions  Sessions
 	Operator  Operator
+	Webhooks  Webhooks
+	Bars      Bars
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -71,6 +73,8 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.calls()
 	a.sessions()
 	a.operator()
+	a.webhooks()
+	a.bars()
 	a.pages(mux)
 	return a
 }
