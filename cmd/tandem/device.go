@@ -226,6 +226,9 @@ func (c *deviceRemove) Run(ctx context.Context) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
+	if err := os.Remove(filepath.Join(filepath.Dir(path), memoryFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	fmt.Println("removed")
 	return nil
 }
@@ -250,11 +253,11 @@ func (c *deviceRun) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	path, err := c.file()
+	if err != nil {
+		return err
+	}
 	if c.Inbox == "" {
-		path, err := c.file()
-		if err != nil {
-			return err
-		}
 		c.Inbox = filepath.Join(filepath.Dir(path), "inbox")
 	}
 	level := slog.LevelWarn
@@ -275,9 +278,13 @@ func (c *deviceRun) Run(ctx context.Context) error {
 		}
 		detector = baresip.New(baresip.Config{Addr: addr, SIPUsers: c.SIPUsers, Logger: log})
 	}
+	before, err := recall(filepath.Join(filepath.Dir(path), memoryFile))
+	if err != nil {
+		log.Warn(err.Error())
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	s := &screen{json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
-	cfg := client.Config{Identity: id, HTTP: hc, Client: "tandem/" + version, Logger: log, Events: s.events()}
+	s := &screen{json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, memory: before, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
+	cfg := client.Config{Identity: id, HTTP: hc, Client: "tandem/" + version, Logger: log, Events: s.events(), From: before.positions()}
 	if c.SSE {
 		cfg.Transport = client.SSE
 	}
@@ -286,7 +293,11 @@ func (c *deviceRun) Run(ctx context.Context) error {
 		return err
 	}
 	s.device = d
+	group.Go(func() error { return before.Run(ctx, log) })
 	group.Go(func() error { return d.Run(ctx) })
+	for _, f := range before.files() {
+		s.fetch(f)
+	}
 	if detector != nil {
 		changes := make(chan tel.PartyDetails, 16)
 		group.Go(func() error {
@@ -304,10 +315,11 @@ func (c *deviceRun) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	err = group.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
 	}
-	return nil
+	return errors.Join(err, before.save())
 }
 
 // screen shows what happens to a device, a line each.
@@ -316,6 +328,7 @@ type screen struct {
 	me     *client.Identity
 	inbox  string
 	accept bool
+	memory *memory
 	device *client.Device
 	group  *errgroup.Group
 	ctx    context.Context
@@ -345,8 +358,22 @@ func (s *screen) events() client.Events {
 			s.say("disconnected", map[string]any{"error": fmt.Sprint(err)}, "connection lost (%v); coming back", err)
 		},
 		Session: s.session,
-		Message: s.message,
+		Message: func(e wire.Envelope) {
+			s.message(e)
+			s.memory.shown(e)
+		},
+		Lost: func(id wire.SessionID) {
+			s.say("lost", map[string]any{"session": id}, "some messages of the session are no longer to be had")
+		},
+		Notice: func(n wire.Notice) {
+			text := fmt.Sprintf("notice: %s %s", n.Code, printable(n.Name))
+			if n.Code == wire.NoticeNewDevice {
+				text = fmt.Sprintf("a further device, %q, has proved your number; if that was not you, tell your operator", n.Name)
+			}
+			s.say("notice", map[string]any{"code": n.Code, "name": n.Name, "at": n.At}, "%s", text)
+		},
 		Rewind: func(id wire.SessionID, seq uint64) {
+			s.memory.rewound(id, seq)
 			s.say("rewind", map[string]any{"session": id, "seq": seq}, "the server was restarted: messages after number %d were never stored", seq)
 		},
 		Invite: s.invite,
@@ -395,6 +422,7 @@ func (s *screen) session(st wire.SessionState) {
 	case wire.AfterCall:
 		s.say("session", fields, "the call is over; the session stays open until %s", st.Until.Local().Format(time.TimeOnly))
 	case wire.Closed:
+		s.memory.over(st.ID)
 		s.say("session", fields, "the session is closed (%s)", st.Reason)
 	}
 }
@@ -495,9 +523,16 @@ func (s *screen) fetch(f wire.File) {
 	if known {
 		return
 	}
+	s.memory.wanted(f)
 	s.group.Go(func() error {
 		start := time.Now()
 		path, err := s.device.API().Download(s.ctx, f, s.inbox, nil)
+		if p := (*wire.Problem)(nil); err == nil || errors.As(err, &p) && !wire.Catalogue[p.Code].Retry {
+			s.memory.settled(f.ID)
+		}
+		if err != nil && s.ctx.Err() != nil {
+			return nil // the next run goes on
+		}
 		if err != nil {
 			s.mu.Lock()
 			delete(s.done, f.ID)
