@@ -2,6 +2,10 @@ package party
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -11,19 +15,70 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// blockRecord is kept under (tenant, by, other).
+// blockRecord is kept under (tenant, by, other), both veiled, so that a block outlives the
+// erasure of the party that it is against and still holds should it come back.
 type blockRecord struct {
-	Other tel.Identity `json:"other"`
+	// Other for the list; zero where its number is withheld from by, or was erased.
+	Other tel.Identity `json:"other,omitzero"`
 	Since time.Time    `json:"since"`
 }
 
-func blockKey(tenant wire.TenantID, by, other tel.Identity) string {
-	return store.Key(string(tenant), by.String(), other.String())
+// veilRecord is the directory's secret, in the table "keys" under "party".
+type veilRecord struct {
+	Secret []byte `json:"secret"`
+}
+
+// veil returns an identity's place in the keys of blocks: it cannot be read back, nor
+// found by trying numbers without the secret.
+func (d *Directory) veil(ctx context.Context, id tel.Identity) (string, error) {
+	secret := d.secret.Load()
+	if secret == nil {
+		fresh := veilRecord{Secret: make([]byte, 32)}
+		rand.Read(fresh.Secret)
+		rec, err := store.Change(ctx, d.keys, store.Key("party"), func(old veilRecord, exists bool) (veilRecord, bool, error) {
+			if exists {
+				return old, false, nil
+			}
+			return fresh, true, nil
+		})
+		if err != nil {
+			return "", fmt.Errorf("party: load the secret: %w", err)
+		}
+		secret = &rec.Secret
+		d.secret.Store(secret)
+	}
+	mac := hmac.New(sha256.New, *secret)
+	mac.Write([]byte(id.String()))
+	return hex.EncodeToString(mac.Sum(nil)[:16]), nil
+}
+
+// blockPrefix is the beginning of the keys of the blocks that by made.
+func (d *Directory) blockPrefix(ctx context.Context, tenant wire.TenantID, by tel.Identity) (string, error) {
+	v, err := d.veil(ctx, by)
+	return store.Key(string(tenant), v) + "/", err
+}
+
+func (d *Directory) blockKey(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) (string, error) {
+	prefix, err := d.blockPrefix(ctx, tenant, by)
+	if err != nil {
+		return "", err
+	}
+	v, err := d.veil(ctx, other)
+	return prefix + store.Key(v), err
 }
 
 // Block notes that by wants no data sessions with other. It holds for the two parties,
 // whichever of their identities a call shows. It may repeat. ErrRequest.
 func (d *Directory) Block(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) error {
+	return d.block(ctx, tenant, by, other, true)
+}
+
+// BlockUnnamed is Block where other's identity is withheld from by: no list shows it.
+func (d *Directory) BlockUnnamed(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) error {
+	return d.block(ctx, tenant, by, other, false)
+}
+
+func (d *Directory) block(ctx context.Context, tenant wire.TenantID, by, other tel.Identity, named bool) error {
 	if by.IsZero() || other.IsZero() {
 		return fmt.Errorf("%w: a block needs two identities", ErrRequest)
 	}
@@ -34,11 +89,19 @@ func (d *Directory) Block(ctx context.Context, tenant wire.TenantID, by, other t
 	if other, err = d.Principal(ctx, tenant, other); err != nil {
 		return err
 	}
-	_, err = store.Change(ctx, d.blocks, blockKey(tenant, by, other), func(b blockRecord, exists bool) (blockRecord, bool, error) {
+	key, err := d.blockKey(ctx, tenant, by, other)
+	if err != nil {
+		return err
+	}
+	_, err = store.Change(ctx, d.blocks, key, func(b blockRecord, exists bool) (blockRecord, bool, error) {
 		if exists {
 			return b, false, nil
 		}
-		return blockRecord{other, d.now()}, true, nil
+		b.Since = d.now()
+		if named {
+			b.Other = other
+		}
+		return b, true, nil
 	})
 	if err != nil {
 		return fmt.Errorf("party: block: %w", err)
@@ -81,7 +144,11 @@ func (d *Directory) pairs(ctx context.Context, tenant wire.TenantID, by, other t
 	}
 	for _, a := range ours {
 		for _, b := range theirs {
-			if more, err := fn(blockKey(tenant, a, b)); err != nil {
+			key, err := d.blockKey(ctx, tenant, a, b)
+			if err != nil {
+				return err
+			}
+			if more, err := fn(key); err != nil {
 				return fmt.Errorf("party: look up a block: %w", err)
 			} else if !more {
 				return nil
@@ -91,7 +158,7 @@ func (d *Directory) pairs(ctx context.Context, tenant wire.TenantID, by, other t
 	return nil
 }
 
-// Blocks lists whom a party has blocked.
+// Blocks lists whom a party has blocked, as far as it knows them.
 func (d *Directory) Blocks(ctx context.Context, tenant wire.TenantID, by tel.Identity) ([]tel.Identity, error) {
 	ours, err := d.Identities(ctx, tenant, by)
 	if err != nil {
@@ -99,11 +166,17 @@ func (d *Directory) Blocks(ctx context.Context, tenant wire.TenantID, by tel.Ide
 	}
 	var all []tel.Identity
 	for _, id := range ours {
-		for item, err := range d.blocks.Scan(ctx, keyOf(tenant, id)+"/") {
+		prefix, err := d.blockPrefix(ctx, tenant, id)
+		if err != nil {
+			return nil, err
+		}
+		for item, err := range d.blocks.Scan(ctx, prefix) {
 			if err != nil {
 				return nil, fmt.Errorf("party: list blocks: %w", err)
 			}
-			all = append(all, item.Value.Other)
+			if !item.Value.Other.IsZero() {
+				all = append(all, item.Value.Other)
+			}
 		}
 	}
 	return all, nil
@@ -112,8 +185,12 @@ func (d *Directory) Blocks(ctx context.Context, tenant wire.TenantID, by tel.Ide
 // unblockAll removes the blocks that an identity made. Those made against it stand: who
 // wanted nothing of this number has not changed their mind.
 func (d *Directory) unblockAll(ctx context.Context, tenant wire.TenantID, by tel.Identity) error {
+	prefix, err := d.blockPrefix(ctx, tenant, by)
+	if err != nil {
+		return err
+	}
 	var keys []string
-	for item, err := range d.blocks.Scan(ctx, keyOf(tenant, by)+"/") {
+	for item, err := range d.blocks.Scan(ctx, prefix) {
 		if err != nil {
 			return fmt.Errorf("party: list blocks: %w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
@@ -23,6 +24,8 @@ type Directory struct {
 	names   store.Table[nameRecord]
 	shared  store.Table[SharedIdentity]
 	blocks  store.Table[blockRecord]
+	keys    store.Table[veilRecord]
+	secret  atomic.Pointer[[]byte] // once it is loaded
 	bars    store.Table[Bar]
 	now     func() time.Time
 }
@@ -37,6 +40,7 @@ func New(e store.Engine, now func() time.Time) *Directory {
 		names:   store.TableOf[nameRecord](e, "party_names"),
 		shared:  store.TableOf[SharedIdentity](e, "shared_identities"),
 		blocks:  store.TableOf[blockRecord](e, "party_blocks"),
+		keys:    store.TableOf[veilRecord](e, "keys"),
 		bars:    store.TableOf[Bar](e, "party_bars"),
 		now:     now,
 	}
