@@ -17,7 +17,6 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/webhook"
-	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
