@@ -1,6 +1,6 @@
 // Package publish makes what the project publishes about its protocol from the Go types
-// of package wire and their comments: JSON Schemas, an AsyncAPI document and the
-// reference page. `go generate ./wire` writes the files; a test in package wire compares
+// of package wire and their comments: JSON Schemas, an AsyncAPI document, the reference
+// page and the TypeScript types. `go generate ./wire` writes the files; a test in package wire compares
 // them with what [Files] returns.
 package publish
 
@@ -36,5 +36,6 @@ func Files() (map[string][]byte, error) {
 		files["wire/schema/"+name+".json"] = b.Bytes()
 	}
 	files["docs/reference/problems.md"] = reference(g)
+	files["web/sdk/src/wire.ts"] = typescript(g)
 	return files, nil
 }

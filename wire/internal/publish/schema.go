@@ -154,6 +154,12 @@ func (g *generator) bodies() map[string]any {
 // envelope returns the schema of the envelope by itself, whatever its type.
 func (g *generator) envelope() any {
 	s := g.reflect(wire.Envelope{}, true)
+	g.limitEnvelope(s)
+	return s
+}
+
+// limitEnvelope adds what the envelope's Go type does not say.
+func (g *generator) limitEnvelope(s *jsonschema.Schema) {
 	set := func(field string, change func(*jsonschema.Schema)) {
 		p, ok := s.Properties.Get(field)
 		if !ok {
@@ -166,7 +172,6 @@ func (g *generator) envelope() any {
 		least, most := uint64(1), uint64(wire.MaxTo)
 		p.MinItems, p.MaxItems = &least, &most
 	})
-	return s
 }
 
 // frames returns the schema of all that one side sends: by type, which fields there are

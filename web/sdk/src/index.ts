@@ -1,0 +1,46 @@
+/**
+ * The device SDK of Tandem: data sessions beside phone calls. This entry has no platform
+ * code; `@tandem-call/sdk/browser` and `@tandem-call/sdk/node` have the ports it needs,
+ * `@tandem-call/sdk/files` sends and receives files.
+ *
+ * @packageDocumentation
+ */
+export { Api, type RequestOptions, StatusError } from "./api.ts";
+export { CallReporter, type Reported, type ReporterConfig } from "./calls.ts";
+export type { Events } from "./connection.ts";
+export {
+  Device,
+  type DeviceConfig,
+  type RequestChoice,
+  type SendChoice,
+  type Transport,
+} from "./device.ts";
+export {
+  ClosedError,
+  CloseError,
+  ConfigError,
+  FileError,
+  FrameError,
+  isProblem,
+  NetworkError,
+  ProblemError,
+  ProtocolError,
+  problemOf,
+  retryable,
+} from "./error.ts";
+export { decode, encode, newID } from "./frame.ts";
+export {
+  type Enrolling,
+  enrol,
+  forgetIdentity,
+  type Identity,
+  loadIdentity,
+  PendingEnrolment,
+  pendingEnrolment,
+} from "./identity.ts";
+export { safeName } from "./name.ts";
+export type { RequestFrame, Unsent } from "./outbox.ts";
+export type * from "./ports.ts";
+export { MemoryStore } from "./store.ts";
+export type { Message, Position } from "./view.ts";
+export * from "./wire.ts";

@@ -1,0 +1,130 @@
+import { ClosedError, ConfigError } from "./error.ts";
+import { encode } from "./frame.ts";
+import type { Keeper } from "./keeper.ts";
+import type { Clock, Store } from "./ports.ts";
+import type { AckFrame, DeviceFrame, RequestID, SendFrame } from "./wire.ts";
+
+/** A request: a frame whose answer is waited for. */
+export type RequestFrame = Extract<DeviceFrame, { id: RequestID }>;
+
+/** A message that the server has not yet stored. */
+export interface Unsent {
+  frame: SendFrame;
+  /** When it was given to the device, in milliseconds since 1970. */
+  since: number;
+}
+
+/** A request that has no answer yet. */
+export interface Pending {
+  frame: RequestFrame;
+  text: string;
+  since: number;
+  /** Where it is kept; undefined: not kept. */
+  key: string | undefined;
+  /** How often the server has left the outcome open. */
+  attempts: number;
+  /** Not to be sent now: the server has asked to wait. */
+  waits: boolean;
+  answered: (ack: AckFrame) => void;
+  failed: (err: unknown) => void;
+}
+
+/** The requests that have no answer yet, in their order; messages are kept in the store. */
+export class Outbox {
+  readonly #keeper: Keeper;
+  readonly #clock: Clock;
+  readonly #prefix: string;
+  readonly #pending = new Map<RequestID, Pending>();
+  #last = 0;
+  #closed = false;
+
+  constructor(device: string, keeper: Keeper, clock: Clock) {
+    this.#prefix = prefix(device);
+    this.#keeper = keeper;
+    this.#clock = clock;
+  }
+
+  /** Takes what an earlier run has left. What is no message any more is dropped. */
+  async load(store: Store): Promise<void> {
+    for (const [key, value] of await store.list(this.#prefix)) {
+      try {
+        const { frame, since } = value as Unsent;
+        this.#pending.set(frame.id, entry(frame, encode(frame), since, key));
+      } catch {
+        this.#keeper.set(key, undefined);
+      }
+    }
+  }
+
+  /**
+   * Adds a request. keep: it outlives the program, and its key in the store sorts it.
+   *
+   * @throws ConfigError if a request with its id is under way; ClosedError; FrameError
+   */
+  add(frame: RequestFrame, keep: boolean): Pending {
+    const text = encode(frame);
+    if (this.#closed) {
+      throw new ClosedError("the device was stopped");
+    }
+    if (this.#pending.has(frame.id)) {
+      throw new ConfigError(`a request with the id ${frame.id} is under way`);
+    }
+    this.#last = Math.max(this.#clock.now(), this.#last + 1);
+    const key = keep
+      ? `${this.#prefix}${String(this.#last).padStart(16, "0")}-${frame.id}`
+      : undefined;
+    const p = entry(frame, text, this.#last, key);
+    this.#pending.set(frame.id, p);
+    if (key) {
+      this.#keeper.set(key, { frame, since: p.since });
+    }
+    return p;
+  }
+
+  has(id: RequestID | undefined): boolean {
+    return id !== undefined && this.#pending.has(id);
+  }
+
+  get(id: RequestID | undefined): Pending | undefined {
+    return id === undefined ? undefined : this.#pending.get(id);
+  }
+
+  /** Forgets a request. */
+  drop(id: RequestID): void {
+    const p = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (p?.key) {
+      this.#keeper.set(p.key, undefined);
+    }
+  }
+
+  /** All requests, in their order. */
+  all(): Pending[] {
+    return [...this.#pending.values()];
+  }
+
+  /** The messages that the server has not yet stored, oldest first. */
+  unsent(): Unsent[] {
+    return this.all().flatMap(({ frame, since }) =>
+      frame.type === "send" ? [{ frame, since }] : [],
+    );
+  }
+
+  /** Ends every request; those that are kept stay in the store. */
+  close(): void {
+    this.#closed = true;
+    for (const p of this.#pending.values()) {
+      p.failed(new ClosedError("the device was stopped"));
+    }
+    this.#pending.clear();
+  }
+}
+
+function prefix(device: string): string {
+  return `outbox/${device}/`;
+}
+
+function entry(frame: RequestFrame, text: string, since: number, key: string | undefined): Pending {
+  const nothing = () => {};
+  return { frame, text, since, key, attempts: 0, waits: false, answered: nothing, failed: nothing };
+}

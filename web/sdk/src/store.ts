@@ -1,0 +1,27 @@
+import type { Store } from "./ports.ts";
+
+/** A store that is gone with the program: for tests, and where nothing may be kept. */
+export class MemoryStore implements Store {
+  readonly #entries = new Map<string, unknown>();
+
+  async get(key: string): Promise<unknown> {
+    return structuredClone(this.#entries.get(key));
+  }
+
+  async list(prefix: string): Promise<[string, unknown][]> {
+    return [...this.#entries]
+      .filter(([key]) => key.startsWith(prefix))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, value]) => [key, structuredClone(value)]);
+  }
+
+  async write(changes: ReadonlyMap<string, unknown>): Promise<void> {
+    for (const [key, value] of changes) {
+      if (value === undefined) {
+        this.#entries.delete(key);
+      } else {
+        this.#entries.set(key, structuredClone(value));
+      }
+    }
+  }
+}

@@ -1,0 +1,888 @@
+// Made by `go generate ./wire` from the Go types. Change those.
+
+/** A time as in RFC 3339: "2026-11-23T10:00:00Z". */
+export type Time = string;
+
+/** The first frame: proves which device this is. */
+export interface HelloFrame {
+  type: "hello";
+  body: Hello;
+  id?: RequestID;
+}
+
+/** A call report. */
+export interface ReportFrame {
+  type: "report";
+  id: RequestID;
+  body: Report;
+}
+
+/** A message for other members: stored, and acknowledged once it is. */
+export interface SendFrame {
+  type: "send";
+  id: RequestID;
+  session: SessionID;
+  kind: string;
+  to?: MemberID[];
+  body?: unknown;
+}
+
+/** As send, but not stored: it may be lost. Only a fault is answered. */
+export interface SignalFrame {
+  type: "signal";
+  session: SessionID;
+  kind: string;
+  id?: RequestID;
+  to?: MemberID[];
+  body?: unknown;
+}
+
+/** Asks for what was missed; without a body for everything. */
+export interface ResumeFrame {
+  type: "resume";
+  id: RequestID;
+  session: SessionID;
+  body?: Resume;
+}
+
+/** Answers an invitation. */
+export interface AnswerFrame {
+  type: "answer";
+  id: RequestID;
+  body: Answer;
+}
+
+/** Gives the words heard in the call. */
+export interface ConfirmFrame {
+  type: "confirm";
+  id: RequestID;
+  body: Confirm;
+}
+
+/** Keeps a session longer after the call. */
+export interface ExtendFrame {
+  type: "extend";
+  id: RequestID;
+  session: SessionID;
+  body: Extend;
+}
+
+/** Leaves a session. */
+export interface LeaveFrame {
+  type: "leave";
+  id: RequestID;
+  session: SessionID;
+  body?: Leave;
+}
+
+/** Opens the conversation with a nonce to sign. */
+export interface ChallengeFrame {
+  type: "challenge";
+  body: Challenge;
+}
+
+/** Ends the authentication. */
+export interface WelcomeFrame {
+  type: "welcome";
+  body: Welcome;
+  id?: RequestID;
+}
+
+/** The request was carried out and stored. */
+export interface AckFrame {
+  type: "ack";
+  id: RequestID;
+  session?: SessionID;
+  seq?: number;
+  epoch?: number;
+  time?: Time;
+  body?: Ack;
+}
+
+/** The request failed; without an id, a frame that could not be read. */
+export interface ErrorFrame {
+  type: "error";
+  body: Problem;
+  id?: RequestID;
+  session?: SessionID;
+}
+
+/** A message of another member, or with a kind of the server's own. A signal has no seq. */
+export interface MessageFrame {
+  type: "message";
+  session: SessionID;
+  kind: string;
+  id?: RequestID;
+  seq?: number;
+  epoch?: number;
+  from?: MemberID;
+  to?: MemberID[];
+  time?: Time;
+  body?: unknown;
+}
+
+/** The session was opened, changed or closed. */
+export interface SessionFrame {
+  type: "session";
+  session: SessionID;
+  body: SessionState;
+  seq?: number;
+  epoch?: number;
+  time?: Time;
+}
+
+/** Follows the last missed message. */
+export interface ResumedFrame {
+  type: "resumed";
+  id: RequestID;
+  session: SessionID;
+  body: Resumed;
+}
+
+/** Invites to a session with the party in the call. */
+export interface InviteFrame {
+  type: "invite";
+  body: Invite;
+}
+
+/** An invitation is no more. */
+export interface WithdrawnFrame {
+  type: "withdrawn";
+  body: Withdrawn;
+}
+
+/** Words to read aloud in the call, or to type. */
+export interface WordsFrame {
+  type: "words";
+  body: Words;
+}
+
+/** Something that the user should know, outside any session. */
+export interface NoticeFrame {
+  type: "notice";
+  body: NoticeBody;
+}
+
+/** Are you there? Sent after the heartbeat interval has passed in silence. */
+export interface PingFrame {
+  type: "ping";
+  id?: RequestID;
+}
+
+/** Answers ping, with its id. */
+export interface PongFrame {
+  type: "pong";
+  id?: RequestID;
+}
+
+/** What a device sends. */
+export type DeviceFrame =
+  | HelloFrame
+  | ReportFrame
+  | SendFrame
+  | SignalFrame
+  | ResumeFrame
+  | AnswerFrame
+  | ConfirmFrame
+  | ExtendFrame
+  | LeaveFrame
+  | PingFrame
+  | PongFrame;
+
+/** What the server sends. A newer server may send further types. */
+export type ServerFrame =
+  | ChallengeFrame
+  | WelcomeFrame
+  | AckFrame
+  | ErrorFrame
+  | MessageFrame
+  | SessionFrame
+  | ResumedFrame
+  | InviteFrame
+  | WithdrawnFrame
+  | WordsFrame
+  | NoticeFrame
+  | PingFrame
+  | PongFrame;
+
+/** The bodies of the kinds of message that Tandem itself gives a meaning. */
+export interface KindBodies {
+  /** A chat message. */
+  "text": TextMessage;
+  /** A file offered for download. */
+  "file": FileOffer;
+  /** Data by reference. */
+  "link": LinkOffer;
+  /** How much of an upload has arrived; not stored. */
+  "file.progress": FileProgress;
+  /** A change of the session, kept in its log. */
+  "tandem.state": SessionState;
+}
+
+/** One frame, whatever its type. DeviceFrame and ServerFrame say which fields each type has. */
+export interface Envelope {
+  /** type of the frame; it decides which other fields there are. */
+  type: string;
+  /** id is chosen by the device for a request, and returned in the answer. A message carries the id of its sender's request: a repetition has the same from and id. */
+  id?: RequestID;
+  /** session that the frame belongs to. */
+  session?: SessionID;
+  /** seq is the message's place in the session, from 1, without gaps for the session as a whole: a member to whom a message was not addressed sees a gap. Below 2^53. */
+  seq?: number;
+  /** epoch of Seq: a sequence number means one message within an epoch. Below 2^53. */
+  epoch?: number;
+  /** from is the member who sent the message; set by the server. */
+  from?: MemberID;
+  /** to lists the members addressed; left out for all others. */
+  to?: MemberID[];
+  /** kind of a message: one of Tandem's, or any other of 1 to 64 characters a-z, 0-9, dot, underline, hyphen. */
+  kind?: string;
+  /** time at which the server took the message. */
+  time?: Time;
+  /** body of the type or kind; passes through as it came. */
+  body?: unknown;
+}
+
+/** Hello proves which device this is. */
+export interface Hello {
+  /** assertion is a JWS in compact form, ES256 by the device's key, with the claims sub (the device id), nonce (from the challenge), aud "tandem", iat, and exp at most 5 minutes later. */
+  assertion: string;
+  /** client names the software, for the operator's statistics. */
+  client?: string;
+}
+
+/** RequestID is chosen by a device for each request. */
+export type RequestID = string;
+
+/** Report is a call report: one side's statement that a call is up, changed or over. */
+export interface Report extends PartyDetails {
+  /** report_seq orders the reports of one reporter about one call: a lower one that arrives later is ignored. Zero: in the order of arrival. */
+  report_seq?: number;
+  /** at is when the state began, by the reporter's clock; zero: now. */
+  at?: Time;
+  /** ttl_s: without a repetition within this time the leg's state counts as unknown. Zero: the server's default (see Limits). */
+  ttl_s?: number;
+  /** typed: a person says so, not the telephone (A2). */
+  typed?: boolean;
+  /** passports are the values of the call's SIP Identity header fields (RFC 8224), with which the networks vouch for it; the call's first report may carry them. One in compact form needs at to be the time of the request's Date. */
+  passports?: string[];
+}
+
+/** SessionID names a data session. */
+export type SessionID = string;
+
+/** MemberID names a member within one session: what others see in its place of a DeviceID, so that nobody can be followed from session to session. */
+export type MemberID = string;
+
+/** Resume asks for the messages after a place in the session's log. */
+export interface Resume {
+  /** epoch of the last message received; left out for everything. */
+  epoch?: number;
+  /** seq of the last message received. */
+  seq?: number;
+}
+
+/** Answer to an invitation. */
+export interface Answer {
+  /** invitation that is answered. */
+  invitation: InvitationID;
+  /** accept or decline. */
+  accept: boolean;
+}
+
+/** Confirm carries the words that were heard in the call. */
+export interface Confirm {
+  /** invitation that came with the request for words. */
+  invitation: InvitationID;
+  /** words as they were heard. */
+  words: string;
+}
+
+/** Extend keeps an after_call session open, up to MayExtendTo. */
+export interface Extend {
+  /** seconds from now. */
+  seconds: number;
+}
+
+/** Leave takes the device's party out of the session. */
+export interface Leave {
+  /** block refuses further sessions with the other parties. */
+  block?: boolean;
+  /** device_only: only this device leaves, not the party's others. */
+  device_only?: boolean;
+}
+
+/** Challenge opens the conversation: sign the nonce within the time given. */
+export interface Challenge {
+  /** nonce to be signed. */
+  nonce: string;
+  /** timeout_s until the server closes the connection with CloseAuthTimeout. */
+  timeout_s: number;
+}
+
+/** Welcome ends the authentication. */
+export interface Welcome {
+  /** device that has been recognised. */
+  device: DeviceID;
+  /** heartbeat_s is the longest silence either side may keep. */
+  heartbeat_s: number;
+  /** time by the server's clock. */
+  time: Time;
+  /** sessions in which the device is a member and which are not closed. */
+  sessions?: SessionState[];
+  /** limits in force for this device. */
+  limits: Limits;
+}
+
+/** Ack says that a request was carried out and stored. */
+export interface Ack {
+  /** session that a report belongs to at this moment, if it has one. "No match yet", "ambiguous" and "no such call" are one answer: none. */
+  session?: SessionID;
+}
+
+/** Problem is an error as a client sees it: RFC 9457 problem details over HTTP (application/problem+json), and the body of an error frame. */
+export interface Problem {
+  /** type is "/problems/CODE", a page of the server's that explains it. */
+  type: string;
+  /** title of the condition, the same each time. */
+  title: string;
+  /** status is the HTTP status that belongs to it. */
+  status: number;
+  /** detail says what was wrong this time, and what to do. */
+  detail?: string;
+  /** code names the condition, for programs. */
+  code: ProblemCode;
+  /** retry_after_s until a repetition can succeed. */
+  retry_after_s?: number;
+  /** errors lists the single faults of a request's fields, where there are several. */
+  errors?: FieldError[];
+}
+
+/** SessionState is told to every member at each change. */
+export interface SessionState {
+  /** id of the session. */
+  id: SessionID;
+  /** phase in which it is. */
+  phase: Phase;
+  /** you is the receiving device's own member id. */
+  you?: MemberID;
+  /** members of the session, also those that have left. */
+  members: Member[];
+  /** opened is when the session was opened. */
+  opened: Time;
+  /** until is when an after_call session closes. */
+  until?: Time;
+  /** may_extend_to is the latest time that Extend can reach; set after the call. */
+  may_extend_to?: Time;
+  /** reason for a closed session: "linger", "left", "operator". */
+  reason?: string;
+  /** epoch of the session's log. */
+  epoch?: number;
+  /** head is the sequence of the session's last message. */
+  head?: number;
+}
+
+/** Resumed follows the last missed message. */
+export interface Resumed {
+  /** recovered: everything after the given place has been sent, nothing was lost. */
+  recovered: boolean;
+  /** rewind_to: messages of the given epoch after this sequence were never stored; forget them. Present only when less than the given sequence. */
+  rewind_to?: number;
+  /** epoch that is in force now. */
+  epoch: number;
+  /** head is the sequence of the session's last message. */
+  head: number;
+}
+
+/** Invite asks a device to join a session with the party it is speaking to (B2). */
+export interface Invite {
+  /** id to answer with. */
+  id: InvitationID;
+  /** claimant is the proved identity of the party that reported the call; none where it is withheld. */
+  claimant?: Identity;
+  /** until is when the invitation lapses. */
+  until: Time;
+}
+
+/** Withdrawn says that an invitation is no longer open. */
+export interface Withdrawn {
+  /** invitation that is no more. */
+  invitation: InvitationID;
+  /** reason: "answered" (on another device), "call_over", "joined", "expired", "refused" (wrong words). */
+  reason: string;
+}
+
+/** Words is the comparison by voice that partial details need (A10): one side reads, the other types. */
+export interface Words {
+  /** invitation to answer or confirm. */
+  invitation: InvitationID;
+  /** read these two words aloud in the call. Empty on the side that types. */
+  read?: string;
+  /** tries_left on the side that types. */
+  tries_left?: number;
+  /** until is when the words lapse. */
+  until: Time;
+}
+
+/** Notice tells the user of a device something. */
+export interface NoticeBody {
+  /** code says what happened: "new-device", or one that is not known yet. */
+  code: string;
+  /** name of what it is about. */
+  name?: string;
+  /** at is when it happened. */
+  at: Time;
+}
+
+/** Text is a chat message. */
+export interface TextMessage {
+  /** text in plain characters; markup in it means nothing. */
+  text: string;
+}
+
+/** File offers a stored file to the members. */
+export interface FileOffer {
+  /** id of the stored file. */
+  id: FileID;
+  /** name to offer for saving; not a path. */
+  name: string;
+  /** size in bytes. */
+  size: number;
+  /** type is the media type that the server recognised in the content. */
+  type: string;
+  /** sha256 of the content, in hexadecimal. */
+  sha256: string;
+  /** path from which a member downloads it, with ranges; below the server's address. */
+  path: string;
+  /** preview is the path of a small picture, for images. */
+  preview?: string;
+  /** width of the picture, in pixels. */
+  width?: number;
+  /** height of the picture, in pixels. */
+  height?: number;
+}
+
+/** Link is data by reference: where to download it (C1). */
+export interface LinkOffer {
+  /** url to download from. */
+  url: string;
+  /** name to show. */
+  name?: string;
+  /** type is the media type, as far as the sender knows it. */
+  type?: string;
+  /** size in bytes, as far as the sender knows it. */
+  size?: number;
+}
+
+/** FileProgress of an upload that another member makes. */
+export interface FileProgress {
+  /** id of the file. */
+  id: FileID;
+  /** name of the file. */
+  name: string;
+  /** offset is how many bytes have arrived. */
+  offset: number;
+  /** size of the whole, in bytes. */
+  size: number;
+}
+
+/** EnrolRequest asks to prove that a device has a number (B16). */
+export interface EnrolRequest {
+  /** Telephone number, +442079460002, or national with region */
+  number: string;
+  /** ISO 3166-1 region of a national number */
+  region?: string;
+  /** Public key that the device has made for itself */
+  key: JWK;
+  /** Name shown to the other party, e.g. Alice */
+  name?: string;
+  /** Application to wake by push */
+  app?: PushApp;
+  /** Software and version */
+  client?: string;
+}
+
+/** Enrolment is under way: a code was sent to the number. */
+export interface Enrolment {
+  /** To be given with the code */
+  id: string;
+  /** expires is when the code stops being valid. */
+  expires: Time;
+  /** via says how the code was sent: "sms", or "server" where a development server prints it. */
+  via: string;
+}
+
+/** EnrolConfirm completes an enrolment. */
+export interface EnrolConfirm {
+  /** The six digits received */
+  code: string;
+  /** assertion proves possession of the key: a JWS, ES256, with the claims nonce (the enrolment's id), aud "tandem", iat and exp at most 5 minutes later. */
+  assertion: string;
+}
+
+/** DeviceInfo is what a device may know of itself. */
+export interface DeviceInfo {
+  id: DeviceID;
+  name?: string;
+  /** Identities of the device's party */
+  party: Proved[];
+  /** Proofs that this device has a number */
+  bindings: Binding[];
+  app?: PushApp;
+  created: Time;
+}
+
+/** DeviceChange changes what a device says of itself; absent fields stay. */
+export interface DeviceChange {
+  name?: string;
+  app?: PushApp;
+}
+
+/** TokenRequest exchanges a signed challenge for a bearer token. */
+export interface TokenRequest {
+  /** Nonce from /v1/challenge */
+  nonce: string;
+  /** assertion as in Hello, over the nonce. */
+  assertion: string;
+}
+
+/** Token is a bearer token of a device, for HTTP. */
+export interface Token {
+  access_token: string;
+  token_type: string;
+  expires_in: number;
+}
+
+/** CallList lists calls. */
+export interface CallList {
+  calls: CallInfo[];
+}
+
+/** SessionList lists sessions. */
+export interface SessionList {
+  sessions: SessionState[];
+}
+
+/** MessageList is a page of a session's messages. */
+export interface MessageList {
+  messages: Envelope[];
+  epoch: number;
+  /** head is the sequence of the newest message; there is more when it is above the last one here. */
+  head: number;
+}
+
+/** SendRequest sends a message into a session over HTTP. */
+export interface SendRequest {
+  /** Chosen by the client; repeating it is harmless */
+  id: RequestID;
+  kind: string;
+  /** Members addressed; empty: all others */
+  to?: MemberID[];
+  body: unknown;
+}
+
+/** Sent says that a message is stored. */
+export interface Sent {
+  id: RequestID;
+  seq: number;
+  epoch: number;
+}
+
+/** PartyDetails are the call party details that a report carries (SPEC "Words", A12): send both numbers when they are known. */
+export interface PartyDetails {
+  /** own names the reporting side's party. Zero where the reporter does not know it (A10); a device may leave it out, since the server knows the device's party. */
+  own?: Identity;
+  /** other names the other side; zero when withheld or unknown (A10). */
+  other?: Identity;
+  /** withheld: the own identity is withheld from the other side. It serves to match, and the other side is never shown it. */
+  withheld?: boolean;
+  /** other_withheld: the other side's identity is withheld from the own one, and is named only by a reporter who knows both. */
+  other_withheld?: boolean;
+  /** extension of the own party behind a shared number, e.g. an agent's (A7). */
+  extension?: string;
+  /** other_extension is the extension that was dialled or reached, where it is known. */
+  other_extension?: string;
+  /** conference_id identifies the conference that the call is in (K1). */
+  conference_id?: string;
+  /** direction as the own party sees it; left out if unknown. */
+  direction?: Direction;
+  /** state of the leg. */
+  state: State;
+  /** ref refers to the call. */
+  ref?: Ref;
+}
+
+/** InvitationID names an invitation to a session. */
+export type InvitationID = string;
+
+/** DeviceID names a device for ever; only its own party learns it. */
+export type DeviceID = string;
+
+/** Limits are told to each device in the welcome. docs/reference/problems.md has the table. */
+export interface Limits {
+  /** frame_bytes is the largest frame, in bytes. */
+  frame_bytes: number;
+  /** messages_per_s a device may send, on average. */
+  messages_per_s: number;
+  /** message_burst is how many it may send at once. */
+  message_burst: number;
+  /** members of a session, at most. */
+  members: number;
+  /** file_bytes is the largest file, in bytes. */
+  file_bytes: number;
+  /** log_entries is the most messages that one session keeps. */
+  log_entries: number;
+  /** report_ttl_s is the longest time a report stands without repetition. */
+  report_ttl_s: number;
+  /** linger_s a session stays after the call. */
+  linger_s: number;
+  /** linger_max_s a session stays after the call at most, with extensions. */
+  linger_max_s: number;
+}
+
+/** FieldError is one fault in a request. */
+export interface FieldError {
+  /** location of the field, e.g. "body.number". */
+  location: string;
+  /** message says what is wrong with it. */
+  message: string;
+}
+
+/** Phase of a data session. */
+export type Phase = "in_call" | "after_call" | "closed";
+
+/** Member is a device in a session, as the others see it. */
+export interface Member {
+  /** id within this session. */
+  id: MemberID;
+  /** side tells which members belong to the same party: equal numbers, same party. */
+  side: number;
+  /** identity of the party; zero where it was withheld in the call. */
+  identity?: Identity;
+  /** name that the device chose to show. */
+  name?: string;
+  /** left: no longer in the session. */
+  left?: boolean;
+}
+
+/** Names a party: a tel:, sip:, mailto:, user:, acct: or id: URI. The server writes the canonical form, so that two that are equal name the same; it reads a number as people write it, too. */
+export type Identity = string;
+
+/** FileID names a stored file. */
+export type FileID = string;
+
+/** JWK is a device's public key (RFC 7517): P-256 for ES256. */
+export interface JWK {
+  /** Key type */
+  kty: string;
+  /** Curve */
+  crv: string;
+  /** Coordinate, base64url without padding */
+  x: string;
+  /** Coordinate, base64url without padding */
+  y: string;
+}
+
+/** App names the application on a device, for push notifications (B7, B16). */
+export interface PushApp {
+  /** platform: apns, fcm or webpush. */
+  platform: string;
+  /** id is the application id or push token that the platform gave. */
+  id: string;
+}
+
+/** Proved is an identity of a party. */
+export interface Proved {
+  identity: Identity;
+  /** proof: one_time_code, network, sim or operator. */
+  proof: string;
+}
+
+/** Binding is the proof that a device has a number. */
+export interface Binding {
+  number: PhoneNumber;
+  /** one_time_code, network, sim or operator */
+  kind: string;
+  proved: Time;
+  expires: Time;
+}
+
+/** CallInfo is one call of the asking party, as the server's record shows it (B3). */
+export interface CallInfo {
+  other?: Identity;
+  direction?: Direction;
+  state: State;
+  since: Time;
+  session?: SessionID;
+}
+
+/** Direction of a call leg, as its own party sees it. The zero value is "unknown". */
+export type Direction = "outgoing" | "incoming";
+
+/** State of a call leg. */
+export type State = "ringing" | "active" | "held" | "ended";
+
+/** Ref is a reference to a call leg: as much as the reporter knows. Any may be empty. */
+export interface Ref {
+  /** session_id is the SIP Session-ID (RFC 7989): the same on both sides. */
+  session_id?: string;
+  /** call_id is the SIP Call-ID: the same on both sides unless a B2BUA is between. */
+  call_id?: string;
+  /** local is the reporter's own reference; it means nothing to others. */
+  local?: string;
+}
+
+/** A telephone number in E.164 form: +442079460001. */
+export type PhoneNumber = string;
+
+/** Names an error condition; see catalogue. */
+export type ProblemCode =
+  | "bad-frame"
+  | "bad-identity"
+  | "bad-number"
+  | "bad-request"
+  | "unauthenticated"
+  | "bad-passport"
+  | "binding-expired"
+  | "forbidden"
+  | "not-your-party"
+  | "revoked"
+  | "wrong-code"
+  | "wrong-words"
+  | "not-a-member"
+  | "not-found"
+  | "method-not-allowed"
+  | "conflict"
+  | "log-full"
+  | "session-full"
+  | "code-expired"
+  | "session-closed"
+  | "too-large"
+  | "unsupported-type"
+  | "too-many-requests"
+  | "internal"
+  | "code-not-sent"
+  | "draining"
+  | "outcome-unknown"
+  | "storage-full"
+  | (string & {}); // or one that a newer server knows
+
+/** What the catalogue says of a code. */
+export interface Known {
+  status: number;
+  title: string;
+  /** What a client or its user should do. */
+  advice: string;
+  /** The same request may succeed later. */
+  retry: boolean;
+}
+
+/** The one table of problems, by code. */
+export const catalogue: Readonly<Record<string, Known>> = {
+  "bad-frame": { status: 400, title: "The frame is not a valid message", advice: "Compare it with the schema at /schemas/device_frame.json. Keys must be in lower case and appear once.", retry: false },
+  "bad-identity": { status: 400, title: "Not an identity", advice: "Use tel:, sip:, mailto:, user:, acct: or id: URIs.", retry: false },
+  "bad-number": { status: 400, title: "Not a telephone number", advice: "Write numbers in international form, +442079460001, or give a region for national ones.", retry: false },
+  "bad-request": { status: 400, title: "The request is not valid", advice: "See detail and errors; the form is in /openapi.json.", retry: false },
+  "unauthenticated": { status: 401, title: "Authentication is missing or no longer valid", advice: "Sign a fresh challenge with the device's key, or get a new token.", retry: false },
+  "bad-passport": { status: 403, title: "A PASSporT does not prove this call", advice: "See detail. Send the Identity header fields of this very call, once, with its first report; or leave them out.", retry: false },
+  "binding-expired": { status: 403, title: "The proof that this device has its number has expired", advice: "Enrol again with a new code; the device keeps its id.", retry: false },
+  "forbidden": { status: 403, title: "These credentials do not allow this", advice: "Ask the operator for a token with the role or range that is needed.", retry: false },
+  "not-your-party": { status: 403, title: "A device reports calls of its own party only", advice: "Leave out the own identity, or use one that this device has proved.", retry: false },
+  "revoked": { status: 403, title: "This device's key has been revoked", advice: "Make a new key and enrol again.", retry: false },
+  "wrong-code": { status: 403, title: "The code is not the one that was sent", advice: "Type the digits of the newest message. After three tries ask for a new code.", retry: false },
+  "wrong-words": { status: 403, title: "These are not the words that the other side reads", advice: "Listen once more. After three tries the call cannot be joined this way.", retry: false },
+  "not-a-member": { status: 404, title: "There is no such session for this device", advice: "List your sessions at /v1/sessions.", retry: false },
+  "not-found": { status: 404, title: "There is no such thing here", advice: "Check the address or id. What belongs to others looks the same as what does not exist.", retry: false },
+  "method-not-allowed": { status: 405, title: "This address does not take this method", advice: "See /openapi.json.", retry: false },
+  "conflict": { status: 409, title: "It has been changed meanwhile", advice: "Read it again and repeat the change.", retry: true },
+  "log-full": { status: 409, title: "The session has as many messages as it may have", advice: "A new call opens a new session.", retry: false },
+  "session-full": { status: 409, title: "The session has as many members as it may have", advice: "Let another device leave first.", retry: false },
+  "code-expired": { status: 410, title: "The code is no longer valid", advice: "Ask for a new one.", retry: false },
+  "session-closed": { status: 410, title: "The session is closed", advice: "A new call opens a new session.", retry: false },
+  "too-large": { status: 413, title: "It is larger than the limit", advice: "The limits are in the welcome message and in docs/protocol.md.", retry: false },
+  "unsupported-type": { status: 415, title: "This content type is not accepted", advice: "See /openapi.json.", retry: false },
+  "too-many-requests": { status: 429, title: "Too many requests", advice: "Wait as long as retry_after_s says.", retry: true },
+  "internal": { status: 500, title: "Something went wrong in the server", advice: "Try again; if it lasts, give the operator the id in detail: it is in the server's log.", retry: true },
+  "code-not-sent": { status: 502, title: "The code could not be sent", advice: "Check the number and try again; if it lasts, tell the operator.", retry: true },
+  "draining": { status: 503, title: "The server is going down for maintenance", advice: "Connect again; another node or the restarted one will answer.", retry: true },
+  "outcome-unknown": { status: 504, title: "The outcome is unknown", advice: "Repeat the request with the same id: that is harmless.", retry: true },
+  "storage-full": { status: 507, title: "The server's disk is nearly full", advice: "Nothing was stored. Try later; the operator has been warned.", retry: true },
+};
+
+/** What the protocol says of one close code. */
+export interface CloseInfo {
+  name: string;
+  meaning: string;
+  /** Whether a client should come back by itself: not, at once, or after a pause. */
+  reconnect: "no" | "at once" | "after a pause";
+}
+
+/** The codes with which the server closes a connection (RFC 6455 7.4). */
+export const closeCodes: Readonly<Record<number, CloseInfo>> = {
+  4000: { name: "draining", meaning: "The node goes down; another one, or the restarted one, will answer.", reconnect: "at once" },
+  4001: { name: "bad frame", meaning: "A frame came that no correct client sends.", reconnect: "no" },
+  4003: { name: "not authentic", meaning: "The assertion did not hold.", reconnect: "no" },
+  4004: { name: "revoked", meaning: "The device's credential was revoked: enrol again.", reconnect: "no" },
+  4005: { name: "authentication timeout", meaning: "No hello came in time.", reconnect: "after a pause" },
+  4006: { name: "too many connections", meaning: "The device, or its address, has too many connections.", reconnect: "after a pause" },
+  4008: { name: "slow", meaning: "The client reads too slowly; a resume fills the gap.", reconnect: "at once" },
+  4009: { name: "heartbeat", meaning: "Nothing was heard for longer than two heartbeats.", reconnect: "at once" },
+  4010: { name: "rate", meaning: "Far above the rate limit.", reconnect: "after a pause" },
+  4011: { name: "internal", meaning: "A fault in the server.", reconnect: "after a pause" },
+};
+
+/** The limits in force unless the operator configures others. */
+export const defaultLimits: Limits = {"frame_bytes":65536,"messages_per_s":200,"message_burst":1000,"members":100,"file_bytes":536870912,"log_entries":100000,"report_ttl_s":120,"linger_s":600,"linger_max_s":3600};
+
+/** How deep the arrays and objects of a body may be nested. */
+export const maxDepth = 32;
+/** The most members that one message may name. */
+export const maxTo = 1000;
+/** The longest identifier, in characters. */
+export const maxID = 64;
+
+/** The part of JSON Schema that the schemas of a device's frames use. */
+export interface Schema {
+  type?: "object" | "array" | "string" | "integer" | "number" | "boolean";
+  properties?: Readonly<Record<string, Schema>>;
+  required?: readonly string[];
+  items?: Schema;
+  enum?: readonly string[];
+  pattern?: string;
+  format?: "date-time";
+  minLength?: number;
+  maxLength?: number;
+  minItems?: number;
+  maxItems?: number;
+  minimum?: number;
+  maximum?: number;
+}
+
+/** The fields of an envelope. */
+export const envelopeFields: Readonly<Record<string, Schema>> = {
+  type: {"maxLength":64,"type":"string"},
+  id: {"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"},
+  session: {"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"},
+  seq: {"maximum":9007199254740991,"minimum":0,"type":"integer"},
+  epoch: {"maximum":9007199254740991,"minimum":0,"type":"integer"},
+  from: {"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"},
+  to: {"items":{"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"},"maxItems":1000,"minItems":1,"type":"array"},
+  kind: {"pattern":"^[a-z0-9._-]{1,64}$","type":"string"},
+  time: {"format":"date-time","type":"string"},
+  body: {},
+};
+
+/** Which fields each type of a device's frames has, and what its body is. */
+export const deviceFrames: Readonly<Record<DeviceFrame["type"], { required: readonly string[]; optional: readonly string[]; body?: Schema }>> = {
+  hello: { required: ["body"], optional: ["id"], body: {"properties":{"assertion":{"maxLength":4096,"minLength":1,"type":"string"},"client":{"maxLength":128,"type":"string"}},"required":["assertion"],"type":"object"} },
+  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
+  send: { required: ["id","session","kind"], optional: ["to","body"] },
+  signal: { required: ["session","kind"], optional: ["id","to","body"] },
+  resume: { required: ["id","session"], optional: ["body"], body: {"properties":{"epoch":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"}},"type":"object"} },
+  answer: { required: ["id","body"], optional: [], body: {"properties":{"accept":{"type":"boolean"},"invitation":{"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"}},"required":["invitation","accept"],"type":"object"} },
+  confirm: { required: ["id","body"], optional: [], body: {"properties":{"invitation":{"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"},"words":{"maxLength":128,"minLength":1,"type":"string"}},"required":["invitation","words"],"type":"object"} },
+  extend: { required: ["id","session","body"], optional: [], body: {"properties":{"seconds":{"minimum":1,"type":"integer"}},"required":["seconds"],"type":"object"} },
+  leave: { required: ["id","session"], optional: ["body"], body: {"properties":{"block":{"type":"boolean"},"device_only":{"type":"boolean"}},"type":"object"} },
+  ping: { required: [], optional: ["id"] },
+  pong: { required: [], optional: ["id"] },
+};

@@ -1,0 +1,73 @@
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+/** A TCP proxy before the server, which cuts connections when told. */
+export class TcpProxy {
+  readonly #server: Server;
+  readonly #open = new Set<Socket>();
+  readonly port: number;
+  /** Refuses what asks for a WebSocket, as some firms' proxies do. */
+  noWebSockets = false;
+  /** Refuses everything. */
+  down = false;
+  cuts = 0;
+
+  private constructor(server: Server, port: number) {
+    this.#server = server;
+    this.port = port;
+  }
+
+  static async to(target: number): Promise<TcpProxy> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = server.address();
+    const p = new TcpProxy(server, typeof address === "object" && address ? address.port : 0);
+    server.on("connection", (near) => p.#carry(near, target));
+    return p;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  #carry(near: Socket, target: number): void {
+    if (this.down) {
+      near.destroy();
+      return;
+    }
+    const far = connect(target, "127.0.0.1");
+    for (const [a, b] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.#open.add(a);
+      a.on("error", () => b.destroy());
+      a.on("close", () => {
+        this.#open.delete(a);
+        b.destroy();
+      });
+    }
+    far.pipe(near);
+    near.on("data", (data) => {
+      if (this.noWebSockets && /^upgrade: *websocket/im.test(data.toString("latin1"))) {
+        near.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        far.destroy();
+        return;
+      }
+      far.write(data);
+    });
+    near.on("end", () => far.end());
+  }
+
+  /** Cuts every connection, whatever is on its way. */
+  cut(): void {
+    this.cuts++;
+    for (const s of this.#open) {
+      s.resetAndDestroy();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.cut();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
