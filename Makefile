@@ -5,7 +5,7 @@ BIN     := bin/tandem
 DATA    ?= data
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
-# The whole suite under the race detector, in two parts so that two cores are kept busy.
+# The whole suite under the race detector; peers: also the tests that talk to real programs.
 TESTFLAGS ?= -race -tags peers -timeout 15m
 
 .PHONY: run build test check unit fuzz bench generate clean help
@@ -19,7 +19,7 @@ run: build ## start the server on the embedded engine, data in ./data
 build: ## build bin/tandem
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
 
-test: check unit fuzz ## everything that CI runs; installs the peers it lacks
+test: check unit ## everything that CI runs; installs the peers it lacks
 
 check: ## formatting, vet, lint, generated files
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -27,9 +27,10 @@ check: ## formatting, vet, lint, generated files
 	cd bench && $(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck -tags peers ./...
 
-unit: ## race, property, conformance and requirement tests, with the real peers
+unit: ## race, property, conformance and requirement tests, fuzz seeds, with the real peers
 	scripts/test-deps
 	$(GO) test $(TESTFLAGS) ./...
+	cd bench && $(GO) test -timeout 5m ./...
 
 fuzz: ## each fuzz target for a moment (FUZZTIME=1m for longer)
 	scripts/fuzz $(FUZZTIME)
