@@ -1,0 +1,83 @@
+package device_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/tel"
+)
+
+// tables that the registry writes.
+var tables = []string{"devices", "device_numbers", "enrolments", "enrolment_limits"}
+
+func (w *world) left(t *testing.T, text string) (found []string) {
+	t.Helper()
+	for _, table := range tables {
+		for r, err := range w.engine.Scan(t.Context(), table, "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := r.Key + " " + string(r.Value); strings.Contains(s, text) {
+				found = append(found, table+": "+s)
+			}
+		}
+	}
+	return found
+}
+
+func TestErase(t *testing.T) {
+	w := newWorld(t)
+	n, other := number(t, "+442079460001"), number(t, "+442079460002")
+	a, b, c := newPhone(t), newPhone(t), newPhone(t)
+	first, gone, stays := w.enrol(a, n), w.enrol(b, n), w.enrol(c, other)
+	if err := w.registry.Revoke(t.Context(), "default", gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(newPhone(t), n) // and never comes back with the code
+	if len(w.left(t, "442079460001")) == 0 {
+		t.Fatal("the number is in no table: this test looks in the wrong ones")
+	}
+	for range 2 {
+		if _, err := w.registry.Erase(t.Context(), "default", []tel.Number{n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found := w.left(t, "442079460001"); len(found) > 0 {
+		t.Errorf("left: %q", found)
+	}
+	for _, d := range []device.Device{first, gone} {
+		got, err := w.registry.Get(t.Context(), "default", d.ID)
+		if err != nil || got.RevokedAt.IsZero() || got.Name != "" || len(got.Bindings) > 0 {
+			t.Errorf("device %+v, %v", got, err)
+		}
+	}
+	if d, err := w.registry.Get(t.Context(), "default", stays.ID); err != nil || d.Check(w.clock()) != nil {
+		t.Errorf("somebody else's device: %+v, %v", d, err)
+	}
+}
+
+func TestSweepLapsed(t *testing.T) {
+	w := newWorld(t)
+	n := number(t, "+442079460001")
+	d := w.enrol(newPhone(t), n)
+	w.pass(180*24*time.Hour + time.Hour)
+	if k, err := w.registry.SweepLapsed(t.Context(), 24*time.Hour); k != 0 || err != nil {
+		t.Errorf("swept %d, %v, though the proof lapsed only an hour ago", k, err)
+	}
+	w.pass(24 * time.Hour)
+	if k, err := w.registry.SweepLapsed(t.Context(), 24*time.Hour); k != 1 || err != nil {
+		t.Errorf("swept %d, %v", k, err)
+	}
+	if _, err := w.registry.Get(t.Context(), "default", d.ID); !errors.Is(err, device.ErrNotFound) {
+		t.Errorf("the device: %v", err)
+	}
+	if _, err := w.registry.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found := w.left(t, "442079460001"); len(found) > 0 {
+		t.Errorf("left: %q", found)
+	}
+}
