@@ -225,6 +225,7 @@ var varies = []struct {
 	{regexp.MustCompile(`\b(dev|s|inv|f)_[\w-]+…?`), "$1_ID"},
 	{regexp.MustCompile(`\btdm_\w+`), "tdm_KEY"},
 	{regexp.MustCompile(`\b[A-Z2-7]{26}\b`), "ID"},
+	{regexp.MustCompile(`\b\d+:[0-9a-f]{16,64}…?`), "ANCHOR"},
 	{regexp.MustCompile(`\b\d{4}-\d\d-\d\d([T ][\d:.]+Z?)?`), "DATE"},
 	{regexp.MustCompile(`\b\d{1,2} [A-Z][a-z]+ \d{4}\b`), "DATE"},
 	{regexp.MustCompile(`\b\d\d:\d\d:\d\d\b`), "TIME"},
