@@ -17,6 +17,7 @@ const (
 	CodeBindingExpired   Code = "binding-expired"
 	CodeRevoked          Code = "revoked"
 	CodeWrongWords       Code = "wrong-words"
+	CodePassport         Code = "bad-passport"
 	CodeConflict         Code = "conflict"
 	CodeTooLarge         Code = "too-large"
 	CodeUnsupportedType  Code = "unsupported-type"
@@ -59,6 +60,7 @@ var Catalogue = map[Code]Known{
 	CodeBindingExpired:   {403, "The proof that this device has its number has expired", "Enrol again with a new code; the device keeps its id.", false},
 	CodeRevoked:          {403, "This device's key has been revoked", "Make a new key and enrol again.", false},
 	CodeWrongWords:       {403, "These are not the words that the other side reads", "Listen once more. After three tries the call cannot be joined this way.", false},
+	CodePassport:         {403, "A PASSporT does not prove this call", "See detail. Send the Identity header fields of this very call, once, with its first report; or leave them out.", false},
 	CodeConflict:         {409, "It has been changed meanwhile", "Read it again and repeat the change.", true},
 	CodeTooLarge:         {413, "It is larger than the limit", "The limits are in the welcome message and in docs/protocol.md.", false},
 	CodeUnsupportedType:  {415, "This content type is not accepted", "See /openapi.json.", false},

@@ -120,6 +120,10 @@ type Report struct {
 	TTLSeconds int `json:"ttl_s,omitempty"`
 	// Typed: a person says so, not the telephone (A2).
 	Typed bool `json:"typed,omitempty"`
+	// Passports are the values of the call's SIP Identity header fields (RFC 8224), with which
+	// the networks vouch for it; the call's first report may carry them. One in compact form
+	// needs at to be the time of the request's Date.
+	Passports []string `json:"passports,omitempty" jsonschema:"maxItems=4"`
 }
 
 // Ack says that a request was carried out and stored.

@@ -123,6 +123,12 @@ func (h Hello) Validate() error {
 	return nil
 }
 
+// MaxPassports of a report, and the longest of them, in bytes.
+const (
+	MaxPassports = 4
+	MaxPassport  = 4096
+)
+
 // maxAssertion is the longest assertion of a hello, in bytes.
 const maxAssertion = 4096
 
@@ -131,6 +137,14 @@ const maxAssertion = 4096
 func (r Report) Validate() error {
 	if r.TTLSeconds < 0 {
 		return fault("ttl_s is negative")
+	}
+	if len(r.Passports) > MaxPassports {
+		return fault("passports are more than %d", MaxPassports)
+	}
+	for _, p := range r.Passports {
+		if p == "" || len(p) > MaxPassport {
+			return fault("a passport has 1 to %d bytes", MaxPassport)
+		}
 	}
 	return r.ValidateFields()
 }

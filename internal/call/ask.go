@@ -26,13 +26,15 @@ import (
 
 // inviteDue returns when the silent side is to be invited, if one side is up alone.
 func (r Record) inviteDue(legs []Leg, rules Rules) (time.Time, bool) {
-	if r.Kind != Pair || r.Question != nil || r.Blocked || r.shared() || rules.InviteDelay < 0 {
+	// Where a session needs more than somebody's word, to ask for that is no use.
+	useless := !Accepted.AtLeast(rules.MinSession)
+	if r.Kind != Pair || r.Question != nil || r.Blocked || r.shared() || rules.InviteDelay < 0 || useless {
 		return time.Time{}, false
 	}
 	for _, l := range legs {
 		other := 1 - l.Side
 		silent := !slices.ContainsFunc(legs, func(o Leg) bool { return o.Side == other && o.open() })
-		if l.Up() && l.Named && l.Session == "" && silent && r.reachable(l) && r.Parties[other].Reachable {
+		if l.Up() && l.Named && l.Session == "" && l.Evidence.AtLeast(rules.MinInvitation) && silent && r.reachable(l) && r.Parties[other].Reachable {
 			return l.upHeard.Add(rules.InviteDelay), true
 		}
 	}

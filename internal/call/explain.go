@@ -100,7 +100,13 @@ func (m *Matcher) Explain(ctx context.Context, tenant wire.TenantID, a, b tel.Id
 
 // reasons says of a pair's legs why they are not joined.
 func (r Record) reasons(legs []Leg, now time.Time, rules Rules) (lines []string) {
-	sides := [2][]Leg{r.free(legs, 0), r.free(legs, 1)}
+	sides := [2][]Leg{r.free(legs, 0, rules), r.free(legs, 1, rules)}
+	for _, l := range legs {
+		if l.Up() && !l.Evidence.AtLeast(rules.MinSession) {
+			lines = append(lines, fmt.Sprintf("A leg of %s does not count: its evidence is %s, and a session needs %s.",
+				r.Parties[l.Side].Identity, l.Evidence, rules.MinSession))
+		}
+	}
 	for i, free := range sides {
 		if len(free) == 0 {
 			lines = append(lines, fmt.Sprintf("%s has no leg that is up.", r.Parties[i].Identity))

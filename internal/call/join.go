@@ -144,7 +144,7 @@ func (t *turn) gather() {
 	var up []Leg
 	parties := map[int]bool{}
 	for _, l := range legs {
-		if j := t.joint(l.Session); !l.Up() || !t.reachable(l) || j != nil && !j.Gone.IsZero() {
+		if j := t.joint(l.Session); !l.Up() || !l.Evidence.AtLeast(t.rules.MinSession) || !t.reachable(l) || j != nil && !j.Gone.IsZero() {
 			continue // not there, or has seen the session closed
 		}
 		up = append(up, l)

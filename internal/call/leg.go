@@ -37,7 +37,9 @@ type Leg struct {
 	// Shown is the name by which this side knows the other one; zero when withheld.
 	Shown tel.Identity
 	// Vouched: a trusted element or a verified PASSporT speaks for it.
-	Vouched   bool
+	Vouched bool
+	// Evidence is the best of those whose statement is in force.
+	Evidence  Evidence
 	Reporters []Reporter
 	// Devices that speak of it.
 	Devices []wire.DeviceID
@@ -213,6 +215,7 @@ func (r Record) leg(statements []int, now time.Time) Leg {
 			l.Last = s.Expires
 		}
 		if s.standing(now) {
+			l.Evidence = stronger(l.Evidence, s.Reporter.Evidence)
 			l.State = further(l.State, d.State)
 		}
 		if s.ended() && s.everActive() {

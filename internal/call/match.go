@@ -26,7 +26,7 @@ type couple struct {
 // Where an identity is shared by many callers, or a leg names nobody, the second rule makes only
 // an unsure couple.
 func (r Record) couples(legs []Leg, now time.Time, rules Rules) []couple {
-	sides := [2][]Leg{r.free(legs, 0), r.free(legs, 1)}
+	sides := [2][]Leg{r.free(legs, 0, rules), r.free(legs, 1, rules)}
 	var found []couple
 	for _, a := range sides[0] {
 		for _, b := range sides[1] {
@@ -44,13 +44,13 @@ func (r Record) couples(legs []Leg, now time.Time, rules Rules) []couple {
 	return found
 }
 
-// free returns the legs of a side that a match may use: up, and not taken by a session
-// that was closed under it. A leg left over from a finished session counts only where the
+// free returns the legs of a side that a match may use: up, with evidence enough, and not
+// taken by a session that was closed under it. A leg left over from a finished session counts only where the
 // side has no fresh one: its end may just not have been reported.
-func (r Record) free(legs []Leg, side int) []Leg {
+func (r Record) free(legs []Leg, side int, rules Rules) []Leg {
 	var fresh, old []Leg
 	for _, l := range legs {
-		if l.Side != side || !l.Up() {
+		if l.Side != side || !l.Up() || !l.Evidence.AtLeast(rules.MinSession) {
 			continue
 		}
 		switch j := r.joint(l.Session); {

@@ -141,6 +141,9 @@ type Rules struct {
 	Retention time.Duration
 	// Abandon is how long all legs of a joined call may be unknown until it counts as ended; 1 hour.
 	Abandon time.Duration
+	// MinSession and MinInvitation are the least evidence with which a leg counts towards a
+	// session, and has the other side invited; Typed.
+	MinSession, MinInvitation Evidence
 	// Statements that a pair's record holds; 32. A conference holds eight times as many.
 	Statements int
 }
@@ -184,6 +187,15 @@ func (r Rules) withDefaults() (Rules, error) {
 	case PartialConfirm, PartialAuto, PartialOff:
 	default:
 		return r, fmt.Errorf("call: rule Partial is %q; use confirm, auto or off", r.Partial)
+	}
+	for _, least := range []*Evidence{&r.MinSession, &r.MinInvitation} {
+		switch *least {
+		case "":
+			*least = Typed
+		case Typed, Observed, Trusted, Passport:
+		default:
+			return r, fmt.Errorf("call: the least evidence is %q; use typed, observed, trusted or passport", *least)
+		}
 	}
 	if r.Statements > 64 {
 		return r, errors.New("call: rule Statements is above 64: a record might outgrow the store")

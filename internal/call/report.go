@@ -49,6 +49,13 @@ const (
 	Accepted Evidence = "accepted" // the party accepted an invitation (B2)
 )
 
+// ranks orders evidence by what it takes to forge. An accepted invitation is a person's word,
+// too.
+var ranks = map[Evidence]int{Typed: 1, Accepted: 1, Observed: 2, Trusted: 3, Passport: 4}
+
+// AtLeast reports whether e is as good as least; anything is as good as "".
+func (e Evidence) AtLeast(least Evidence) bool { return ranks[e] >= ranks[least] }
+
 // Reporter is who says it. Its credentials were checked before.
 type Reporter struct {
 	Kind ReporterKind `json:"kind"`
@@ -161,6 +168,7 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 		return s // about the call before
 	case s.olderOrSame(r, at):
 		s.note(r.State, at, now)
+		s.Reporter.Evidence = stronger(s.Reporter.Evidence, r.Reporter.Evidence)
 		if r.State == s.Details.State && s.Details.State != tel.Ended {
 			s.lease(r, now, rules)
 		}
@@ -170,7 +178,9 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 	}
 	s.note(r.State, at, now)
 	withheld := s.Details.OtherWithheld // it stays so for the call
+	shown := s.Reporter.Evidence        // so does that
 	s.Reporter, s.Details, s.Seq, s.At = r.Reporter, r.PartyDetails, r.Seq, at
+	s.Reporter.Evidence = stronger(shown, s.Reporter.Evidence)
 	s.Details.OtherWithheld = s.Details.OtherWithheld || withheld
 	s.Raw = nil
 	if len(r.Raw) <= MaxRaw {
@@ -178,6 +188,13 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 	}
 	s.lease(r, now, rules)
 	return s
+}
+
+func stronger(a, b Evidence) Evidence {
+	if a.AtLeast(b) {
+		return a
+	}
+	return b
 }
 
 // olderOrSame reports whether the report is from before what is known, or repeats it.

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
 )
 
 // Why a PASSporT is no evidence. The texts are for whoever presented it.
@@ -50,8 +51,8 @@ var (
 // MaxHeader is the longest Identity header that is read, in bytes, and MaxChain the most
 // PASSporTs of one call.
 const (
-	MaxHeader = 4096
-	MaxChain  = 4
+	MaxHeader = wire.MaxPassport
+	MaxChain  = wire.MaxPassports
 )
 
 // Kind is the PASSporT's extension type, its ppt; [Base] has none.
