@@ -2,9 +2,22 @@
 // ctrl_tcp module (SPEC A1): a device's own telephone tells it, nothing is polled.
 //
 // The phone listens on a TCP port (4444 unless configured), serves one client at a
-// time, and speaks JSON objects in netstrings. [Detector.Run] connects, turns the events
-// into call party details, and comes back when the phone was restarted; what ended
-// meanwhile is then reported as ended.
+// time, the newest, and speaks JSON objects in netstrings. [Detector.Run] connects and
+// asks which calls are up; then events come by themselves:
+//
+//	detector                       phone
+//	   | -- listcalls ---------------> |
+//	   | <-- text, a line per call --- |   what began or ended while we were away
+//	   | <-- CALL_INCOMING ----------- |   ringing; of an outgoing call CALL_RINGING
+//	   | <-- CALL_ESTABLISHED -------- |   active
+//	   | <-- CALL_REMOTE_SDP --------- |   perhaps put on hold: there is no event that says so
+//	   | -- listcalls ---------------> |
+//	   | <-- text: … (on hold) … ----- |   held
+//	   | <-- CALL_CLOSED ------------- |   ended
+//
+// An outgoing call counts once the other side rings: what is dialled and cannot be reached
+// was no call. Hold is seen on the side that holds. When the phone is restarted, or stays
+// away, its calls are reported as ended.
 package baresip
 
 import (
@@ -13,12 +26,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tandem-call/tandem/tel"
@@ -26,9 +35,6 @@ import (
 
 // DefaultAddr is where ctrl_tcp listens unless configured otherwise.
 const DefaultAddr = "127.0.0.1:4444"
-
-// maxMessage is the largest netstring taken, in bytes: far above any event.
-const maxMessage = 1 << 20
 
 // ErrProtocol: what answers at the address does not speak as baresip's ctrl_tcp does.
 var ErrProtocol = errors.New("baresip: not the ctrl_tcp protocol")
@@ -42,15 +48,17 @@ type Config struct {
 	// configured to mean it so (DESIGN section 3).
 	SIPUsers bool
 	// Retry is the pause before connecting again; zero: 1 s.
-	Retry  time.Duration
+	Retry time.Duration
+	// Gone is how long the phone may stay away before its calls count as ended; zero: 5 s.
+	Gone time.Duration
+	// Logger; nil for none.
 	Logger *slog.Logger
 }
 
 // Detector learns of one phone's calls.
 type Detector struct {
-	cfg Config
-	// calls that are up, by Call-ID; owned by Run.
-	calls map[string]tel.PartyDetails
+	cfg   Config
+	calls calls // owned by Run
 }
 
 // New returns a detector.
@@ -61,70 +69,102 @@ func New(c Config) *Detector {
 	if c.Retry == 0 {
 		c.Retry = time.Second
 	}
-	return &Detector{cfg: c, calls: map[string]tel.PartyDetails{}}
+	if c.Gone == 0 {
+		c.Gone = 5 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Detector{cfg: c, calls: calls{sipUsers: c.SIPUsers, log: c.Logger, began: time.Now().UnixMilli()}}
 }
 
 // Run tells report of every change of a call, in order, until ctx ends; Own is left
 // for the caller to fill in where the account is not a number. It returns nil, or
 // ErrProtocol when coming back is useless.
 func (d *Detector) Run(ctx context.Context, report func(tel.PartyDetails)) error {
-	quiet := false // say once that the phone is away
+	d.calls.report = report
+	seen := time.Now()
+	told := false // that the phone is away
 	for {
-		connected, err := d.connection(ctx, report)
+		connected, err := d.connection(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if errors.Is(err, ErrProtocol) {
 			return err
 		}
-		if connected || !quiet {
-			d.cfg.Logger.Warn("the phone is not there; waiting for it", "addr", d.cfg.Addr, "err", err)
+		if connected {
+			seen, told = time.Now(), false
 		}
-		quiet = true
+		if !told {
+			d.cfg.Logger.Warn("the phone is not there; waiting for it", "addr", d.cfg.Addr, "err", err)
+			told = true
+		}
+		if time.Since(seen) >= d.cfg.Gone {
+			d.calls.gone()
+		}
+		t := time.NewTimer(d.cfg.Retry)
 		select {
 		case <-ctx.Done():
+			t.Stop()
 			return nil
-		case <-time.After(d.cfg.Retry):
+		case <-t.C:
 		}
 	}
 }
 
-func (d *Detector) connection(ctx context.Context, report func(tel.PartyDetails)) (connected bool, err error) {
+// connection lives one connection to its end. connected: there was one.
+func (d *Detector) connection(ctx context.Context) (connected bool, err error) {
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "tcp", d.cfg.Addr)
 	if err != nil {
 		return false, fmt.Errorf("baresip: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	defer func() { stop(); c.Close() }()
-	// What is up now? The answer names peers only, but tells what ended while we were away.
-	if err := write(c, `{"command":"listcalls","token":"tandem-calls"}`); err != nil {
-		return false, fmt.Errorf("baresip: %w", err)
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if err := list(c); err != nil {
+		return true, err
 	}
 	d.cfg.Logger.Info("listening to the phone", "addr", d.cfg.Addr)
 	r := bufio.NewReader(c)
 	for {
 		b, err := readNetstring(r)
 		if err != nil {
-			return true, err
+			return true, fmt.Errorf("baresip: read: %w", err)
 		}
 		var m message
 		if err := json.Unmarshal(b, &m); err != nil {
 			return true, fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
 		switch {
-		case m.Event:
-			d.event(m, report)
-		case m.Response && m.Token == "tandem-calls":
-			d.catchUp(m.Data, report)
+		case m.Event && d.calls.event(m):
+			if err := list(c); err != nil {
+				return true, err
+			}
+		case m.Response && m.Token == listToken && m.OK:
+			d.calls.list(m.Data)
 		}
 	}
 }
 
-// message is an event or a response of ctrl_tcp.
+// listToken comes back with the answer to our own command.
+const listToken = "tandem-calls"
+
+var listCommand = appendNetstring(nil, []byte(`{"command":"listcalls","token":"`+listToken+`"}`))
+
+// list asks which calls are up.
+func list(c net.Conn) error {
+	if _, err := c.Write(listCommand); err != nil {
+		return fmt.Errorf("baresip: write: %w", err)
+	}
+	return nil
+}
+
+// message is an event or a response of ctrl_tcp; what we do not use of it is left out.
 type message struct {
 	Event     bool   `json:"event"`
 	Response  bool   `json:"response"`
+	OK        bool   `json:"ok"`
 	Token     string `json:"token"`
 	Data      string `json:"data"`
 	Type      string `json:"type"`
@@ -132,122 +172,4 @@ type message struct {
 	Direction string `json:"direction"`
 	Peer      string `json:"peeruri"`
 	CallID    string `json:"id"`
-}
-
-// states of a call by the type of the event.
-var states = map[string]tel.State{
-	"CALL_INCOMING": tel.Ringing, "CALL_RINGING": tel.Ringing, "CALL_PROGRESS": tel.Ringing,
-	"CALL_ESTABLISHED": tel.Active, "CALL_CLOSED": tel.Ended,
-}
-
-func (d *Detector) event(m message, report func(tel.PartyDetails)) {
-	state, ok := states[m.Type]
-	if !ok || m.CallID == "" {
-		return
-	}
-	p := tel.PartyDetails{
-		Own: d.identity(m.Account), Other: d.identity(m.Peer), State: state,
-		Ref: tel.Ref{CallID: m.CallID},
-	}
-	switch m.Direction {
-	case "incoming":
-		p.Direction = tel.Incoming
-	case "outgoing":
-		p.Direction = tel.Outgoing
-	}
-	if old, known := d.calls[m.CallID]; known && old.State == state {
-		return
-	}
-	if state == tel.Ended {
-		delete(d.calls, m.CallID)
-		for id, found := range d.calls { // found by catchUp, before its Call-ID was known
-			if found.Ref.CallID == "" && found.Other == p.Other {
-				delete(d.calls, id)
-				found.State = tel.Ended
-				report(found)
-			}
-		}
-	} else {
-		d.calls[m.CallID] = p
-	}
-	report(p)
-}
-
-// A line of listcalls: "> [line 1]  0:00:05  ESTABLISHED   sip:+442079460002@example.com".
-var callLine = regexp.MustCompile(`\[line \d+\]\s+\S+\s+(\w+)\s+(sips?:\S+)`)
-
-// catchUp compares the calls that the phone has now with those that we know.
-func (d *Detector) catchUp(data string, report func(tel.PartyDetails)) {
-	now := map[tel.Identity]tel.State{}
-	for _, m := range callLine.FindAllStringSubmatch(data, -1) {
-		state := tel.Ringing
-		if m[1] == "ESTABLISHED" {
-			state = tel.Active
-		}
-		now[d.identity(m[2])] = state
-	}
-	for id, p := range d.calls {
-		if _, up := now[p.Other]; up {
-			delete(now, p.Other)
-			continue
-		}
-		delete(d.calls, id)
-		p.State = tel.Ended
-		report(p)
-	}
-	for other, state := range now {
-		if other.IsZero() {
-			continue
-		}
-		p := tel.PartyDetails{Other: other, State: state, Ref: tel.Ref{Local: "found:" + other.String()}}
-		d.calls[p.Ref.Local] = p
-		report(p)
-	}
-}
-
-// identity reads an address of the phone's; the zero Identity where it names nobody
-// ("anonymous", RFC 3323).
-func (d *Detector) identity(uri string) tel.Identity {
-	user, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(uri, "sips:"), "sip:"), "@")
-	if strings.EqualFold(user, "anonymous") {
-		return tel.Identity{}
-	}
-	if !d.cfg.SIPUsers && strings.HasPrefix(user, "+") {
-		if n, err := tel.SIPNumber(uri, ""); err == nil {
-			return n.Identity()
-		}
-	}
-	id, err := tel.ParseIdentity(uri, "")
-	if err != nil {
-		d.cfg.Logger.Warn("the phone named a party in a form that is no identity; it counts as withheld", "err", err)
-	}
-	return id
-}
-
-func write(w io.Writer, s string) error {
-	_, err := fmt.Fprintf(w, "%d:%s,", len(s), s)
-	return err
-}
-
-// readNetstring reads one netstring: LENGTH ":" BYTES ",".
-func readNetstring(r *bufio.Reader) ([]byte, error) {
-	head, err := r.ReadSlice(':')
-	if errors.Is(err, bufio.ErrBufferFull) || err == nil && len(head) > 8 {
-		return nil, fmt.Errorf("%w: it does not begin with a length", ErrProtocol)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("baresip: %w", err)
-	}
-	n, err := strconv.Atoi(string(head[:len(head)-1]))
-	if err != nil || n < 0 || n > maxMessage {
-		return nil, fmt.Errorf("%w: %q is not a length", ErrProtocol, head)
-	}
-	b := make([]byte, n+1)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, fmt.Errorf("baresip: %w", err)
-	}
-	if b[n] != ',' {
-		return nil, fmt.Errorf("%w: a message does not end where it should", ErrProtocol)
-	}
-	return b[:n], nil
 }
