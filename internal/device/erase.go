@@ -38,7 +38,11 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 		}
 	}
 	for _, id := range ids {
-		if err := r.Revoke(ctx, tenant, id); err != nil && !errors.Is(err, ErrNotFound) {
+		err := r.Revoke(ctx, tenant, id)
+		if err == nil {
+			err = r.wipe(ctx, tenant, id)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return ids, err
 		}
 	}
@@ -69,8 +73,17 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 	return ids, nil
 }
 
-// All returns every device that has a binding to one of the numbers, also one that has
-// lapsed.
+// wipe leaves of a revoked device only its key, which is never accepted again.
+func (r *Registry) wipe(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) error {
+	_, err := r.change(ctx, tenant, id, func(d *Device) error {
+		*d = Device{ID: d.ID, Tenant: d.Tenant, Key: d.Key, Created: d.Created, RevokedAt: d.RevokedAt}
+		return nil
+	})
+	return err
+}
+
+// All returns every device that has or had a binding to one of the numbers, also one that
+// was revoked, until it is wiped.
 func (r *Registry) All(ctx context.Context, tenant wire.TenantID, numbers []tel.Number) ([]Device, error) {
 	var all []Device
 	for item, err := range r.devices.Scan(ctx, store.Key(string(tenant))+"/") {
@@ -84,14 +97,16 @@ func (r *Registry) All(ctx context.Context, tenant wire.TenantID, numbers []tel.
 	return all, nil
 }
 
-// SweepLapsed deletes devices whose last proof lapsed so long ago, and returns how many:
-// they could not even say hello since, and would enrol anew. Call it now and then, on any
-// node.
+// SweepLapsed deletes devices whose last proof lapsed so long ago (they could not even say
+// hello since, and would enrol anew), leaves of those revoked so long ago only the key, and
+// returns how many. Call it now and then, on any node.
 func (r *Registry) SweepLapsed(ctx context.Context, after time.Duration) (n int, err error) {
 	before := r.cfg.Now().Add(-after)
 	lapsed := func(d Device) bool {
-		return d.RevokedAt.IsZero() && d.Created.Before(before) &&
-			!slices.ContainsFunc(d.Bindings, func(b wire.Binding) bool { return !b.Expires.Before(before) })
+		if !d.RevokedAt.IsZero() {
+			return len(d.Bindings) > 0 && d.RevokedAt.Before(before)
+		}
+		return d.Created.Before(before) && !slices.ContainsFunc(d.Bindings, func(b wire.Binding) bool { return !b.Expires.Before(before) })
 	}
 	var old []store.Item[Device]
 	for item, err := range r.devices.Scan(ctx, "") {
@@ -108,6 +123,13 @@ func (r *Registry) SweepLapsed(ctx context.Context, after time.Duration) (n int,
 			if err := r.unindex(ctx, d.Tenant, b.Number, d.ID); err != nil {
 				return n, err
 			}
+		}
+		if !d.RevokedAt.IsZero() {
+			if err := r.wipe(ctx, d.Tenant, d.ID); err != nil {
+				return n, err
+			}
+			n++
+			continue
 		}
 		err := r.devices.Delete(ctx, item.Key, item.Rev)
 		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {

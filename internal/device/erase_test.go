@@ -62,7 +62,19 @@ func TestErase(t *testing.T) {
 func TestSweepLapsed(t *testing.T) {
 	w := newWorld(t)
 	n := number(t, "+442079460001")
-	d := w.enrol(newPhone(t), n)
+	d, lost := w.enrol(newPhone(t), n), w.enrol(newPhone(t), n)
+	w.pass(100 * 24 * time.Hour)
+	if err := w.registry.Revoke(t.Context(), "default", lost.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(48 * time.Hour)
+	if k, err := w.registry.SweepLapsed(t.Context(), 24*time.Hour); k != 1 || err != nil {
+		t.Errorf("swept %d, %v, and one was revoked two days ago", k, err)
+	}
+	if d, err := w.registry.Get(t.Context(), "default", lost.ID); err != nil || d.RevokedAt.IsZero() || len(d.Bindings) > 0 {
+		t.Errorf("the revoked device: %+v, %v", d, err)
+	}
+	w.pass(-102 * 24 * time.Hour)
 	w.pass(180*24*time.Hour + time.Hour)
 	if k, err := w.registry.SweepLapsed(t.Context(), 24*time.Hour); k != 0 || err != nil {
 		t.Errorf("swept %d, %v, though the proof lapsed only an hour ago", k, err)

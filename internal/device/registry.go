@@ -248,8 +248,8 @@ func (r *Registry) OfParty(ctx context.Context, tenant wire.TenantID, principal 
 	return all, nil
 }
 
-// Revoke ends the device for good: its key is never accepted again. Nothing else is kept of
-// it than the key. ErrNotFound. It may repeat.
+// Revoke ends the device for good: its key is never accepted again. ErrNotFound. It may
+// repeat.
 func (r *Registry) Revoke(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) error {
 	now := r.cfg.Now()
 	done, err := r.cfg.Changing(ctx, tenant, id, now)
@@ -272,14 +272,6 @@ func (r *Registry) Revoke(ctx context.Context, tenant wire.TenantID, id wire.Dev
 		if err := r.unindex(ctx, tenant, b.Number, id); err != nil {
 			return err
 		}
-	}
-	// Only now: until it is out of all indexes the record says which ones it is in.
-	_, err = r.change(ctx, tenant, id, func(d *Device) error {
-		*d = Device{ID: d.ID, Tenant: d.Tenant, Key: d.Key, Created: d.Created, RevokedAt: d.RevokedAt}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	r.cfg.OnRevoke(ctx, tenant, id)
 	r.cfg.Log.Info("device revoked", "tenant", tenant, "device", id)

@@ -346,7 +346,11 @@ func (s *Service) perform(ctx context.Context, rec *Record, which func(Do) bool)
 		switch {
 		case !which(e.Do):
 		case e.Do == DoBlock:
-			err = s.c.Blocks.Block(ctx, rec.Tenant, e.By, e.Against)
+			block := s.c.Blocks.Block
+			if e.Unnamed {
+				block = s.c.Blocks.BlockUnnamed
+			}
+			err = block(ctx, rec.Tenant, e.By, e.Against)
 		case e.Do == DoGone && s.c.Watcher != nil:
 			err = s.c.Watcher.Gone(ctx, rec.Tenant, rec.ID, e.Left, e.Over)
 		case e.Do == DoObserve && s.c.Observer != nil:

@@ -87,9 +87,11 @@ const (
 type Effect struct {
 	Do Do `json:"do"`
 	// Version of the record that decided it.
-	Version uint64         `json:"version,omitempty"`
-	By      tel.Identity   `json:"by,omitzero"`
-	Against tel.Identity   `json:"against,omitzero"`
+	Version uint64       `json:"version,omitempty"`
+	By      tel.Identity `json:"by,omitzero"`
+	Against tel.Identity `json:"against,omitzero"`
+	// Unnamed: Against is withheld from By.
+	Unnamed bool           `json:"unnamed,omitempty"`
 	Left    []tel.Identity `json:"left,omitempty"`
 	Over    bool           `json:"over,omitempty"`
 	// Happened, for DoObserve.
@@ -261,7 +263,7 @@ func (r Record) leave(e Leave, now time.Time) (Record, []Effect, error) {
 	if e.Block {
 		for i, s := range n.Sides {
 			if i+1 != own && !s.Principal.IsZero() && !n.Sides[own-1].Principal.IsZero() {
-				due = append(due, Effect{Do: DoBlock, Version: n.Version, By: n.Sides[own-1].Principal, Against: s.Principal})
+				due = append(due, Effect{Do: DoBlock, Version: n.Version, By: n.Sides[own-1].Principal, Against: s.Principal, Unnamed: s.Shown.IsZero()})
 			}
 		}
 	}

@@ -276,6 +276,11 @@ func (s *Service) retire(ctx context.Context, key roomKey, rec *Record) error {
 	if now.Before(rec.Closed.Add(s.c.Keep)) {
 		return nil
 	}
+	return s.drop(ctx, key, rec)
+}
+
+// drop removes all that is kept of a closed session. It may repeat.
+func (s *Service) drop(ctx context.Context, key roomKey, rec *Record) error {
 	s.mu.Lock()
 	r := s.rooms[key]
 	delete(s.rooms, key)

@@ -75,6 +75,8 @@ type Blocks interface {
 	// Block notes a refusal, between principal identities. It may be repeated. An error
 	// makes the service try again later.
 	Block(ctx context.Context, tenant wire.TenantID, by, against tel.Identity) error
+	// BlockUnnamed does the same where against is withheld from by.
+	BlockUnnamed(ctx context.Context, tenant wire.TenantID, by, against tel.Identity) error
 }
 
 // Observer is told what happens to sessions, for whoever is not in them.

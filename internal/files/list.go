@@ -1,0 +1,27 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/tandem-call/tandem/wire"
+)
+
+// OfSession lists the files of a session, by name.
+func (s *Service) OfSession(ctx context.Context, tenant wire.TenantID, session wire.SessionID) ([]Record, error) {
+	var all []Record
+	for _, id := range s.ledger.bySession(sessionKey{tenant, session}) {
+		r, _, err := s.get(ctx, tenant, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
