@@ -286,6 +286,9 @@ func enrol(t testing.TB, url, number string, codes <-chan string) *client.Identi
 
 func (w *world) enrol(number string) *client.Identity {
 	w.t.Helper()
+	for len(w.codes) > 0 {
+		<-w.codes // of enrolments that were left
+	}
 	return enrol(w.t, w.url(), number, w.codes)
 }
 
