@@ -133,6 +133,7 @@ func (r *room) replay(ctx context.Context, u *subscriber, after, to uint64) (who
 	if err := r.synced(ctx, to); err != nil {
 		return false, err
 	}
+	pacer, _ := u.c.out.(Pacer)
 	for after < to {
 		entries, err := r.s.c.Log.Read(ctx, r.logName, after, page)
 		if err != nil {
@@ -146,13 +147,17 @@ func (r *room) replay(ctx context.Context, u *subscriber, after, to uint64) (who
 				return true, nil
 			}
 			after = e.Seq
-			if m, ok := r.readable(e, u.member, u.first); ok {
-				u.c.out.Push(r.frames.messageFrame(e.Seq, e.Epoch, m.tail))
+			m, ok := r.readable(e, u.member, u.first)
+			if !ok {
+				continue
 			}
-		}
-		if p, ok := u.c.out.(Pacer); ok {
-			if err := p.Drained(ctx); err != nil {
-				return false, err
+			if pacer != nil {
+				if err := pacer.Drained(ctx); err != nil {
+					return false, err
+				}
+			}
+			if !u.c.out.Push(r.frames.messageFrame(e.Seq, e.Epoch, m.tail)) {
+				return true, nil // the connection is over, and so is what it missed
 			}
 		}
 	}

@@ -106,10 +106,11 @@ type Outbox interface {
 	Close(code wire.CloseCode, reason string)
 }
 
-// Pacer may be implemented by an Outbox: a long resume waits for it after each page,
-// so that it does not overrun the queue.
+// Pacer may be implemented by an Outbox: a resume waits for it before each message, so
+// that it does not overrun the queue.
 type Pacer interface {
-	// Drained returns when most of what was pushed has been written out.
+	// Drained returns when most of what was pushed has been written out, at once if it has,
+	// or when the connection is over.
 	Drained(ctx context.Context) error
 }
 

@@ -24,7 +24,6 @@ const (
 	maxBatchOps = 4096 // operations in one batch
 	maxBatch    = 4 << 20
 	maxFlights  = 4 // batches between their application and their sync
-
 )
 
 // committer turns queued operations into batches. While one batch is being synced the
@@ -44,6 +43,7 @@ type committer struct {
 	closing bool
 
 	last    uint64        // number of the last operation; of the build loop
+	opBytes int           // about what an operation takes in a batch; of the build loop
 	applied atomic.Uint64 // no iterator shows a number above this
 	failure atomic.Pointer[error]
 
@@ -99,7 +99,7 @@ func (c *committer) submit(o op) error {
 	return nil
 }
 
-// take waits for operations and returns some of them, or nil when closing.
+// take waits for operations and returns some of them, or none when closing.
 func (c *committer) take() []op {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +110,8 @@ func (c *committer) take() []op {
 	if len(ops) > maxBatchOps {
 		ops = ops[:maxBatchOps:maxBatchOps]
 	}
-	c.queue = append([]op(nil), c.queue[len(ops):]...)
+	// The next ones will be about as many.
+	c.queue = append(make([]op, 0, len(ops)), c.queue[len(ops):]...)
 	return ops
 }
 
@@ -118,7 +119,7 @@ func (c *committer) buildLoop() {
 	defer close(c.flights)
 	for {
 		ops := c.take()
-		if ops == nil {
+		if len(ops) == 0 {
 			return
 		}
 		for len(ops) > 0 {
@@ -129,13 +130,15 @@ func (c *committer) buildLoop() {
 
 // commit applies one batch of the first of these operations and returns how many.
 func (c *committer) commit(ops []op) int {
-	b := c.db.NewBatch()
+	// With room for all from the start, since a batch that grows is copied each time.
+	b := c.db.NewBatchWithSize(min(len(ops)*c.opBytes, maxBatch)+1024, pebble.WithMaxRetainedSizeBytes(2*maxBatch))
 	n := 0
 	for n < len(ops) && b.Len() < maxBatch {
 		c.last++
 		ops[n].write(b, c.last)
 		n++
 	}
+	c.opBytes = b.Len()/n + 16
 	f := flight{b, ops[:n], c.last}
 	if c.failed() == nil {
 		err := b.Set(commitKey, number(c.last), nil)

@@ -95,6 +95,7 @@ type mailbox[T any] struct {
 
 	mu    sync.Mutex
 	queue []T
+	spare []T // the queue before, empty, to be used again
 
 	calling sync.Mutex // held while fn runs
 	closed  bool       // guarded by calling
@@ -122,14 +123,23 @@ func (m *mailbox[T]) put(v T) bool {
 func (m *mailbox[T]) empty() {
 	m.mu.Lock()
 	queue := m.queue
-	m.queue = nil
+	m.queue, m.spare = m.spare, nil
 	m.mu.Unlock()
 	for _, v := range queue {
 		if !m.call(v) {
 			return
 		}
 	}
+	if cap(queue) <= maxSpare {
+		clear(queue)
+		m.mu.Lock()
+		m.spare = queue[:0]
+		m.mu.Unlock()
+	}
 }
+
+// maxSpare is the longest queue whose memory a mailbox keeps.
+const maxSpare = 8
 
 func (m *mailbox[T]) call(v T) bool {
 	m.calling.Lock()

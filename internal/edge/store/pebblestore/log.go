@@ -134,14 +134,17 @@ type entry struct {
 	first    bool        // may be shown before it is durable
 	newEpoch *epochStart // begins with this entry
 	store.Entry
-	free func()
 
 	mu      sync.Mutex
 	settled bool
 	err     error
 	done    chan struct{} // made for the first who waits
-	fns     []func(error)
+	fn      func(error)   // the first to be called, nearly always the only one
+	fns     []func(error) // the others
 }
+
+// size is what the entry was admitted with.
+func (e *entry) size() int { return len(e.log.name) + len(e.Data) }
 
 // Seq is the entry's sequence, Epoch its epoch; see store.Pending.
 func (e *entry) Seq() uint64 { return e.Entry.Seq }
@@ -166,15 +169,18 @@ func (e *entry) finish(err error) {
 		e.log.settle(e)
 	}
 	e.log.logs.release(e.log)
-	e.free()
+	e.log.logs.store.release(e.size())
 	e.mu.Lock()
 	e.settled, e.err = true, err
 	if e.done != nil {
 		close(e.done)
 	}
-	fns := e.fns
-	e.fns = nil
+	fn, fns := e.fn, e.fns
+	e.fn, e.fns = nil, nil
 	e.mu.Unlock()
+	if fn != nil {
+		fn(err)
+	}
 	for _, fn := range fns {
 		fn(err)
 	}
@@ -208,7 +214,11 @@ func (e *entry) Done(fn func(error)) {
 		go fn(e.err) // not under the locks that the caller may hold
 		return
 	}
-	e.fns = append(e.fns, fn)
+	if e.fn == nil {
+		e.fn = fn
+	} else {
+		e.fns = append(e.fns, fn)
+	}
 }
 
 // settle takes down that the entry, the first of those under way, is durable.
@@ -253,14 +263,13 @@ func (s *Store) Append(ctx context.Context, name string, data []byte, d store.De
 		return nil, err
 	}
 	defer leave()
-	free, err := s.admit(ctx, len(name)+len(data), false)
-	if err != nil {
+	e := &entry{log: l, first: d == store.DeliverFirst}
+	e.Data = data
+	if err := s.take(ctx, e.size(), false); err != nil {
 		return nil, err
 	}
-	e := &entry{log: l, first: d == store.DeliverFirst, free: free}
-	e.Data = data
 	if err := l.append(ctx, e); err != nil {
-		free()
+		s.release(e.size())
 		return nil, err
 	}
 	return e, nil

@@ -97,18 +97,27 @@ func (s *Store) usable(ctx context.Context) error {
 // disk. The function it returns gives the memory back. What makes space may use a part
 // of the headroom.
 func (s *Store) admit(ctx context.Context, n int, makesSpace bool) (free func(), err error) {
-	if err := s.witness.err(); err != nil {
+	if err := s.take(ctx, n, makesSpace); err != nil {
 		return nil, err
+	}
+	return func() { s.release(n) }, nil
+}
+
+// take is admit for those who call release themselves, with the same n.
+func (s *Store) take(ctx context.Context, n int, makesSpace bool) error {
+	if err := s.witness.err(); err != nil {
+		return err
 	}
 	if err := s.space.admit(n, makesSpace); err != nil {
-		return nil, err
+		return err
 	}
-	size := int64(n) + 256 // with what it takes besides its bytes
-	if err := s.queued.Acquire(ctx, size); err != nil {
-		return nil, err
-	}
-	return func() { s.queued.Release(size) }, nil
+	return s.queued.Acquire(ctx, queuedSize(n))
 }
+
+func (s *Store) release(n int) { s.queued.Release(queuedSize(n)) }
+
+// queuedSize is what a change of n bytes takes while it is under way.
+func queuedSize(n int) int64 { return int64(n) + 256 }
 
 // barrier waits until all that is visible now is durable.
 func (s *Store) barrier(ctx context.Context) error {

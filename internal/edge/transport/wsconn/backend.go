@@ -41,6 +41,6 @@ type Backend interface {
 	Attach(ctx context.Context, who Identity, out Outbox) (w wire.Welcome, detach func(), err error)
 	// Handle carries out a device's request and pushes its answer, with the same id, to
 	// out, now or later. The frames of one connection come one after the other. The body
-	// is Handle's to keep.
+	// is used again for the next frame: what is to be kept beyond Handle must be copied.
 	Handle(ctx context.Context, who Identity, e wire.Envelope, out Outbox)
 }

@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"context"
 	"math"
 	"slices"
 	"sync"
@@ -59,6 +60,7 @@ type outbox struct {
 	broken   bool          // nothing more is sent
 	timer    *time.Timer   // authentication, then heartbeats, then the end of closing
 	flushed  chan struct{} // made when ending, or before; closed once all is sent or given up
+	drained  chan struct{} // made when somebody waits for the queue; see Drained
 }
 
 // open starts the life of a connection, with the time it has to authenticate itself. It
@@ -116,6 +118,41 @@ func (o *outbox) closeWith(code uint16, reason string) {
 	}
 }
 
+// Drained returns when at most a quarter of the queue's bounds is in use, so that as much
+// again can be pushed, or when the connection ends. The error is ctx's. It must not be
+// called from where frames are read while the connection is held back by hold.
+func (o *outbox) Drained(ctx context.Context) error {
+	o.mu.Lock()
+	if o.roomy() {
+		o.mu.Unlock()
+		return nil
+	}
+	if o.drained == nil {
+		o.drained = make(chan struct{})
+	}
+	drained := o.drained
+	o.mu.Unlock()
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// roomy reports whether Drained need not wait. Called with mu held.
+func (o *outbox) roomy() bool {
+	return o.ending || len(o.queue)+len(o.held) <= o.h.cfg.QueueFrames/4 && o.bytes <= o.h.cfg.QueueBytes/4
+}
+
+// resumeWaiting lets go who waits in Drained. Called with mu held.
+func (o *outbox) resumeWaiting() {
+	if o.drained != nil && o.roomy() {
+		close(o.drained)
+		o.drained = nil
+	}
+}
+
 // hold keeps what is pushed from now on back until release.
 func (o *outbox) hold() {
 	o.mu.Lock()
@@ -148,6 +185,7 @@ func (o *outbox) forget() {
 	}
 	o.h.count.drop(DropClosed, len(o.held))
 	o.held = nil
+	o.resumeWaiting()
 }
 
 // overtake sends ready-made bytes before all that is queued. A peer that provokes more of
@@ -198,6 +236,7 @@ func (o *outbox) end(code uint16, reason string) {
 	}
 	o.sink.hurry(time.Now().Add(o.h.cfg.CloseTimeout))
 	o.timer.Reset(o.h.cfg.CloseTimeout)
+	o.resumeWaiting()
 	o.kick()
 }
 
@@ -205,6 +244,7 @@ func (o *outbox) end(code uint16, reason string) {
 func (o *outbox) abort() {
 	o.mu.Lock()
 	o.ending = true
+	o.resumeWaiting()
 	if o.flushed == nil {
 		o.flushed = make(chan struct{})
 	}
@@ -292,6 +332,10 @@ func (o *outbox) take(dst []byte) (batch []byte, frames int) {
 			frames++
 		}
 		o.queue = slices.Delete(o.queue, 0, frames)
+		if o.drained != nil {
+			o.listen() // who waits reads nothing meanwhile; the device took what went before
+			o.resumeWaiting()
+		}
 		if len(o.queue) == 0 {
 			dst = append(dst, o.last...)
 			o.last = nil

@@ -3,6 +3,7 @@ package wsconn
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -192,6 +193,83 @@ func TestQueueBounds(t *testing.T) {
 				}
 				if got := o.h.Stats(); got.SlowClosings != 1 || got.Dropped["slow"] != uint64(n+1) {
 					t.Errorf("stats %+v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestLongResumeToASlowReader: who waits for Drained before each frame never overruns the
+// queue, however much there is to send and however slowly it is read; and that the device
+// takes what is sent keeps its connection, although nothing is read from it meanwhile.
+func TestLongResumeToASlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const messages = 20_000
+		o, g := gated(t, Config{QueueFrames: 1000})
+		o.hold()
+		o.release([]byte("welcome"))
+		sent := make(chan int)
+		go func() {
+			n := 0
+			for ; n < messages; n++ {
+				if err := o.Drained(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if !push(o, strings.Repeat("m", 300)) {
+					break
+				}
+			}
+			sent <- n
+		}()
+		began := time.Now()
+		for done := false; !done; {
+			select {
+			case n := <-sent:
+				if n != messages {
+					t.Errorf("%d of %d were pushed", n, messages)
+				}
+				done = true
+			case <-time.After(10 * time.Second):
+				select {
+				case g.pass <- struct{}{}:
+				default:
+				}
+			}
+		}
+		if took := time.Since(began); took < 4*o.h.cfg.Heartbeat {
+			t.Errorf("the reader was too fast for this test: %v", took)
+		}
+		if got := o.h.Stats(); len(got.Closings) > 0 || got.Dropped["slow"] > 0 {
+			t.Errorf("stats %+v", got)
+		}
+	})
+}
+
+func TestDrainedEnds(t *testing.T) {
+	for name, end := range map[string]func(*outbox, context.CancelFunc) error{
+		"by the connection's end": func(o *outbox, _ context.CancelFunc) error { o.abort(); return nil },
+		"by its closing":          func(o *outbox, _ context.CancelFunc) error { o.Close(wire.CloseDraining, ""); return nil },
+		"with the context":        func(_ *outbox, cancel context.CancelFunc) error { cancel(); return context.Canceled },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, _ := gated(t, Config{QueueFrames: 8})
+				push(o, "a")
+				synctest.Wait() // the flusher hangs in the write of a
+				push(o, "b", "c", "d")
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				over := make(chan error, 1)
+				go func() { over <- o.Drained(ctx) }()
+				synctest.Wait()
+				select {
+				case err := <-over:
+					t.Fatalf("did not wait: %v", err)
+				default:
+				}
+				want := end(o, cancel)
+				if err := <-over; !errors.Is(err, want) {
+					t.Errorf("got %v, want %v", err, want)
 				}
 			})
 		})

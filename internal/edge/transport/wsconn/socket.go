@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -43,35 +44,68 @@ type socket struct {
 	who    Identity
 	joined bool
 	undo   func()
-	bad    int       // malformed frames in a row
-	tokens float64   // of the flood protection
-	filled time.Time // when tokens were counted
-	ended  error     // why the read loop ended
+	bad    int     // malformed frames in a row
+	tokens float64 // of the flood protection
+	filled int64   // when tokens were counted; see Handler.mark
+	ended  error   // why the read loop ended
 }
 
 // under is the connection as gws sees it.
 type under struct {
 	net.Conn
 	owner  *socket
-	early  []byte // what the HTTP server had read already
+	early  []byte // what was read already: by the HTTP server, or ahead
 	raised bool   // the handshake is done: gws writes no more
 	failed error  // of the last read
+	// ahead is early's memory while much arrives at once, else nil.
+	ahead *[]byte
+	full  bool // the last read filled its memory, so there is probably more
 }
 
+// aheads are for those connections from which more arrives than readBuffer holds.
+var aheads = sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}
+
 func (u *under) Read(p []byte) (int, error) {
+	if len(u.early) == 0 && u.full && len(p) > 0 {
+		if u.ahead == nil {
+			u.ahead = aheads.Get().(*[]byte)
+		}
+		n, err := u.read(*u.ahead)
+		if err != nil {
+			u.spare()
+			return 0, err
+		}
+		u.early = (*u.ahead)[:n]
+	}
 	if len(u.early) > 0 {
 		n := copy(p, u.early)
 		if u.early = u.early[n:]; len(u.early) == 0 {
 			u.early = nil
+			if !u.full {
+				u.spare()
+			}
 		}
 		return n, nil
 	}
+	return u.read(p)
+}
+
+func (u *under) read(p []byte) (int, error) {
 	n, err := u.Conn.Read(p)
+	u.full = n == len(p) && n >= readBuffer
 	if n > 0 {
 		return n, nil // an error shows again, after what was read
 	}
 	u.failed = err
 	return 0, err
+}
+
+// spare gives the memory for reading ahead back.
+func (u *under) spare() {
+	if u.ahead != nil {
+		aheads.Put(u.ahead)
+		u.ahead = nil
+	}
 }
 
 func (u *under) Write(p []byte) (int, error) {
@@ -107,7 +141,7 @@ func (h *Handler) Connect(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, wire.NewProblem(wire.CodeBadRequest, "a WebSocket needs HTTP/1.1"))
 		return
 	}
-	c := &socket{nc: nc, remote: remote, ticket: t, nonce: nonce, filled: time.Now(), tokens: float64(h.cfg.FloodBurst)}
+	c := &socket{nc: nc, remote: remote, ticket: t, nonce: nonce, filled: h.mark(), tokens: float64(h.cfg.FloodBurst)}
 	c.below.Conn, c.below.owner = nc, c
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n) // it is in the buffer: no error
@@ -171,6 +205,7 @@ func (c *socket) run(ws *gws.Conn) {
 	defer c.h.wg.Done()
 	defer c.h.reg.exit(&c.outbox)
 	fault := c.read(ws)
+	defer c.below.spare()
 	var bye *gws.CloseError
 	switch {
 	case c.below.failed != nil: // gone without a word, or cut off by us
@@ -222,11 +257,12 @@ func (c *socket) violated(fault string) {
 // such as a heartbeat, is carried out on a goroutine of its own.
 func (c *socket) message(m *gws.Message) {
 	defer m.Close()
-	if c.over() || !c.within() {
+	now := c.h.mark()
+	if c.over() || !c.within(now) {
 		return
 	}
-	rested := c.h.mark()-c.heard.Load() > int64(rest)
-	c.listen()
+	rested := now-c.heard.Load() > int64(rest)
+	c.heard.Store(now)
 	if c.joined && !rested {
 		c.carryOut(m)
 		return
@@ -276,7 +312,6 @@ func (c *socket) frame(m *gws.Message) {
 		c.malformed(e.ID, wire.NewProblem(wire.CodeBadFrame, "hello was said already"))
 	default:
 		c.bad = 0
-		e.Body = bytes.Clone(e.Body) // the message's memory is used again
 		if err := guard(func() error {
 			c.h.cfg.Backend.Handle(c.h.ctx, c.who, e, &c.outbox)
 			return nil
@@ -349,9 +384,8 @@ func closeCode(p *wire.Problem) wire.CloseCode {
 }
 
 // within is the flood protection: a token for every frame, of whatever kind.
-func (c *socket) within() bool {
-	now := time.Now()
-	c.tokens += now.Sub(c.filled).Seconds() * float64(c.h.cfg.FloodPerSecond)
+func (c *socket) within(now int64) bool {
+	c.tokens += time.Duration(now-c.filled).Seconds() * float64(c.h.cfg.FloodPerSecond)
 	c.tokens = min(c.tokens, float64(c.h.cfg.FloodBurst))
 	c.filled = now
 	if c.tokens < 1 {
@@ -395,16 +429,16 @@ func (events) OnClose(ws *gws.Conn, err error) { socketOf(ws).ended = err }
 
 func (events) OnPing(ws *gws.Conn, payload []byte) {
 	c := socketOf(ws)
-	if !c.over() && c.within() {
-		c.listen()
+	if now := c.h.mark(); !c.over() && c.within(now) {
+		c.heard.Store(now)
 		c.overtake(appendFrame(nil, finPong, payload))
 	}
 }
 
 func (events) OnPong(ws *gws.Conn, _ []byte) {
 	c := socketOf(ws)
-	if !c.over() && c.within() {
-		c.listen()
+	if now := c.h.mark(); !c.over() && c.within(now) {
+		c.heard.Store(now)
 	}
 }
 
