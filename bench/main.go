@@ -17,7 +17,7 @@ var benchmarks = []struct {
 	name string
 	run  func(*bench) error
 }{
-	{"relay", relay}, {"puts", puts},
+	{"relay", relay}, {"match", match}, {"resume", resume}, {"idle", idle}, {"puts", puts},
 }
 
 func main() {
