@@ -25,8 +25,8 @@ type Uses interface {
 	Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[Use], error]
 }
 
-// Use is who presented a PASSporT for what: the first one for each side of its call. No
-// number is in it.
+// Use is who presented a PASSporT for what: the first one for each side of its call. Only
+// hashes are kept.
 type Use struct {
 	By string `json:"by"`
 	// Until it need be remembered: afterwards the PASSporT is stale anyway.
@@ -226,7 +226,8 @@ func (v *Verifier) use(ctx context.Context, p Presented, t Token, own string) er
 	if t.Issued.After(last) {
 		last = t.Issued
 	}
-	mine := Use{By: p.By, Until: last.Add((MaxChain + 1) * v.Freshness).UTC().Round(0)}
+	by := sha256.Sum256([]byte(p.By))
+	mine := Use{By: base64.RawURLEncoding.EncodeToString(by[:]), Until: last.Add((MaxChain + 1) * v.Freshness).UTC().Round(0)}
 	got, err := store.Change(ctx, v.Uses, key, func(u Use, known bool) (Use, bool, error) {
 		if known {
 			return u, false, nil
@@ -236,7 +237,7 @@ func (v *Verifier) use(ctx context.Context, p Presented, t Token, own string) er
 	if err != nil {
 		return fmt.Errorf("passport: note a use: %w", err)
 	}
-	if got.By != p.By {
+	if got.By != mine.By {
 		return ErrReplayed
 	}
 	return nil

@@ -18,6 +18,8 @@ import (
 type calls struct{ *Server }
 
 func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (wire.Ack, error) {
+	passports := r.Passports
+	r.Passports = nil // they are evidence, and not kept
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return wire.Ack{}, problem(s.log, "report", err)
@@ -31,11 +33,18 @@ func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (w
 	if err == nil {
 		err = report.PartyDetails.Validate()
 	}
+	if err == nil {
+		err = s.vouched(ctx, &report, passports)
+	}
 	if err != nil {
+		err = problem(s.log, "report", err)
 		if forbidden(err) {
 			return wire.Ack{}, s.refused(who, audit.Record{What: audit.ReportRefused, Parties: []tel.Identity{r.Own}}, err)
 		}
-		return wire.Ack{}, problem(s.log, "report", err)
+		return wire.Ack{}, err
+	}
+	if err := s.limits.report(who, report); err != nil {
+		return wire.Ack{}, err
 	}
 	if barred, err := s.barredCall(ctx, report); barred || err != nil {
 		return wire.Ack{}, problem(s.log, "report", err)
@@ -47,10 +56,11 @@ func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (w
 	return wire.Ack{Session: o.Session}, problem(s.log, "report", err)
 }
 
-// forbidden: the reporter spoke for somebody it may not speak for.
+// forbidden: the reporter spoke for somebody it may not speak for, or of a call that its
+// own evidence contradicts.
 func forbidden(err error) bool {
 	var p *wire.Problem
-	return errors.As(err, &p) && (p.Code == wire.CodeForbidden || p.Code == wire.CodeNotYourParty)
+	return errors.As(err, &p) && (p.Code == wire.CodeForbidden || p.Code == wire.CodeNotYourParty || p.Code == wire.CodePassport)
 }
 
 // fromDevice: a device reports its own party's calls only, with a proof that still holds.
@@ -76,11 +86,14 @@ func (s calls) fromDevice(ctx context.Context, who httpapi.Caller, r *call.Repor
 	return nil
 }
 
-// own returns the principal identity of the caller's party.
+// own returns the principal identity of the caller's party, if its proof is good enough.
 func (s calls) own(ctx context.Context, who httpapi.Caller) (tel.Identity, error) {
 	d, err := s.devices.Get(ctx, who.Tenant, who.Device)
 	if err == nil {
 		err = d.Check(time.Now())
+	}
+	if err == nil && !s.proved(d) {
+		err = wire.NewProblem(wire.CodeForbidden, "calls need a number that is proved by %s here; enrol again in that way", s.cfg.Evidence.Minimum.Binding)
 	}
 	return d.Principal, err
 }
@@ -151,9 +164,11 @@ func (d directory) Shared(ctx context.Context, tenant wire.TenantID, id tel.Iden
 
 func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal tel.Identity) ([]wire.DeviceID, error) {
 	list, err := d.devices.OfParty(ctx, tenant, principal)
-	ids := make([]wire.DeviceID, len(list))
-	for i, dev := range list {
-		ids[i] = dev.ID
+	var ids []wire.DeviceID
+	for _, dev := range list {
+		if d.proved(dev) {
+			ids = append(ids, dev.ID)
+		}
 	}
 	return ids, err
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -43,6 +45,7 @@ type Config struct {
 	Engine   Engine   `koanf:"engine"`
 	Codes    Codes    `koanf:"codes"`
 	Calls    Calls    `koanf:"calls"`
+	Evidence Evidence `koanf:"evidence"`
 	Sessions Sessions `koanf:"sessions"`
 	Files    Files    `koanf:"files"`
 	Webhooks Webhooks `koanf:"webhooks"`
@@ -105,6 +108,28 @@ type Calls struct {
 	Retention time.Duration `koanf:"retention"`
 }
 
+// Evidence says what it takes to believe that a call is real, and a number its device's.
+type Evidence struct {
+	// STIRRoots is a PEM file with the roots of PASSporTs' certificates; empty: PASSporTs
+	// are not looked at.
+	STIRRoots string `koanf:"stir_roots"`
+	// Freshness is how far a PASSporT's time may be from now.
+	Freshness time.Duration `koanf:"freshness"`
+	// Networks that are not public and from which certificates may be fetched all the same.
+	Networks []string `koanf:"networks"`
+	Minimum  Minimum  `koanf:"minimum"`
+}
+
+// Minimum is the least evidence by feature.
+type Minimum struct {
+	// Binding of number and device that a call needs.
+	Binding device.ProofKind `koanf:"binding"`
+	// Session: what a side needs for a session to open; Invitation: what one needs for the
+	// other to be invited.
+	Session    call.Evidence `koanf:"session"`
+	Invitation call.Evidence `koanf:"invitation"`
+}
+
 // Sessions says how long they live.
 type Sessions struct {
 	Linger    time.Duration `koanf:"linger"`
@@ -146,6 +171,20 @@ type Limits struct {
 	// authenticated.
 	PendingPerAddress int           `koanf:"pending_per_address"`
 	Heartbeat         time.Duration `koanf:"heartbeat"`
+
+	// Requests over HTTP per minute: of one address without valid credentials, of one
+	// device, of one API key, and of a whole tenant. Zero: no limit.
+	AddressPerMinute int `koanf:"address_per_minute"`
+	DevicePerMinute  int `koanf:"device_per_minute"`
+	KeyPerMinute     int `koanf:"key_per_minute"`
+	TenantPerMinute  int `koanf:"tenant_per_minute"`
+	// Call reports per minute: of one device, of one element or provider, and about one
+	// pair of parties. Zero: no limit.
+	DeviceReportsPerMinute  int `koanf:"device_reports_per_minute"`
+	ElementReportsPerMinute int `koanf:"element_reports_per_minute"`
+	PairReportsPerMinute    int `koanf:"pair_reports_per_minute"`
+	// CountedCallers that each of these limits remembers at most.
+	CountedCallers int `koanf:"counted_callers"`
 }
 
 // Retention says how long what belongs to no call is kept; docs/privacy.md has all of it.
@@ -175,6 +214,7 @@ func Defaults() Config {
 			PartialDetails: call.PartialConfirm, InviteDelay: 2 * time.Second, InvitesPerHour: 3,
 			Lease: time.Duration(l.ReportTTLSeconds) * time.Second, ClockSkew: 30 * time.Second, Retention: 10 * time.Minute,
 		},
+		Evidence: Evidence{Freshness: time.Minute, Minimum: Minimum{Binding: device.ProofCode, Session: call.Typed, Invitation: call.Typed}},
 		Sessions: Sessions{
 			Linger: time.Duration(l.LingerSeconds) * time.Second, LingerMax: time.Duration(l.LingerMaxSeconds) * time.Second,
 			Retention: 24 * time.Hour,
@@ -184,6 +224,8 @@ func Defaults() Config {
 		Limits: Limits{
 			FrameKiB: l.FrameBytes >> 10, MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
 			Members: l.Members, LogEntries: l.LogEntries, DeviceConnections: 8, PendingPerAddress: 64, Heartbeat: 25 * time.Second,
+			AddressPerMinute: 6000, DevicePerMinute: 15_000, KeyPerMinute: 120_000,
+			DeviceReportsPerMinute: 600, ElementReportsPerMinute: 60_000, PairReportsPerMinute: 600, CountedCallers: 100_000,
 		},
 		Retention: Retention{Audit: 365 * 24 * time.Hour, Lapsed: 30 * 24 * time.Hour},
 		Log:       Log{Level: "info", Format: "text"},
@@ -297,6 +339,7 @@ func (c Config) Validate() error {
 	}
 	fault(c.Calls.Lease >= time.Second, "calls.lease: at least 1s")
 	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
+	c.Evidence.validate(fault)
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")
 	fault(c.Files.MaxMiB > 0 && c.Files.SessionMiB >= c.Files.MaxMiB, "files.session_mib: at least files.max_mib, which is at least 1")
 	for _, n := range c.Webhooks.Networks {
@@ -307,6 +350,13 @@ func (c Config) Validate() error {
 	fault(c.Webhooks.Retention >= time.Hour && c.Webhooks.GiveUp >= time.Hour, "webhooks.retention, webhooks.give_up: at least 1h")
 	fault(c.Limits.FrameKiB >= 4 && c.Limits.FrameKiB <= 512, "limits.frame_kib: from 4 to 512")
 	fault(c.Limits.Members >= 2, "limits.members: at least 2")
+	for _, n := range []int{
+		c.Limits.AddressPerMinute, c.Limits.DevicePerMinute, c.Limits.KeyPerMinute, c.Limits.TenantPerMinute,
+		c.Limits.DeviceReportsPerMinute, c.Limits.ElementReportsPerMinute, c.Limits.PairReportsPerMinute,
+	} {
+		fault(n >= 0, "limits: %d per minute: not negative; 0 means no limit", n)
+	}
+	fault(c.Limits.CountedCallers >= 1000, "limits.counted_callers: at least 1000")
 	fault(c.Limits.Heartbeat >= time.Second, "limits.heartbeat: at least 1s")
 	fault(c.Retention.Audit >= 0, "retention.audit: not negative; 0 keeps the audit log for ever")
 	fault(c.Retention.Lapsed >= 0, "retention.lapsed: not negative")
@@ -331,6 +381,24 @@ func (c Config) originHosts() []string {
 		hosts = append(hosts, host)
 	}
 	return hosts
+}
+
+func (e Evidence) validate(fault func(ok bool, format string, args ...any)) {
+	fault(e.Freshness >= time.Second && e.Freshness <= 10*time.Minute, "evidence.freshness: from 1s to 10m")
+	for _, n := range e.Networks {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "evidence.networks: %q is not a network such as 10.0.0.0/8", n)
+	}
+	fault(slices.Contains(proofs, e.Minimum.Binding), "evidence.minimum.binding: %q; use %s", e.Minimum.Binding, strings.Join(proofs, ", "))
+	for name, least := range map[string]call.Evidence{"session": e.Minimum.Session, "invitation": e.Minimum.Invitation} {
+		switch least {
+		case call.Typed, call.Observed, call.Trusted:
+		case call.Passport:
+			fault(e.STIRRoots != "", "evidence.minimum.%s: passport needs evidence.stir_roots", name)
+		default:
+			fault(false, "evidence.minimum.%s: %q; use typed, observed, trusted or passport", name, least)
+		}
+	}
 }
 
 // loopback reports whether nobody else can reach the listener.

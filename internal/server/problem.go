@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/party"
+	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/webhook"
@@ -59,6 +60,14 @@ var problems = []struct {
 	{call.ErrTooMany, wire.CodeTooMany, false},
 	{call.ErrNoQuestion, wire.CodeNotFound, false},
 	{call.ErrWrongWords, wire.CodeWrongWords, false},
+
+	{passport.ErrForm, wire.CodePassport, true},
+	{passport.ErrNumbers, wire.CodePassport, true},
+	{passport.ErrStale, wire.CodePassport, true},
+	{passport.ErrAttestation, wire.CodePassport, true},
+	{passport.ErrCertificate, wire.CodePassport, true},
+	{passport.ErrSignature, wire.CodePassport, true},
+	{passport.ErrReplayed, wire.CodePassport, true},
 
 	{webhook.ErrNotFound, wire.CodeNotFound, false},
 	{webhook.ErrRequest, wire.CodeBadRequest, true},

@@ -33,6 +33,7 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/party"
+	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/webhook"
@@ -77,9 +78,12 @@ type Server struct {
 	matcher  *call.Matcher
 	files    *files.Service
 	hooks    *webhook.Service
-	lately   lately
-	sockets  *wsconn.Handler
-	present  presence
+	// passports is nil where no roots are configured.
+	passports *passport.Verifier
+	lately    lately
+	limits    limiters
+	sockets   *wsconn.Handler
+	present   presence
 
 	listener net.Listener
 	tls      *tls.Config
@@ -149,6 +153,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("server: sessions: %w", err)
 	}
+	if s.passports, err = s.newPassports(o.Version); err != nil {
+		return fmt.Errorf("server: evidence: %w", err)
+	}
 	s.matcher, err = call.New(call.Config{
 		Records:   store.TableOf[call.Record](s.engine, "calls"),
 		Index:     store.TableOf[call.IndexEntry](s.engine, "calls-by-party"),
@@ -156,6 +163,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		Rules: call.Rules{
 			Lease: s.cfg.Calls.Lease, Skew: s.cfg.Calls.ClockSkew, InviteDelay: s.cfg.Calls.InviteDelay,
 			QuestionsPerHour: s.cfg.Calls.InvitesPerHour, Partial: s.cfg.Calls.PartialDetails, Retention: s.cfg.Calls.Retention,
+			MinSession: s.cfg.Evidence.Minimum.Session, MinInvitation: s.cfg.Evidence.Minimum.Invitation,
 		},
 		Log: s.log,
 	})
@@ -215,13 +223,15 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	}
 	mux.Handle(fileapi.BasePath, uploads)
 	// The devices' connections answer for other methods and origins themselves.
+	s.limits = s.newLimiters(api.Caller)
+	limited := s.limits.http.Handler
 	all := http.NewServeMux()
-	all.HandleFunc("/v1/connect", s.sockets.Connect)
-	all.HandleFunc("/v1/events", s.sockets.Events)
-	all.HandleFunc("/v1/frames", s.sockets.Frames)
+	all.Handle("/v1/connect", limited(http.HandlerFunc(s.sockets.Connect)))
+	all.Handle("/v1/events", limited(http.HandlerFunc(s.sockets.Events)))
+	all.Handle("/v1/frames", limited(http.HandlerFunc(s.sockets.Frames)))
 	all.Handle("/", httpapi.CORS{
-		Handler: mux, Origins: s.cfg.Origins, Methods: fileapi.AllowMethods, Headers: fileapi.AllowHeaders,
-		Expose: fileapi.ExposeHeaders + ", Retry-After, WWW-Authenticate",
+		Handler: limited(mux), Origins: s.cfg.Origins, Methods: fileapi.AllowMethods, Headers: fileapi.AllowHeaders,
+		Expose: fileapi.ExposeHeaders + ", Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate",
 	})
 	s.handler = headers(all)
 
@@ -347,6 +357,12 @@ func (s *Server) sweep(ctx context.Context) error {
 		case <-t.C:
 			if _, err := s.devices.Sweep(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("sweeping enrolments", "err", err)
+			}
+			if s.passports == nil {
+				continue
+			}
+			if _, err := s.passports.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("sweeping PASSporTs", "err", err)
 			}
 		}
 	}
