@@ -18,7 +18,7 @@ import (
 // auth tells the API who is calling.
 type auth struct{ *Server }
 
-func (s auth) Bearer(ctx context.Context, token string) (httpapi.Caller, error) {
+func (s auth) bearer(ctx context.Context, token string) (httpapi.Caller, error) {
 	if strings.HasPrefix(token, "tdm_") {
 		c, err := s.keys.Verify(ctx, token)
 		if err != nil {

@@ -40,6 +40,13 @@ var (
 	descSyncMax    = desc("store_sync_max_seconds", "The longest sync since the start.")
 	descDisk       = desc("store_disk_bytes", "What the data takes on the disk.")
 	descFree       = desc("store_free_bytes", "What is free on the file system.")
+	descLimited    = desc("limited_total", "Requests and reports refused by a limit.", "limit")
+	descLimitKeys  = desc("limit_keys", "Callers that a limit counts now.", "limit")
+	descEvents     = desc("webhook_events_total", "Events written down for webhooks.")
+	descDeliveries = desc("webhook_deliveries_total", "Deliveries of events that came to an end.", "status")
+	descMissed     = desc("webhook_missed_total", "Attempts to deliver that did not succeed.")
+	descHooksOff   = desc("webhooks_disabled_total", "Webhooks disabled since they were gone or failed for long.")
+	descHooksNow   = desc("webhook_attempts", "Attempts to deliver that are under way.")
 	descBusDropped = desc("store_bus_dropped_total", "Bus messages dropped since a subscriber was too slow.")
 )
 
@@ -82,6 +89,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for code, n := range w.Refused {
 		count(descRefused, float64(n), string(code))
 	}
+	for limit, b := range c.limits.buckets() {
+		keys, denied := b.Stats()
+		count(descLimited, float64(denied), limit)
+		gauge(descLimitKeys, float64(keys), limit)
+	}
+	h := c.hooks.Stats()
+	count(descEvents, float64(h.Emitted))
+	count(descDeliveries, float64(h.Delivered), "delivered")
+	count(descDeliveries, float64(h.Failed), "failed")
+	count(descMissed, float64(h.Missed))
+	count(descHooksOff, float64(h.Disabled))
+	gauge(descHooksNow, float64(h.InFlight))
 	if p, ok := c.engine.(*pebblestore.Store); ok {
 		st := p.Stats()
 		count(descCommits, float64(st.Batches))
