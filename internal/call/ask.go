@@ -98,14 +98,53 @@ func (t *turn) put(side int, words string, busy bool) {
 	}
 	t.Asked = append(t.Asked, t.now)
 	if words != "" {
-		t.do(Effect{Do: ReadOut, To: t.to(side), Words: &wire.Words{Invitation: q.ID, Read: words, Until: q.Until}})
+		t.do(Effect{Do: ReadOut, To: t.to(side), Words: q.readOut()})
 		return
 	}
-	invite := &wire.Invite{ID: q.ID, Claimant: t.Parties[1-side].Identity, Until: q.Until}
-	if slices.ContainsFunc(t.legs(t.now), func(l Leg) bool { return l.Side != side && l.open() && l.Hidden }) {
-		invite.Claimant = tel.Identity{}
+	t.do(Effect{Do: Invite, To: t.to(side), Invite: t.invitation(t.now)})
+}
+
+// invitation is what the side asked is shown; without the claimant's name, where the
+// claimant withheld its number in the call.
+func (r Record) invitation(now time.Time) *wire.Invite {
+	q := r.Question
+	i := &wire.Invite{ID: q.ID, Claimant: r.Parties[1-q.Side].Identity, Until: q.Until}
+	if slices.ContainsFunc(r.legs(now), func(l Leg) bool { return l.Side != q.Side && l.open() && l.Hidden }) {
+		i.Claimant = tel.Identity{}
 	}
-	t.do(Effect{Do: Invite, To: t.to(side), Invite: invite})
+	return i
+}
+
+func (q *Question) readOut() *wire.Words {
+	return &wire.Words{Invitation: q.ID, Read: q.Words, Until: q.Until}
+}
+
+func (q *Question) typeIn(rules Rules) *wire.Words {
+	return &wire.Words{Invitation: q.ID, TriesLeft: rules.Tries - q.Tries, Until: q.Until}
+}
+
+// asking returns what a party is being asked at this moment, as its device is told. Of a
+// shared identity only the devices that speak of the leg are asked.
+func (r Record) asking(party tel.Identity, device wire.DeviceID, now time.Time, rules Rules) (wire.Type, any, bool) {
+	q := r.Question
+	if q == nil || !q.State.pending() || !now.Before(q.Until) {
+		return "", nil, false
+	}
+	side := r.side(party)
+	if r.Parties[side].Shared && !slices.ContainsFunc(r.legs(now), func(l Leg) bool {
+		return l.Side == side && l.open() && slices.Contains(l.Devices, device)
+	}) {
+		return "", nil, false
+	}
+	switch asked := side == q.Side; {
+	case asked && q.Words == "":
+		return wire.TypeInvite, r.invitation(now), true
+	case asked:
+		return wire.TypeWords, q.readOut(), true
+	case q.State == Typing:
+		return wire.TypeWords, q.typeIn(rules), true
+	}
+	return "", nil, false
 }
 
 // to addresses a side: its party's devices, those that speak of the call first.
@@ -179,9 +218,7 @@ func (t *turn) answered(ev Answered) {
 
 func (t *turn) askToType() {
 	q := t.Question
-	t.do(Effect{Do: TypeIn, To: t.to(1 - q.Side), Words: &wire.Words{
-		Invitation: q.ID, TriesLeft: t.rules.Tries - q.Tries, Until: q.Until,
-	}})
+	t.do(Effect{Do: TypeIn, To: t.to(1 - q.Side), Words: q.typeIn(t.rules)})
 }
 
 // confirmed: the claimant has typed what it heard.

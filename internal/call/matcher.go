@@ -279,6 +279,28 @@ func (m *Matcher) respond(ctx context.Context, tenant wire.TenantID, own tel.Ide
 	return ErrNoQuestion
 }
 
+// Remind tells a device that has just connected what its party is being asked: it was
+// away when the others were told. own is an identity of the device's party.
+func (m *Matcher) Remind(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, own tel.Identity) error {
+	party, err := m.Directory.Principal(ctx, tenant, own)
+	if err != nil {
+		return fmt.Errorf("call: remind a device: %w", err)
+	}
+	for rec, err := range m.recordsOf(ctx, tenant, party) {
+		if err != nil {
+			return fmt.Errorf("call: remind a device: %w", err)
+		}
+		t, body, ok := rec.asking(party, device, m.now(), m.Rules)
+		if !ok {
+			continue
+		}
+		if err := m.Notifier.Tell(ctx, tenant, device, t, body); err != nil {
+			return fmt.Errorf("call: remind a device: %w", err)
+		}
+	}
+	return nil
+}
+
 // Gone tells the matcher that parties (principal identities) have left a session for
 // good, and whether it is over. It may be repeated.
 func (m *Matcher) Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error {

@@ -49,6 +49,11 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 		return wire.Welcome{}, nil, problem(s.log, "attach", err)
 	}
 	leave := s.present.enter(who, out)
+	if own, err := calls(s).own(ctx, httpapi.Caller{Tenant: who.Tenant, Device: who.Device}); err == nil {
+		if err := s.matcher.Remind(ctx, who.Tenant, who.Device, own); err != nil {
+			s.log.Warn("a device was not reminded of what it is asked", "device", who.Device, "err", err)
+		}
+	}
 	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() { leave(); detach() }, nil
 }
 
