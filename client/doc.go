@@ -7,7 +7,8 @@
 // resumes every session where it stopped, and tells the program what happens
 // ([Events]). [Device.Report] reports calls, [Device.Send] and [Device.SendFile] send to
 // the other members; they return when the server has stored what was sent, and may be
-// repeated harmlessly with the same id.
+// repeated harmlessly with the same id. What a program has seen it need not see again
+// after a restart, if it keeps its [Device.Positions].
 //
 // A program that only makes a request now and then uses [API] without a connection.
 package client
