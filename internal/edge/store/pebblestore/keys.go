@@ -16,6 +16,7 @@ import (
 //	c <counter>                 value
 //	m c                         number of the last commit
 //	m e                         last epoch, epoch of the last unclean start
+//	m s                         written to renew Pebble's files, see Compact
 const (
 	recordSpace  = 't'
 	logSpace     = 'l'
@@ -28,6 +29,7 @@ const (
 var (
 	commitKey = []byte{metaSpace, 'c'}
 	epochKey  = []byte{metaSpace, 'e'}
+	scrubKey  = []byte{metaSpace, 's'}
 )
 
 func checkName(what, name string) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -31,6 +32,9 @@ type Options struct {
 	fs       vfs.FS
 	memTable uint64
 	free     func(dir string) (int64, error)
+
+	// scrub: see scrubbing.
+	scrub *atomic.Int32
 }
 
 // complete fills in the defaults.
@@ -49,6 +53,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.CacheSize == 0 {
 		o.CacheSize = 64 << 20
+	}
+	if o.scrub == nil {
+		o.scrub = new(atomic.Int32)
 	}
 	if o.memTable == 0 {
 		o.memTable = 64 << 20
@@ -81,11 +88,12 @@ const pebbleFormat = pebble.FormatValueSeparation
 func (o Options) pebble(onFatal func(error)) *pebble.Options {
 	log := &pebbleLog{o.Log.With("part", "pebble"), onFatal}
 	p := &pebble.Options{
-		FS:                          o.fs,
+		FS:                          scrubbing{o.fs, o.scrub},
 		FormatMajorVersion:          pebbleFormat,
 		CacheSize:                   o.CacheSize,
 		MemTableSize:                o.memTable,
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: memTables,
+		MaxManifestFileSize:         1, // written anew as soon as most of it is history
 		L0CompactionThreshold:       2,
 		Logger:                      log,
 		EventListener:               log.events(),
