@@ -206,7 +206,9 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: %w", err)
 	}
 	mux := http.NewServeMux()
-	api := httpapi.New(mux, httpapi.Config{
+	var api *httpapi.API
+	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
+	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
 		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
@@ -223,7 +225,6 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	}
 	mux.Handle(fileapi.BasePath, uploads)
 	// The devices' connections answer for other methods and origins themselves.
-	s.limits = s.newLimiters(api.Caller)
 	limited := s.limits.http.Handler
 	all := http.NewServeMux()
 	all.Handle("/v1/connect", limited(http.HandlerFunc(s.sockets.Connect)))
