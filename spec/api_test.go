@@ -43,6 +43,8 @@ func api(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	switch as := args[2]; {
 	case as == "-" || as == "operator":
+	case strings.HasPrefix(as, "key:"):
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(ts.ReadFile(as[len("key:"):])))
 	case strings.HasPrefix(as, "Bearer "):
 		req.Header.Set("Authorization", as)
 	default:

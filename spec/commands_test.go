@@ -29,11 +29,14 @@ import (
 //	baresip NAME NUMBER        start a softphone; $NAME_ctrl and $NAME_sip are its addresses
 //	phone NAME COMMAND [ARG]   give the softphone a command, as its user would
 //	tandem ARG …               run the program; its standard output and error can be matched
-//	api METHOD PATH AS [BODY]  call the HTTP API as a device, as nobody (-), or as operator; prints
-//	                           status and body
+//	api METHOD PATH AS [BODY]  call the HTTP API as a device, as nobody (-), as operator, or with the
+//	                           API key in a file (key:FILE); prints status and body
+//	provider                   start a telephone provider, with numbers from +44 20 7946 0000
+//	passport VAR ORIG DEST [NAME=VALUE …]  let it vouch for a call; keep the SIP Identity header
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture,
+	"provider": startProvider, "passport": signPassport,
 }
 
 // patience is how long a script waits for what must come.
@@ -46,6 +49,7 @@ type world struct {
 	work     string
 	mu       sync.Mutex
 	programs map[string]*program
+	provider *provider
 }
 
 // program runs in the background.
