@@ -60,6 +60,8 @@ var operations = map[string]struct {
 	"close-session":     {[]string{"operator"}, "", "", 404},
 	"backup":            {[]string{"operator"}, "", `{"dir":"/nowhere"}`, 403}, // but over the admin socket
 	"audit":             {[]string{"operator"}, "", "", 200},
+	"export-party":      {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
+	"erase-party":       {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
 
 	"list-barred": {[]string{"operator"}, "", "", 200},
 	"bar":         {[]string{"operator"}, "", `{"identity":"tel:+442079460995"}`, 204},

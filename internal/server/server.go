@@ -190,9 +190,19 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 
 // edge makes the transports.
 func (s *Server) edge(ctx context.Context, o Options) (err error) {
+	if s.listener = o.Listener; s.listener == nil {
+		if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+			return fmt.Errorf("server: listen: %w", err)
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.listener.Close())
+		}
+	}()
 	s.tls, err = tlscert.New(ctx, tlscert.Config{
 		Mode: s.cfg.TLS.Mode, Cert: s.cfg.TLS.Cert, Key: s.cfg.TLS.Key, Names: s.cfg.TLS.Names, Email: s.cfg.TLS.Email,
-		Directory: s.cfg.TLS.Directory, Roots: s.cfg.TLS.Roots, Dir: filepath.Join(s.cfg.Data, "tls"), Logger: s.log,
+		Directory: s.cfg.TLS.Directory, Roots: s.cfg.TLS.Roots, Dir: filepath.Join(s.cfg.Data, "tls"), Port: port(s.listener), Logger: s.log,
 	})
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
@@ -235,13 +245,16 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		Expose: fileapi.ExposeHeaders + ", Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate",
 	})
 	s.handler = headers(all)
-
-	if s.listener = o.Listener; s.listener == nil {
-		if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
-			return fmt.Errorf("server: listen: %w", err)
-		}
-	}
 	return nil
+}
+
+// port of a TCP listener.
+func port(l net.Listener) int {
+	a, _ := l.Addr().(*net.TCPAddr)
+	if a == nil {
+		return 0
+	}
+	return a.Port
 }
 
 // Addr is the address that the server listens on.
@@ -272,13 +285,16 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.listener.Close(), s.engine.Close())
 	}
 	group, gctx := errgroup.WithContext(parts)
-	group.Go(func() error { return s.sessions.Run(gctx) })
-	group.Go(func() error { return s.matcher.Run(gctx) })
-	group.Go(func() error { return s.files.Run(gctx) })
-	group.Go(func() error { return s.audit.Run(gctx) })
-	group.Go(func() error { return s.hooks.Run(gctx) })
-	group.Go(func() error { return s.recoverEvents(gctx) })
-	group.Go(func() error { return s.sweep(gctx) })
+	for _, run := range []func(context.Context) error{
+		s.sessions.Run, s.matcher.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.recoverEvents, s.sweep,
+	} {
+		group.Go(func() error {
+			if err := run(gctx); gctx.Err() == nil || !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil // stopped before it had begun
+		})
+	}
 
 	public := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,

@@ -47,8 +47,10 @@ type world struct {
 	codes chan string
 	log   *lines
 	stop  func()
-	op    string // an operator's key
-	http  *http.Client
+
+	server *server.Server
+	op     string // an operator's key
+	http   *http.Client
 }
 
 // lines keeps what the server logs.
@@ -98,6 +100,7 @@ func (w *world) start(cfg ...func(*server.Config)) {
 	w.t.Helper()
 	s, err := w.make(cfg...)
 	check(w.t, err)
+	w.server = s
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -9,11 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // Mode says where the certificate comes from.
@@ -44,14 +48,19 @@ type Config struct {
 	// authority; empty: the system's.
 	Roots string
 	// Dir is where keys and certificates are kept (mode 0700).
-	Dir    string
+	Dir string
+	// Port on which the configuration will serve. For ACME the listener must exist before
+	// New is called, and must be where the authority's connections to port 443 of the names
+	// arrive: the challenge is answered there (tls-alpn-01, RFC 8737). Zero: 443.
+	Port   int
 	Logger *slog.Logger
 }
 
 // ErrConfig: the TLS settings cannot work.
 var ErrConfig = errors.New("tlscert: unusable settings")
 
-// New returns the TLS configuration, or nil for Off and Proxy.
+// New returns the TLS configuration, or nil for Off and Proxy. With ACME, certificates are
+// got and renewed in the background until ctx ends.
 func New(ctx context.Context, c Config) (*tls.Config, error) {
 	switch c.Mode {
 	case Off, Proxy:
@@ -124,12 +133,25 @@ func fromACME(ctx context.Context, c Config) (*tls.Config, error) {
 	if len(c.Names) == 0 {
 		return nil, fmt.Errorf("%w: mode acme needs tls.names, the host names to certify", ErrConfig)
 	}
+	log := zap.New(bridge{c.Logger, nil})
 	var magic *certmagic.Config
 	cache := certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return magic, nil },
+		Logger:           log,
 	})
-	magic = certmagic.New(cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: c.Dir}})
-	issuer := certmagic.ACMEIssuer{CA: c.Directory, Email: c.Email, Agreed: true}
+	context.AfterFunc(ctx, cache.Stop)
+	magic = certmagic.New(cache, certmagic.Config{
+		Storage: &certmagic.FileStorage{Path: c.Dir}, Logger: log,
+		OnEvent: func(_ context.Context, event string, data map[string]any) error {
+			if event == "cert_obtained" {
+				c.Logger.Info("certificate obtained", "name", data["identifier"], "renewal", data["renewal"])
+			}
+			return nil
+		},
+	})
+	issuer := certmagic.ACMEIssuer{
+		CA: c.Directory, Email: c.Email, Agreed: true, DisableHTTPChallenge: true, AltTLSALPNPort: c.Port, Logger: log,
+	}
 	if issuer.CA == "" {
 		issuer.CA = certmagic.LetsEncryptProductionCA
 	}
@@ -149,3 +171,37 @@ func fromACME(ctx context.Context, c Config) (*tls.Config, error) {
 	t.NextProtos = append([]string{"h2", "http/1.1"}, t.NextProtos...)
 	return t, nil
 }
+
+// bridge hands certmagic's errors to our log; what else it says is of no use to operators.
+type bridge struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+func (b bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.ErrorLevel }
+
+func (b bridge) With(fields []zapcore.Field) zapcore.Core {
+	return bridge{b.log, slices.Concat(b.fields, fields)}
+}
+
+func (b bridge) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if b.Enabled(e.Level) {
+		return c.AddCore(e, b)
+	}
+	return c
+}
+
+func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	m := zapcore.NewMapObjectEncoder()
+	for _, f := range slices.Concat(b.fields, fields) {
+		f.AddTo(m)
+	}
+	attrs := []any{"part", "certmagic"}
+	for _, k := range slices.Sorted(maps.Keys(m.Fields)) {
+		attrs = append(attrs, k, m.Fields[k])
+	}
+	b.log.Error(e.Message, attrs...)
+	return nil
+}
+
+func (b bridge) Sync() error { return nil }

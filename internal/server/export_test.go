@@ -1,0 +1,16 @@
+package server
+
+import (
+	"context"
+
+	"github.com/tandem-call/tandem/wire"
+)
+
+// ThroughProxies is tested by itself: a test has no network of proxies.
+var ThroughProxies = throughProxies
+
+// SessionDropped is what the sessions call when one's time is over, minutes after it was
+// closed at the earliest.
+func (s *Server) SessionDropped(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error {
+	return watcher{s}.Dropped(ctx, tenant, id)
+}
