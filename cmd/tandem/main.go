@@ -31,7 +31,7 @@ type commands struct {
 	Token    tokenCommand    `cmd:"" group:"Operator" help:"Make, list and revoke API keys."`
 	Identity identityCommand `cmd:"" group:"Operator" help:"Give parties further identities; mark shared numbers."`
 	Call     callCommand     `cmd:"" group:"Operator" help:"Explain why calls match, or do not."`
-	Party    partyCommand    `cmd:"" group:"Operator" help:"Bar numbers."`
+	Party    partyCommand    `cmd:"" group:"Operator" help:"Export or erase all that is kept of a party; bar numbers."`
 	Webhook  webhookCommand  `cmd:"" group:"Operator" help:"Send events to other programs."`
 	Audit    auditCommand    `cmd:"" group:"Operator" help:"Export the audit log, and verify it."`
 	Store    storeCommand    `cmd:"" group:"Operator" help:"Verify, repair, back up and restore the data."`

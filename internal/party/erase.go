@@ -12,34 +12,39 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// Erase removes everything that names one of the identities, which are all of a party's:
+// Erase removes everything that names one of the identities, which are all of a party's, the principal first:
 // it is as if they had never been here. A block that somebody else made against it stays
 // in force, but no longer says against whom. It may repeat, and must be repeated after an
 // error.
 func (d *Directory) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	if err := d.eraseElsewhere(ctx, tenant, ids); err != nil {
+		return fmt.Errorf("party: erase: %w", err)
+	}
 	for _, id := range ids {
-		if err := d.Forget(ctx, tenant, id); err != nil {
-			return err
-		}
 		if err := d.UnmarkShared(ctx, tenant, id); err != nil {
 			return err
 		}
 	}
-	// Lists of other parties may still have a name that was theirs.
-	if err := d.rewrite(ctx, tenant, ids); err != nil {
-		return fmt.Errorf("party: erase: %w", err)
+	// The principal, which leads to the others, last.
+	for _, id := range slices.Backward(ids) {
+		if err := d.Forget(ctx, tenant, id); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (d *Directory) rewrite(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+// eraseElsewhere removes the names from the records of others: a former party's list, and
+// blocks against them.
+func (d *Directory) eraseElsewhere(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
 	prefix := store.Key(string(tenant)) + "/"
 	var lists, blocks []string
 	for item, err := range d.parties.Scan(ctx, prefix) {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(item.Value.Names, func(n tel.Identity) bool { return slices.Contains(ids, n) }) {
+		own := slices.ContainsFunc(ids, func(id tel.Identity) bool { return keyOf(tenant, id) == item.Key })
+		if !own && slices.ContainsFunc(item.Value.Names, func(n tel.Identity) bool { return slices.Contains(ids, n) }) {
 			lists = append(lists, item.Key)
 		}
 	}

@@ -83,7 +83,7 @@ func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	key := roomKey{tenant, id}
 	rec, err := s.change(ctx, key, OperatorClose{})
 	if gone(err) {
-		return nil
+		return s.c.Log.DropLog(ctx, key.log()) // of a message that was on its way
 	} else if err != nil {
 		return err
 	}

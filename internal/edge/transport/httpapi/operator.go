@@ -134,6 +134,31 @@ func (a *API) operator() {
 	}, func(ctx context.Context, who Caller, in *backup) (*body[wire.BackupDone], error) {
 		return answer(a.Operator.Backup(ctx, who, in.Body.Dir))
 	})
+	type ofParty struct {
+		Body wire.PartyRequest
+	}
+	register(a, Operation{
+		ID: "export-party", Method: http.MethodPost, Path: "/v1/operator/parties/export", Roles: operators, Tag: tag,
+		Summary: "All that is kept of a party, for the party", Codes: []wire.Code{wire.CodeBadIdentity},
+	}, func(ctx context.Context, who Caller, in *ofParty) (*body[wire.PartyExport], error) {
+		id, err := parseIdentity("body.party", in.Body.Party)
+		if err != nil {
+			return nil, err
+		}
+		return answer(a.Operator.ExportParty(ctx, who, id))
+	})
+	register(a, Operation{
+		ID: "erase-party", Method: http.MethodPost, Path: "/v1/operator/parties/erase", Roles: operators, Tag: tag,
+		Summary:     "Erase all that is kept of a party",
+		Description: "Its devices are cut off; its sessions close and go, with the messages and files of all members. Repeating it is harmless. It answers when the store's files are rewritten without what was erased.",
+		Codes:       []wire.Code{wire.CodeBadIdentity, wire.CodeStorageFull},
+	}, func(ctx context.Context, who Caller, in *ofParty) (*body[wire.PartyErased], error) {
+		id, err := parseIdentity("body.party", in.Body.Party)
+		if err != nil {
+			return nil, err
+		}
+		return answer(a.Operator.EraseParty(ctx, who, id))
+	})
 	type auditPage struct {
 		After uint64 `query:"after" doc:"Sequence of the last entry that you have"`
 		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000"`

@@ -88,6 +88,9 @@ type Operator interface {
 	Explain(ctx context.Context, who Caller, a, b tel.Identity) (wire.Explanation, error)
 	CloseSession(ctx context.Context, who Caller, id wire.SessionID) error
 	Backup(ctx context.Context, who Caller, dir string) (wire.BackupDone, error)
+	// ExportParty collects all that is kept of a party, EraseParty removes it.
+	ExportParty(ctx context.Context, who Caller, id tel.Identity) (wire.PartyExport, error)
+	EraseParty(ctx context.Context, who Caller, id tel.Identity) (wire.PartyErased, error)
 	// Audit returns at most limit entries of the audit log after a sequence; with of, those
 	// about one party only.
 	Audit(ctx context.Context, who Caller, after uint64, limit int, of tel.Identity) ([]wire.AuditEntry, error)
