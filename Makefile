@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # The whole suite under the race detector; peers: also the tests that talk to real programs.
 TESTFLAGS ?= -race -tags peers -timeout 15m
 
-.PHONY: run build test check unit fuzz bench generate clean help
+.PHONY: run build test check unit fuzz web bench generate clean help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ run: build ## start the server on the embedded engine, data in ./data
 build: ## build bin/tandem
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
 
-test: check unit ## everything that CI runs; installs the peers it lacks
+test: check unit web ## everything that CI runs; installs the peers it lacks
 
 check: ## formatting, vet, lint, generated files
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -31,6 +31,9 @@ unit: ## race, property, conformance and requirement tests, fuzz seeds, with the
 	scripts/test-deps
 	$(GO) test $(TESTFLAGS) ./...
 	cd bench && $(GO) test -timeout 5m ./...
+
+web: build ## types, lint and tests of the web side, against the real server
+	TANDEM_BIN=$(CURDIR)/$(BIN) scripts/web-test
 
 fuzz: ## each fuzz target for a moment (FUZZTIME=1m for longer)
 	scripts/fuzz $(FUZZTIME)

@@ -172,7 +172,7 @@ export class Connection {
     for (const v of [...sessions.values()]) {
       v.begin(states.get(v.id));
       if (v.closed) {
-        sessions.delete(v.id);
+        this.#forget(v);
       } else {
         // Also a session that the welcome does not know: it has ended, perhaps with words.
         this.#resume(v);
@@ -193,6 +193,7 @@ export class Connection {
     if (!v) {
       v = new View(id);
       this.#core.sessions.set(id, v);
+      this.#core.keep(id, v.at); // so that a later run asks for it, even if it ends meanwhile
     }
     return v;
   }

@@ -119,11 +119,10 @@ export class Device {
     const d = new Device(config);
     const { store } = config.ports;
     await d.#core.outbox.load(store);
-    if (config.from !== "start") {
-      for (const [key, at] of await store.list(d.#positions)) {
-        const id = key.slice(d.#positions.length);
-        d.#core.sessions.set(id, new View(id, at as Position));
-      }
+    for (const [key, at] of await store.list(d.#positions)) {
+      const id = key.slice(d.#positions.length);
+      const view = config.from === "start" ? new View(id) : new View(id, at as Position);
+      d.#core.sessions.set(id, view);
     }
     return d;
   }

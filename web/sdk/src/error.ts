@@ -98,10 +98,16 @@ export function isProblem(err: unknown, ...codes: ProblemCode[]): boolean {
   return p !== undefined && codes.includes(p.code);
 }
 
-/** Whether the same request may succeed later: unless the server said no, it may. */
+/**
+ * Whether the same request may succeed later: it may, unless the server said no, or it
+ * could not even be made.
+ */
 export function retryable(err: unknown): boolean {
   const p = problemOf(err);
-  return p === undefined || catalogue[p.code]?.retry === true;
+  if (p) {
+    return catalogue[p.code]?.retry === true;
+  }
+  return !(err instanceof ConfigError || err instanceof FrameError || err instanceof FileError);
 }
 
 /** Whether a device should come back after err, and whether only after a pause. */

@@ -97,7 +97,7 @@ export async function upload(
       },
       onShouldRetry: (err) => {
         const e = errorOf(err);
-        return !(e instanceof FileError) && retryable(e) && !isFinal(e);
+        return retryable(e) && !isFinal(e);
       },
       onChunkComplete: (_, bytes) => confirmed(bytes),
       onSuccess: () => {
@@ -155,7 +155,9 @@ function source(content: Blob) {
     size: content.size,
     slice: async (start: number, end: number) => {
       try {
-        const value = new Uint8Array(await content.slice(start, end).arrayBuffer());
+        const bytes = new Uint8Array(await content.slice(start, end).arrayBuffer());
+        // tus-js-client looks at size, as of a Blob.
+        const value = Object.assign(bytes, { size: bytes.length });
         return { value, done: end >= content.size };
       } catch (err) {
         throw new FileError(`the content cannot be read any more: ${reasonOf(err)}`);
@@ -212,7 +214,7 @@ async function patiently<T>(
     } catch (err) {
       signal?.throwIfAborted();
       const pause = pausesMs[n];
-      if (pause === undefined || err instanceof FileError || !retryable(err) || isFinal(err)) {
+      if (pause === undefined || !retryable(err) || isFinal(err)) {
         throw err;
       }
       const asked = (problemOf(err)?.retry_after_s ?? 0) * 1000;
@@ -314,6 +316,7 @@ export async function downloadTo(
       }
     } finally {
       calm();
+      ends.abort(); // nothing more of it is wanted
       choice.signal?.removeEventListener("abort", end);
     }
   });

@@ -15,10 +15,11 @@ import {
  * @throws FrameError
  */
 export function encode(frame: DeviceFrame): string {
-  const rule = deviceFrames[frame.type];
-  if (!Object.hasOwn(deviceFrames, frame.type)) {
-    throw new FrameError(`a device does not send ${JSON.stringify(frame.type)}`);
+  const type: unknown = (frame as DeviceFrame | null)?.type;
+  if (typeof type !== "string" || !Object.hasOwn(deviceFrames, type)) {
+    throw new FrameError(`a device does not send ${JSON.stringify(type)}`);
   }
+  const rule = deviceFrames[frame.type];
   const there = new Set<string>();
   for (const [field, value] of Object.entries(frame)) {
     if (value === undefined || field === "type") {

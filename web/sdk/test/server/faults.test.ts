@@ -128,8 +128,9 @@ test("a session that ended while the device was away comes with its last words",
 test("a server that drains is come back to at once", async () => {
   const { a, b, session } = await pair("websocket");
   const left = a.next("disconnected");
-  await server.kill("SIGTERM");
+  server.drain();
   expect(await left).toMatchObject({ error: { name: "CloseError", code: 4000 } });
+  await server.kill();
   await server.start();
   await a.device.send(session.id, "text", { text: "back" });
   await b.until("it", () => b.texts().length === 1);

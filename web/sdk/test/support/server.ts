@@ -66,14 +66,19 @@ export class TestServer {
     await listening(this.port);
   }
 
+  /** Tells it to drain, and does not wait for that. */
+  drain(): void {
+    this.#process?.kill("SIGTERM");
+  }
+
   /** Kills it, as a power cut would. */
-  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+  async kill(): Promise<void> {
     const p = this.#process;
     if (!p || p.exitCode !== null) {
       return;
     }
     const gone = new Promise((resolve) => p.once("exit", resolve));
-    p.kill(signal);
+    p.kill("SIGKILL");
     await gone;
     this.#process = undefined;
   }
