@@ -44,7 +44,7 @@ var (
 	ErrFetch = errors.New("passport: the certificate could not be fetched")
 	// ErrSignature: the signature is not the certificate's.
 	ErrSignature = errors.New("passport: wrong signature")
-	// ErrReplayed: it was presented before, for another call or by somebody else.
+	// ErrReplayed: it was presented before, for another call.
 	ErrReplayed = errors.New("passport: presented before")
 )
 

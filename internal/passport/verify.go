@@ -25,10 +25,10 @@ type Uses interface {
 	Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[Use], error]
 }
 
-// Use is who presented a PASSporT for what: the first one for each side of its call. Only
-// hashes are kept.
+// Use is for what call a PASSporT was presented: the first one for each side. Only hashes
+// are kept.
 type Use struct {
-	By string `json:"by"`
+	For string `json:"for"`
 	// Until it need be remembered: afterwards the PASSporT is stale anyway.
 	Until time.Time `json:"until"`
 }
@@ -74,8 +74,9 @@ func New(c Config) (*Verifier, error) {
 // Presented is a report's PASSporTs and what the report says of the call.
 type Presented struct {
 	Tenant wire.TenantID
-	// By names the reporter and its leg: presented again by the same, it is a repetition.
-	By string
+	// For names the call by its reference, or the reporter and its leg where there is none:
+	// presented again for the same, it is a repetition.
+	For string
 	// Identities are the Identity headers of the call, in any order.
 	Identities []string
 	// Own and Other number of the reported leg, and whether it dialled; the direction may be
@@ -217,7 +218,7 @@ func order(tokens []Token, orig, dest tel.Number) ([]Token, error) {
 	return chain, nil
 }
 
-// use notes that the PASSporT was presented: by one reporter for each side of a call.
+// use notes that the PASSporT was presented: for one call on each side.
 func (v *Verifier) use(ctx context.Context, p Presented, t Token, own string) error {
 	// What is signed, not the signature: of that there are two.
 	sum := sha256.Sum256([]byte(t.signed))
@@ -226,8 +227,8 @@ func (v *Verifier) use(ctx context.Context, p Presented, t Token, own string) er
 	if t.Issued.After(last) {
 		last = t.Issued
 	}
-	by := sha256.Sum256([]byte(p.By))
-	mine := Use{By: base64.RawURLEncoding.EncodeToString(by[:]), Until: last.Add((MaxChain + 1) * v.Freshness).UTC().Round(0)}
+	what := sha256.Sum256([]byte(p.For))
+	mine := Use{For: base64.RawURLEncoding.EncodeToString(what[:]), Until: last.Add((MaxChain + 1) * v.Freshness).UTC().Round(0)}
 	got, err := store.Change(ctx, v.Uses, key, func(u Use, known bool) (Use, bool, error) {
 		if known {
 			return u, false, nil
@@ -237,7 +238,7 @@ func (v *Verifier) use(ctx context.Context, p Presented, t Token, own string) er
 	if err != nil {
 		return fmt.Errorf("passport: note a use: %w", err)
 	}
-	if got.By != mine.By {
+	if got.For != mine.For {
 		return ErrReplayed
 	}
 	return nil

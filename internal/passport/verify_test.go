@@ -42,8 +42,8 @@ func TestNumbers(t *testing.T) {
 		"another number called":      dialled(alice, carol, w.shaken(alice, bob)),
 		"the wrong way round":        dialled(bob, alice, w.shaken(alice, bob)),
 		"answered by the caller":     answered(alice, bob, w.shaken(alice, bob)),
-		"the report names one only":  {Tenant: "t", By: "x", Own: number(alice), Identities: []string{w.shaken(alice, bob)}},
-		"the report names the other": {Tenant: "t", By: "x", Other: number(alice), Identities: []string{w.shaken(alice, bob)}},
+		"the report names one only":  {Tenant: "t", For: "x", Own: number(alice), Identities: []string{w.shaken(alice, bob)}},
+		"the report names the other": {Tenant: "t", For: "x", Other: number(alice), Identities: []string{w.shaken(alice, bob)}},
 	} {
 		w.run(name, passport.ErrNumbers, p)
 	}
@@ -80,23 +80,23 @@ func TestReplay(t *testing.T) {
 	w.want(nil, first)
 	w.want(nil, first) // a repetition of the report
 	again := first
-	again.By = "element e1 call 2"
+	again.For = "element e1 call 2"
 	w.want(passport.ErrReplayed, again)
-	again.By = "device mallory"
+	again.For = "device mallory"
 	w.want(passport.ErrReplayed, again)
 	w.verifier = w.newVerifier() // another node, or after a restart
 	w.want(passport.ErrReplayed, again)
 
 	// The other side presents the same one once, too.
 	other := answered(bob, alice, identity)
-	other.By = "element e2"
+	other.For = "element e2"
 	w.want(nil, other)
-	other.By = "element e3"
+	other.For = "element e3"
 	w.want(passport.ErrReplayed, other)
 
 	// A signature has a twin, R and -S: the same PASSporT.
 	twin := dialled(alice, bob, withTwin(identity))
-	twin.By = "element e4"
+	twin.For = "element e4"
 	w.want(passport.ErrReplayed, twin)
 
 	// Another tenant is another world.

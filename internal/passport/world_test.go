@@ -109,7 +109,7 @@ func (w *world) div(orig, from, to string) string {
 // dialled and answered present headers for the two sides of a call.
 func dialled(own, other string, identities ...string) passport.Presented {
 	return passport.Presented{
-		Tenant: "t", By: "element e1 call 1", Identities: identities,
+		Tenant: "t", For: "element e1 call 1", Identities: identities,
 		Own: number(own), Other: number(other), Direction: tel.Outgoing,
 	}
 }

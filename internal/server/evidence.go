@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/call"
@@ -68,7 +67,7 @@ func (s calls) vouched(ctx context.Context, r *call.Report, passports []string) 
 	own, _ := r.Own.Number()
 	other, _ := r.Other.Number()
 	err := s.passports.Verify(ctx, passport.Presented{
-		Tenant: r.Tenant, By: strings.Join([]string{string(r.Reporter.Kind), r.Reporter.ID, r.Ref.SessionID, r.Ref.CallID, r.Ref.Local}, "\n"),
+		Tenant: r.Tenant, For: callOf(r),
 		Identities: passports, Own: own, Other: other, Direction: r.Direction, Date: r.At,
 	})
 	if errors.Is(err, passport.ErrFetch) {
@@ -81,6 +80,18 @@ func (s calls) vouched(ctx context.Context, r *call.Report, passports []string) 
 	}
 	r.Reporter.Evidence = call.Passport
 	return nil
+}
+
+// callOf names the call for which a PASSporT is presented. Several may report one leg, a proxy
+// and the telephone behind it; the call's own reference tells that it is the same.
+func callOf(r *call.Report) string {
+	switch {
+	case r.Ref.SessionID != "":
+		return "session " + r.Ref.SessionID
+	case r.Ref.CallID != "":
+		return "call " + r.Ref.CallID
+	}
+	return string(r.Reporter.Kind) + " " + r.Reporter.ID + " " + r.Ref.Local
 }
 
 // proofs orders the ways in which a number is proved, by what it takes to cheat.
