@@ -211,3 +211,24 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	done.Identities, done.Devices, done.Sessions = len(e.ids), len(cut), len(records)
 	return nil
 }
+
+// sweepEvery is how often what has lapsed is looked for.
+const sweepEvery = time.Hour
+
+// sweepLapsed forgets devices and identities whose proof lapsed long ago.
+func (s *Server) sweepLapsed(ctx context.Context) error {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			_, devices := s.devices.SweepLapsed(ctx, s.cfg.Retention.Lapsed)
+			_, names := s.parties.Sweep(ctx, s.cfg.Retention.Lapsed)
+			if err := errors.Join(devices, names); err != nil && ctx.Err() == nil {
+				s.log.Warn("what has lapsed stays until the next sweep", "err", err)
+			}
+		}
+	}
+}

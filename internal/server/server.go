@@ -285,9 +285,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.listener.Close(), s.engine.Close())
 	}
 	group, gctx := errgroup.WithContext(parts)
-	for _, run := range []func(context.Context) error{
-		s.sessions.Run, s.matcher.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.recoverEvents, s.sweep,
-	} {
+	for _, run := range s.parts() {
 		group.Go(func() error {
 			if err := run(gctx); gctx.Err() == nil || !errors.Is(err, context.Canceled) {
 				return err
@@ -329,6 +327,13 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.log.Info("stopped in good order")
 	return nil
+}
+
+// parts are what runs beside the listeners.
+func (s *Server) parts() []func(context.Context) error {
+	return []func(context.Context) error{
+		s.sessions.Run, s.matcher.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
+	}
 }
 
 // shutdown waits for requests under way, and cuts them off when their time is over.
