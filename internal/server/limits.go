@@ -88,4 +88,3 @@ func (s auth) Bearer(ctx context.Context, token string) (httpapi.Caller, error) 
 	}
 	return m.who, m.err
 }
-
