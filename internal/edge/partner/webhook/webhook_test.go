@@ -174,7 +174,9 @@ func TestAnswers(t *testing.T) {
 		"no content":     {ok, webhook.Answer{Status: 204}},
 		"a long answer":  {func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1<<20)) }, webhook.Answer{Status: 200}},
 		"a strange type": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", ";;"); w.WriteHeader(202) }, webhook.Answer{Status: 200}},
-		"redirect":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, 307) }, webhook.Answer{Status: 307}},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
+		}, webhook.Answer{Status: 307}},
 		"error":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, webhook.Answer{Status: 500}},
 		"gone":           {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }, webhook.Answer{Status: 410}},
 		"too many, wait": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "7"); w.WriteHeader(429) }, webhook.Answer{Status: 429, RetryAfter: 7 * time.Second}},
