@@ -10,7 +10,6 @@ import { DetailedError, Upload as Tus } from "tus-js-client";
 import { type Api, reasonOf, StatusError } from "./api.ts";
 import {
   FileError,
-  isProblem,
   NetworkError,
   ProblemError,
   ProtocolError,
@@ -363,9 +362,4 @@ export async function download(
   );
   pack();
   return new Blob(parts, { type: offer.type });
-}
-
-/** Whether there is nothing (any more) where the offer points. */
-export function isGone(err: unknown): boolean {
-  return isProblem(err, "not-found", "not-a-member", "session-closed");
 }

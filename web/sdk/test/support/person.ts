@@ -102,7 +102,7 @@ export class Person {
           this.#waiting.delete(wake);
           const came = this.happened.slice(since).map((h) => h.event);
           reject(new Error(`${this.number} waits in vain for ${what}; came: ${came.join(" ")}`));
-        }, 20_000);
+        }, 60_000); // only to fail: what is waited for is an event
         const wake = () => {
           clearTimeout(late);
           this.#waiting.delete(wake);
