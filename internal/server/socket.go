@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,23 +144,21 @@ func failure(e wire.Envelope, err error) wire.Envelope {
 // session: invitations, notices.
 type presence struct {
 	mu    sync.Mutex
-	conns map[wsconn.Identity]map[wsconn.Outbox]struct{}
+	conns map[wsconn.Identity][]wsconn.Outbox // nearly always one; replaced, never changed
 }
 
 func (p *presence) enter(who wsconn.Identity, out wsconn.Outbox) (leave func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns == nil {
-		p.conns = map[wsconn.Identity]map[wsconn.Outbox]struct{}{}
+		p.conns = map[wsconn.Identity][]wsconn.Outbox{}
 	}
-	if p.conns[who] == nil {
-		p.conns[who] = map[wsconn.Outbox]struct{}{}
-	}
-	p.conns[who][out] = struct{}{}
+	p.conns[who] = append(slices.Clip(p.conns[who]), out)
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if delete(p.conns[who], out); len(p.conns[who]) == 0 {
+		rest := slices.DeleteFunc(slices.Clone(p.conns[who]), func(o wsconn.Outbox) bool { return o == out })
+		if p.conns[who] = rest; len(rest) == 0 {
 			delete(p.conns, who)
 		}
 	}
@@ -167,10 +166,7 @@ func (p *presence) enter(who wsconn.Identity, out wsconn.Outbox) (leave func()) 
 
 func (p *presence) tell(who wsconn.Identity, frame []byte) {
 	p.mu.Lock()
-	outs := make([]wsconn.Outbox, 0, 2)
-	for out := range p.conns[who] {
-		outs = append(outs, out)
-	}
+	outs := p.conns[who]
 	p.mu.Unlock()
 	for _, out := range outs {
 		out.Push(frame)
