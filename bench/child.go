@@ -53,9 +53,7 @@ func obey(in io.Reader) {
 		what, arg, _ := strings.Cut(lines.Text(), " ")
 		switch what {
 		case "usage":
-			var u syscall.Rusage
-			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // SELF cannot fail
-			fmt.Println(u.Utime.Nano() + u.Stime.Nano())
+			fmt.Println(int64(ownProcessor()))
 		case "memory":
 			runtime.GC()
 			debug.FreeOSMemory()
@@ -73,6 +71,13 @@ func obey(in io.Reader) {
 			fmt.Println("ok", err)
 		}
 	}
+}
+
+// ownProcessor is the time that this process has spent on the processors.
+func ownProcessor() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // SELF cannot fail
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // residentBytes is what the process holds of the machine's memory.

@@ -37,12 +37,15 @@ func match(b *bench) (err error) {
 				name    string
 				matcher *call.Matcher
 			}{{"match", w.alone}, {"open", w.opening}} {
+				cpu, before := ownProcessor(), w.calls.Load()
 				perSecond, err := w.callsFor(m.matcher, n, b.time/2)
 				if err != nil {
 					return err
 				}
+				spent := micros(ownProcessor()-cpu) / float64(w.calls.Load()-before)
 				b.add(fmt.Sprint(m.name, " ", n), perSecond)
-				b.progress("round %d, %d reporters, %s: %.0f calls/s", round+1, n, m.name, perSecond)
+				b.add(fmt.Sprint(m.name, " cpu ", n), spent)
+				b.progress("round %d, %d reporters, %s: %.0f calls/s, %.0f µs", round+1, n, m.name, perSecond, spent)
 			}
 		}
 	}
@@ -50,13 +53,10 @@ func match(b *bench) (err error) {
 		return fmt.Errorf("%d calls opened %d sessions", calls, opened)
 	}
 	b.printf("## Matching\n\nIn one process; two reports make one call, and each report has been synced when it is answered.\n\n")
-	b.row("reporters at once", "calls/s, the matcher alone", "calls/s with a session opened for each", "reports/s, alone")
+	b.row("reporters at once", "calls/s, the matcher alone", "CPU per call, µs", "calls/s with a session opened for each", "CPU per call, µs")
 	for _, n := range reporters {
-		name := fmt.Sprint("match ", n)
-		for _, v := range b.figures[name] {
-			b.add("reports of "+name, 2*v)
-		}
-		b.row(fmt.Sprint(n), b.figure(name, 0), b.figure(fmt.Sprint("open ", n), 0), b.figure("reports of "+name, 0))
+		b.row(fmt.Sprint(n), b.figure(fmt.Sprint("match ", n), 0), b.figure(fmt.Sprint("match cpu ", n), 0),
+			b.figure(fmt.Sprint("open ", n), 0), b.figure(fmt.Sprint("open cpu ", n), 0))
 	}
 	b.endTable()
 	b.printf("Goal: 20,000 calls/s.\n\n")
