@@ -142,18 +142,9 @@ func (l *Log) Sweep(ctx context.Context) error {
 		}
 		tenants = append(tenants, wire.TenantID(item.Key))
 	}
-	l.mu.Lock()
-	for t := range l.chains {
-		tenants = append(tenants, t)
-	}
-	l.mu.Unlock()
-	done := map[wire.TenantID]bool{}
 	var faults []error
 	for _, t := range tenants {
-		if !done[t] {
-			done[t] = true
-			faults = append(faults, l.Prune(ctx, t))
-		}
+		faults = append(faults, l.Prune(ctx, t))
 	}
 	return errors.Join(append(faults, l.sweepNames(ctx))...)
 }

@@ -176,8 +176,11 @@ func (l *Log) find(ctx context.Context, tenant wire.TenantID, c *chain) error {
 	if c.known {
 		return nil
 	}
-	b, _, err := l.bounds.Get(ctx, store.Key(string(tenant)))
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	// The record also says that there is a log, for the sweep.
+	b, err := store.Change(ctx, l.bounds, store.Key(string(tenant)), func(b bounds, exists bool) (bounds, bool, error) {
+		return b, !exists, nil
+	})
+	if err != nil {
 		return err
 	}
 	last, hash := b.Base, b.BaseHash

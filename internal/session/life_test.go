@@ -60,7 +60,7 @@ func TestSessionOutlivesTheCall(t *testing.T) {
 			t.Errorf("told %+v", st)
 		}
 	}
-	if h := w.heard(); len(h) != 1 || h[0] != "S [] true" {
+	if h := w.heard(); len(h) != 1 || h[0] != "S [tel:+442079460001 tel:+442079460002] true" {
 		t.Errorf("the matcher heard %q", h)
 	}
 	n.refused("a1", text("r2", "too late"), wire.CodeSessionClosed)

@@ -308,6 +308,11 @@ func (r Record) close(reason string, now time.Time) (Record, []Effect, error) {
 	n := r.changed(now)
 	n.shut(reason, now)
 	gone := Effect{Do: DoGone, Version: n.Version, Over: true}
+	for _, s := range n.Sides { // the matcher finds the call by its parties
+		if !s.Principal.IsZero() {
+			gone.Left = append(gone.Left, s.Principal)
+		}
+	}
 	n.Due = append(n.Due, gone)
 	return n, append(told(), gone), nil
 }

@@ -59,10 +59,10 @@ type Bus interface {
 
 // Watcher learns what others must know of a session.
 type Watcher interface {
-	// Gone says that the parties left (principal identities) are out of the session for
-	// good, and whether the session is over. It may be repeated. An error makes the
-	// service try again later. It is never called from within Open, JoinDevices,
-	// CallEnded or CallUp.
+	// Gone says that the parties left (principal identities; all of them where it was closed
+	// for all) are out of the session for good, and whether the session is over. It may be
+	// repeated. An error makes the service try again later. It is never called from within
+	// Open, JoinDevices, CallEnded or CallUp.
 	Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error
 	// Dropped says that the retention time of a closed session has passed, and what belongs
 	// to it can be dropped as its log is. It may be repeated. An error makes the service
