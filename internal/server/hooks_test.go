@@ -206,6 +206,10 @@ func TestWebhookAfterARestart(t *testing.T) {
 	if id := <-taken; id != event {
 		t.Errorf("%s came, not %s", id, event)
 	}
+	w.until("the server knows that it came", func() bool { // until then a replay is of no effect
+		w.operator("GET", "/v1/operator/webhook-deliveries?status=delivered", nil, &l)
+		return len(l.Deliveries) == 1
+	})
 	w.operator("POST", "/v1/operator/webhook-deliveries/"+event+"/replay", wire.WebhookReplay{}, nil)
 	if id := <-taken; id != event {
 		t.Errorf("%s came, not %s", id, event)
