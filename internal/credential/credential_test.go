@@ -139,6 +139,39 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+func TestSweep(t *testing.T) {
+	w := newWorld(t)
+	make := func(expires time.Duration) (string, credential.Credential) {
+		t.Helper()
+		key, c, err := w.Create(t.Context(), credential.New{Tenant: "a", Role: credential.Operator, Name: "x", Expires: w.now.Add(expires)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key, c
+	}
+	stays, _ := make(1000 * time.Hour)
+	make(time.Hour)
+	_, lost := make(1000 * time.Hour)
+	if err := w.Revoke(t.Context(), "a", lost.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		pass time.Duration
+		want int
+	}{{10 * time.Hour, 0}, {14*time.Hour + time.Minute, 1}, {time.Hour, 1}, {time.Hour, 0}} {
+		w.now = w.now.Add(step.pass)
+		if n, err := w.Sweep(t.Context(), 24*time.Hour); n != step.want || err != nil {
+			t.Errorf("swept %d, %v, want %d", n, err, step.want)
+		}
+	}
+	if _, err := w.Verify(t.Context(), stays); err != nil {
+		t.Errorf("a key in use: %v", err)
+	}
+	if all, err := w.List(t.Context(), "a"); len(all) != 1 || err != nil {
+		t.Errorf("left: %v, %v", all, err)
+	}
+}
+
 func TestListIsPerTenant(t *testing.T) {
 	w := newWorld(t)
 	w.create(t, pbx)

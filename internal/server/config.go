@@ -191,7 +191,8 @@ type Limits struct {
 type Retention struct {
 	// Audit entries, and pseudonyms that none of them uses; zero: for ever.
 	Audit time.Duration `koanf:"audit"`
-	// Lapsed proofs of numbers: devices and identities that nobody has proved again.
+	// Lapsed proofs of numbers: devices and identities that nobody has proved again. And
+	// API keys that were revoked or have expired.
 	Lapsed time.Duration `koanf:"lapsed"`
 }
 
@@ -360,7 +361,7 @@ func (c Config) Validate() error {
 	fault(c.Limits.Heartbeat >= time.Second, "limits.heartbeat: at least 1s")
 	fault(c.Retention.Audit >= 0, "retention.audit: not negative; 0 keeps the audit log for ever")
 	fault(c.Retention.Lapsed >= 0, "retention.lapsed: not negative")
-	fault(c.Calls.Retention >= 0 && c.Sessions.Retention >= 0, "calls.retention, sessions.retention: not negative")
+	fault(c.Calls.Retention >= time.Second && c.Sessions.Retention >= time.Second, "calls.retention, sessions.retention: at least 1s")
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:

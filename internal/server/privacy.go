@@ -215,7 +215,7 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 // sweepEvery is how often what has lapsed is looked for.
 const sweepEvery = time.Hour
 
-// sweepLapsed forgets devices and identities whose proof lapsed long ago.
+// sweepLapsed forgets devices and identities whose proof lapsed long ago, and old API keys.
 func (s *Server) sweepLapsed(ctx context.Context) error {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
@@ -226,7 +226,8 @@ func (s *Server) sweepLapsed(ctx context.Context) error {
 		case <-t.C:
 			_, devices := s.devices.SweepLapsed(ctx, s.cfg.Retention.Lapsed)
 			_, names := s.parties.Sweep(ctx, s.cfg.Retention.Lapsed)
-			if err := errors.Join(devices, names); err != nil && ctx.Err() == nil {
+			_, keys := s.keys.Sweep(ctx, s.cfg.Retention.Lapsed)
+			if err := errors.Join(devices, names, keys); err != nil && ctx.Err() == nil {
 				s.log.Warn("what has lapsed stays until the next sweep", "err", err)
 			}
 		}

@@ -28,10 +28,12 @@ type Options struct {
 	Relaxed bool
 
 	// For tests: the file system (zero: the real one), the memtable size in bytes (zero:
-	// 64 MiB) and what tells the free space (zero: the file system).
+	// 64 MiB), what tells the free space (zero: the file system), and whether one can read
+	// what is in a file.
 	fs       vfs.FS
 	memTable uint64
 	free     func(dir string) (int64, error)
+	plain    bool
 
 	// scrub: see scrubbing.
 	scrub *atomic.Int32
@@ -98,7 +100,12 @@ func (o Options) pebble(onFatal func(error)) *pebble.Options {
 		Logger:                      log,
 		EventListener:               log.events(),
 	}
-	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
+		if o.plain {
+			return pebble.DBCompressionNone
+		}
+		return pebble.DBCompressionBalanced
+	})
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
