@@ -19,7 +19,7 @@ func (d *Device) connection(ctx context.Context) (sound bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c := &conn{d: d, link: l, out: newQueue(), sound: len(welcome.Sessions) == 0}
+	c := &conn{d: d, link: l, out: newQueue(), sound: len(welcome.Sessions) == 0, over: map[wire.SessionID]bool{}}
 	heartbeat := time.Duration(max(1, welcome.HeartbeatSeconds)) * time.Second
 	// Two heartbeats of silence, and half a one for the way: nobody is there.
 	l.Patience(2*heartbeat + heartbeat/2)
@@ -55,6 +55,9 @@ type conn struct {
 	link  link
 	out   *queue
 	sound bool
+	// over are the sessions that ended on this connection: what is said of them after
+	// that has been said.
+	over map[wire.SessionID]bool
 }
 
 // write writes what is queued, and pings, until ctx ends. A failure ends the connection.
@@ -176,23 +179,28 @@ func (c *conn) view(id wire.SessionID) *view {
 // session takes a change of a session. A session new to this connection is read from
 // where we stand, so that nothing said before we were told is missed.
 func (c *conn) session(s wire.SessionState) {
+	if c.over[s.ID] {
+		return
+	}
 	d := c.d
 	d.mu.Lock()
 	v := c.view(s.ID)
 	v.state, v.closed = s, s.Phase == wire.Closed
-	switch {
-	case v.asked == "" && !v.live:
+	// The last messages may come after the word that the session is over: resuming tells
+	// when there are no more, and then it is told (settle).
+	if v.closed || v.asked == "" && !v.live {
 		c.out.push(v.resume().AppendEncode(nil))
-	case v.closed && v.live:
-		delete(d.sessions, s.ID)
 	}
 	d.mu.Unlock()
-	if d.cfg.Events.Session != nil {
+	if s.Phase != wire.Closed && d.cfg.Events.Session != nil {
 		d.cfg.Events.Session(s)
 	}
 }
 
 func (c *conn) message(e wire.Envelope) {
+	if c.over[e.Session] {
+		return
+	}
 	d := c.d
 	d.mu.Lock()
 	v := c.view(e.Session)
@@ -268,22 +276,22 @@ func endedIn(l []wire.Envelope) *wire.SessionState {
 	return nil
 }
 
-// settle ends a session that is over, after its last messages. Of a session that ended
-// while the device was away, nobody has told yet.
+// settle tells of the end of a session that is over, after its last messages. ended is
+// what the log says of it, where nobody else has told: it ended while the device was away.
 func (c *conn) settle(v *view, ended *wire.SessionState) {
 	d := c.d
 	d.mu.Lock()
-	told := v.closed
-	if ended != nil && !told {
+	if ended != nil && !v.closed {
 		ended.ID, ended.You = v.id, v.state.You
 		v.state, v.closed = *ended, true
 	}
 	state := v.state
 	if v.closed {
 		delete(d.sessions, v.id)
+		c.over[v.id] = true
 	}
 	d.mu.Unlock()
-	if v.closed && !told && d.cfg.Events.Session != nil {
+	if v.closed && d.cfg.Events.Session != nil {
 		d.cfg.Events.Session(state)
 	}
 }

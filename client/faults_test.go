@@ -366,7 +366,7 @@ func TestUnknownEpoch(t *testing.T) {
 // TestEndedMeanwhile: the session ends while a device is away. It gets the last words,
 // and hears of the end.
 func TestEndedMeanwhile(t *testing.T) {
-	w := newWorld(t, func(c *server.Config) { c.Sessions.Linger = 300 * time.Millisecond })
+	w := newWorld(t, func(c *server.Config) { c.Sessions.Linger = 0 })
 	alice, bob, id := w.pair(nil)
 	check(t, bob.stop())
 	_, err := alice.Send(w.ctx, id, "note", "bye")

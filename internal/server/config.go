@@ -341,6 +341,7 @@ func (c Config) Validate() error {
 	fault(c.Calls.Lease >= time.Second, "calls.lease: at least 1s")
 	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
 	c.Evidence.validate(fault)
+	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")
 	fault(c.Files.MaxMiB > 0 && c.Files.SessionMiB >= c.Files.MaxMiB, "files.session_mib: at least files.max_mib, which is at least 1")
 	for _, n := range c.Webhooks.Networks {

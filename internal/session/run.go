@@ -159,7 +159,9 @@ func alarmKey(at time.Time, r *Record) string {
 	return store.Key(fmt.Sprintf("%015d", at.UnixMilli()), string(r.Tenant), string(r.ID))
 }
 
-// arm sets the alarm that a record needs. One that is set already is left.
+// arm sets the alarm that a record needs. One that is set already is written again, so
+// that whoever answers it at this moment, by the record before its change, does not
+// delete it.
 func (s *Service) arm(ctx context.Context, r *Record) error {
 	at := s.due(r)
 	if at.IsZero() {
@@ -167,8 +169,8 @@ func (s *Service) arm(ctx context.Context, r *Record) error {
 	}
 	at = time.UnixMilli(at.UnixMilli() + 1) // the key's precision; not early
 	key := alarmKey(at, r)
-	_, err := store.Change(ctx, s.c.Alarms, key, func(_ Alarm, exists bool) (Alarm, bool, error) {
-		return Alarm{Tenant: r.Tenant, Session: r.ID, At: at}, !exists, nil
+	_, err := store.Change(ctx, s.c.Alarms, key, func(Alarm, bool) (Alarm, bool, error) {
+		return Alarm{Tenant: r.Tenant, Session: r.ID, At: at}, true, nil
 	})
 	if err != nil {
 		return fmt.Errorf("session: set alarm: %w", err)
