@@ -39,7 +39,9 @@ func (t *turn) follow(legs []Leg) {
 
 func (t *turn) link(l Leg, id wire.SessionID) {
 	for _, i := range l.statements {
-		t.Statements[i].Session = id
+		if s := &t.Statements[i]; s.Session != id {
+			s.Session, s.Joined = id, t.now
+		}
 	}
 }
 
@@ -59,6 +61,7 @@ func (t *turn) couple(a, b Leg) bool {
 	case j != nil:
 		return t.open(a, b)
 	default:
+		t.giveUp()
 		i := slices.IndexFunc(t.Joints, func(j Joint) bool { return t.mayTakeUp(j, []Leg{a, b}) })
 		if i < 0 {
 			return t.open(a, b)
@@ -70,6 +73,23 @@ func (t *turn) couple(a, b Leg) bool {
 	t.link(b, j.Session)
 	t.follow(t.legs(t.now))
 	return true
+}
+
+// giveUp ends the call of a session of which nobody speaks any more: the pair is in another call
+// now, or in the same one under new references, as after the restart of a telephone.
+func (t *turn) giveUp() {
+	legs := t.legs(t.now)
+	for i := range t.Joints {
+		j := &t.Joints[i]
+		if p := t.presence(*j, legs); j.inCall() && p.unknown {
+			t.endCall(j, p.last)
+		}
+	}
+}
+
+func (t *turn) endCall(j *Joint, at time.Time) {
+	j.Ended = at
+	t.do(Effect{Do: CallEnded, Session: j.Session, At: at})
 }
 
 // mayTakeUp: the session of a call that is over serves a new call (legs) only between the
@@ -186,15 +206,13 @@ func (t *turn) end() {
 		}
 		switch {
 		case p.unknown && t.now.Sub(p.last) >= t.rules.Abandon:
-			j.Ended = p.last
+			t.endCall(j, p.last)
 		case p.parties >= enough:
-			continue
 		case p.over.IsZero() || p.over.After(t.now):
-			j.Ended = t.now
+			t.endCall(j, t.now)
 		default:
-			j.Ended = p.over
+			t.endCall(j, p.over)
 		}
-		t.do(Effect{Do: CallEnded, Session: j.Session, At: j.Ended})
 	}
 }
 

@@ -49,10 +49,12 @@ type Leg struct {
 	Last time.Time
 
 	statements []int // in Record.Statements
-	// By our clock: when it was first heard of, first heard to be active, heard to be over.
+	// By our clock: when it was first heard of, first heard to be active, heard to be over,
+	// joined to its session.
 	first    time.Time
 	upHeard  time.Time
 	endHeard time.Time
+	joined   time.Time
 }
 
 // Up reports whether one speaks on it, or could after a hold.
@@ -153,13 +155,21 @@ func couldBeOne(a, b Leg) bool {
 	return a.Side == b.Side && !sameReporter &&
 		!disjoint(a.SessionIDs, b.SessionIDs) && !disjoint(a.CallIDs, b.CallIDs) &&
 		!differ(a.Session, b.Session) && !differ(a.Direction, b.Direction) && !differ(a.Extension, b.Extension) &&
-		a.startedBeforeEndOf(b) && b.startedBeforeEndOf(a)
+		a.startedBeforeEndOf(b) && b.startedBeforeEndOf(a) &&
+		!a.overBeforeJoining(b) && !b.overBeforeJoining(a)
 }
 
 // startedBeforeEndOf goes by our own clock: a leg that we heard of only after the end of
 // another is a new one.
 func (l Leg) startedBeforeEndOf(other Leg) bool {
 	return other.open() || !l.first.After(other.endHeard)
+}
+
+// overBeforeJoining: it was known to be over when the other was joined, and was not taken for
+// the same leg then. To become so afterwards, because the joining has left it no other
+// leg to belong to, would end a call that goes on.
+func (l Leg) overBeforeJoining(other Leg) bool {
+	return !l.open() && l.Session == "" && other.Session != "" && !l.endHeard.After(other.joined)
 }
 
 // open: not known to be over.
@@ -194,6 +204,9 @@ func (r Record) leg(statements []int, now time.Time) Leg {
 		l.Extension = cmp.Or(l.Extension, d.Extension)
 		l.OtherExtension = cmp.Or(l.OtherExtension, d.OtherExtension)
 		l.Session = cmp.Or(l.Session, s.Session)
+		if !s.Joined.IsZero() {
+			l.joined = earlier(l.joined, s.Joined)
+		}
 		if d.Ref.SessionID != "" && !slices.Contains(l.SessionIDs, d.Ref.SessionID) {
 			l.SessionIDs = append(l.SessionIDs, d.Ref.SessionID)
 		}

@@ -195,7 +195,7 @@ func (t *turn) notTakenUp(id wire.SessionID) {
 	t.sessionGone(id)
 	for i, s := range t.Statements {
 		if s.Session == id && s.standing(t.now) {
-			t.Statements[i].Session = ""
+			t.Statements[i].Session, t.Statements[i].Joined = "", time.Time{}
 		}
 	}
 }

@@ -754,3 +754,36 @@ func TestStatementHears(t *testing.T) {
 		})
 	}
 }
+
+// TestLegOverBeforeJoining: a leg that was over before another one of its side was joined does
+// not become part of it afterwards, and end it (found by TestAnyEvents).
+func TestLegOverBeforeJoining(t *testing.T) {
+	s := newScene(t, Rules{})
+	unnamed := func(by string, state tel.State, more ...string) {
+		s.pair(says(by, alice, tel.Identity{}, state, more...), bob)
+	}
+	unnamed("device:a1", tel.Ringing)
+	s.pair(says("device:a2", alice, bob, tel.Active), bob)
+	s.b(tel.Active)
+	unnamed("device:a1", tel.Ringing, "local=1") // a second leg: the element's may be either
+	unnamed("element:e", tel.Active)
+	unnamed("element:e", tel.Ringing, "call=x")
+	s.b(tel.Ended)
+	unnamed("element:e", tel.Ended)
+	if did := names(s.b(tel.Active)); did != string(OpenSession) {
+		t.Errorf("the second call did %q, want one session that stays open", did)
+	}
+}
+
+// TestTelephoneRestarts: what was known of a call has lapsed, and both sides report one under new
+// references. It may be the same call, so there is still one session (found by TestAnyEvents).
+func TestTelephoneRestarts(t *testing.T) {
+	s := newScene(t, Rules{})
+	s.a(tel.Active)
+	s.b(tel.Active)
+	s.tick(3 * time.Minute)
+	s.a(tel.Active, "local=new")
+	if did := names(s.b(tel.Active, "local=new")); did != string(CallEnded)+" "+string(CallUp) {
+		t.Errorf("did %q, want the same session to go on", did)
+	}
+}

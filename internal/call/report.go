@@ -131,8 +131,9 @@ type Statement struct {
 	UpHeard time.Time `json:"up_heard,omitzero"` // when it was first heard to be active
 	Expires time.Time `json:"expires"`
 
-	// Session that the leg is joined to.
+	// Session that the leg is joined to, and since when, by our clock.
 	Session wire.SessionID `json:"session,omitempty"`
+	Joined  time.Time      `json:"joined,omitzero"`
 	// Pair is the key of the record that an unnamed leg was handed to (partial.go).
 	Pair string `json:"pair,omitempty"`
 }
