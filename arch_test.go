@@ -25,7 +25,7 @@ var floors = []struct {
 	neighbours bool // may import each other
 }{
 	{"words", []string{"tel", "wire", "internal/store"}, true}, // wire speaks in tel's words
-	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session", "internal/passport", "internal/audit"}, false},
+	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session", "internal/passport", "internal/audit", "internal/tenant"}, false},
 	{"features", []string{"internal/files", "internal/webhook"}, false},
 	{"way out", []string{"internal/edge/fetch"}, false}, // below the edge, whose adapters go out through it
 	{"edge", []string{"internal/edge/", "client"}, false},

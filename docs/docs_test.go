@@ -235,7 +235,7 @@ var (
 	dotted   = regexp.MustCompile(`^[a-z]+\.[a-z_]+$`)
 	variable = regexp.MustCompile(`^TANDEM_[A-Z_]+$`)
 	// clients are variables of the device commands.
-	clients = []string{"TANDEM_SERVER", "TANDEM_HOME", "TANDEM_AS", "TANDEM_CONFIG", "TANDEM_CA", "TANDEM_KEY"}
+	clients = []string{"TANDEM_SERVER", "TANDEM_HOME", "TANDEM_AS", "TANDEM_CONFIG", "TANDEM_CA", "TANDEM_KEY", "TANDEM_TENANT"}
 )
 
 // TestKeysExist: a key or variable that a page names is in the sample configuration.

@@ -21,6 +21,7 @@ import (
 //
 //	serve [NAME=VALUE …]       start the server, with this environment (TANDEM_…), and wait until it is ready
 //	enrol NAME NUMBER [ARG …]  enrol a device, with the code that the server prints
+//	host NAME                  reach the server by another name of this machine from here on
 //	device NAME [ARG …]        run the device in the background; its events are JSON lines
 //	await NAME REGEXP          wait until a line of a background program's output matches; each
 //	                           line is taken once, in whatever order they came
@@ -37,7 +38,7 @@ import (
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
-	"provider": startProvider, "passport": signPassport,
+	"host": atHost, "provider": startProvider, "passport": signPassport,
 }
 
 // patience is how long a script waits for what must come.
@@ -160,6 +161,15 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg == (line != "") {
 		ts.Fatalf("serve: unexpected outcome:\n%s", p.text())
 	}
+}
+
+// atHost changes the host in the server's address.
+func atHost(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: host NAME")
+	}
+	addr := ts.Getenv("TANDEM_SERVER")
+	ts.Setenv("TANDEM_SERVER", "http://"+args[0]+addr[strings.LastIndexByte(addr, ':'):])
 }
 
 func (p *program) text() string {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/wire"
 )
 
 // httpClient trusts the local authority's certificate besides the system's.
@@ -41,11 +42,15 @@ type operator struct {
 	Data   string `default:"data" env:"TANDEM_DATA" placeholder:"DIR" help:"The running server's data directory, on this machine (default: ${default})."`
 	Server string `env:"TANDEM_SERVER" placeholder:"URL" help:"Or the server's address, with --key."`
 	Key    string `env:"TANDEM_KEY" placeholder:"KEY" help:"API key of the role operator."`
+	Tenant string `env:"TANDEM_TENANT" placeholder:"ID" help:"Act for this tenant, by the socket; a key acts for its own."`
 	CA     string `name:"ca" env:"TANDEM_CA" type:"existingfile" placeholder:"FILE" help:"Certificate of the server's local authority."`
 }
 
 func (o operator) api() (*client.API, error) {
 	if o.Key != "" {
+		if o.Tenant != "" {
+			return nil, errors.New("--tenant is for the socket: a key acts for its own tenant")
+		}
 		if o.Server == "" {
 			return nil, errors.New("--key needs --server, the server's address")
 		}
@@ -59,9 +64,23 @@ func (o operator) api() (*client.API, error) {
 	if _, err := os.Stat(socket); err != nil {
 		return nil, fmt.Errorf("no server is running on the data directory %s (there is no %s); name it with --data, or use --server and --key", o.Data, socket)
 	}
-	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	hc := &http.Client{Transport: forTenant{o.Tenant, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
-	}}}
+	}}}}
 	return client.NewKeyAPI("http://admin", "", hc), nil
+}
+
+// forTenant says in each request for which tenant it is.
+type forTenant struct {
+	tenant string
+	next   http.RoundTripper
+}
+
+func (f forTenant) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.tenant != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set(wire.TenantHeader, f.tenant)
+	}
+	return f.next.RoundTrip(r)
 }

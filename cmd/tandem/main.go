@@ -33,6 +33,7 @@ type commands struct {
 	Call     callCommand     `cmd:"" group:"Operator" help:"Explain why calls match, or do not."`
 	Party    partyCommand    `cmd:"" group:"Operator" help:"Export or erase all that is kept of a party; bar numbers."`
 	Webhook  webhookCommand  `cmd:"" group:"Operator" help:"Send events to other programs."`
+	Tenant   tenantCommand   `cmd:"" group:"Operator" help:"Share the server between tenants who see nothing of each other."`
 	Audit    auditCommand    `cmd:"" group:"Operator" help:"Export the audit log, and verify it."`
 	Store    storeCommand    `cmd:"" group:"Operator" help:"Verify, repair, back up and restore the data."`
 

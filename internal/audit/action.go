@@ -40,6 +40,7 @@ const (
 	WebhookRotated    Action = "webhook.rotated"
 	WebhookEnabled    Action = "webhook.enabled"
 	WebhookReplayed   Action = "webhook.replayed"
+	TenantSet         Action = "tenant.set"
 	StoreBackup       Action = "store.backup"
 	AuditExported     Action = "audit.exported" // after
 	AuditPruned       Action = "audit.pruned"   // through, hash: of the last entry removed
@@ -50,7 +51,7 @@ var actions = []Action{
 	DeviceEnrolled, DeviceRevoked, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
-	StoreBackup, AuditExported, AuditPruned,
+	TenantSet, StoreBackup, AuditExported, AuditPruned,
 }
 
 // Roles of an actor, beside those of API keys.

@@ -83,9 +83,10 @@ func (a *Authenticator) checkNonce(nonce string, now time.Time) (random [nonceRa
 }
 
 // VerifyHello checks an assertion over a nonce from Nonce and returns the device, which may
-// act. The nonce is used up. An unknown device and a wrong signature are one answer.
+// act. The nonce is used up. home is the tenant that was asked: the device must be its own;
+// empty: any tenant's, and the default one's if the assertion names none. An unknown device and a wrong signature are one answer.
 // ErrAssertion, ErrRevoked, ErrBindingExpired, ErrBusy.
-func (a *Authenticator) VerifyHello(ctx context.Context, nonce, assertion string) (Device, error) {
+func (a *Authenticator) VerifyHello(ctx context.Context, home wire.TenantID, nonce, assertion string) (Device, error) {
 	now := a.registry.cfg.Now()
 	random, err := a.checkNonce(nonce, now)
 	if err != nil {
@@ -94,7 +95,11 @@ func (a *Authenticator) VerifyHello(ctx context.Context, nonce, assertion string
 	var d Device
 	var fault error // of the store: says nothing about the assertion
 	err = parseAssertion(assertion, nonce, now, func(c assertionClaims) (*ecdsa.PublicKey, error) {
+		setDefault(&c.Tenant, home)
 		setDefault(&c.Tenant, wire.DefaultTenant)
+		if home != "" && c.Tenant != home {
+			return nil, errors.New("it is for another tenant")
+		}
 		var err error
 		d, err = a.registry.Get(ctx, c.Tenant, wire.DeviceID(c.Subject))
 		if err != nil {

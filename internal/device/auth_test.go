@@ -30,7 +30,7 @@ func TestHello(t *testing.T) {
 	p := newPhone(t)
 	d := w.enrol(p, number(t, alice))
 	nonce := w.auth.Nonce()
-	got, err := w.auth.VerifyHello(t.Context(), nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
+	got, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
 	if err != nil || got.ID != d.ID || got.Principal != number(t, alice).Identity() {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -69,7 +69,7 @@ func TestHelloRefuses(t *testing.T) {
 			for k, v := range c {
 				claims[k] = v
 			}
-			_, err := w.auth.VerifyHello(t.Context(), nonce, w.sign(p, claims))
+			_, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, claims))
 			want(t, err, device.ErrAssertion)
 		})
 	}
@@ -82,7 +82,7 @@ func TestHelloToleratesSkewedClocks(t *testing.T) {
 	for name, skew := range map[string]time.Duration{"slow": -59 * time.Second, "fast": 59 * time.Second} {
 		nonce := w.auth.Nonce()
 		iat := w.clock().Add(skew)
-		_, err := w.auth.VerifyHello(t.Context(), nonce, w.sign(p, jwt.MapClaims{"nonce": nonce, "iat": iat.Unix(), "exp": iat.Add(time.Second).Unix()}))
+		_, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce, "iat": iat.Unix(), "exp": iat.Add(time.Second).Unix()}))
 		if err != nil {
 			t.Errorf("%s clock: %v", name, err)
 		}
@@ -125,7 +125,7 @@ func TestHelloRefusesOtherAlgorithms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			nonce := w.auth.Nonce()
-			_, err := w.auth.VerifyHello(t.Context(), nonce, w.signWith(c.method, c.key, p, jwt.MapClaims{"nonce": nonce}))
+			_, err := w.auth.VerifyHello(t.Context(), "", nonce, w.signWith(c.method, c.key, p, jwt.MapClaims{"nonce": nonce}))
 			want(t, err, device.ErrAssertion)
 		})
 	}
@@ -158,12 +158,12 @@ func TestHelloRefusesOddForms(t *testing.T) {
 		"critical header":  critical,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.auth.VerifyHello(t.Context(), nonce, s)
+			_, err := w.auth.VerifyHello(t.Context(), "", nonce, s)
 			want(t, err, device.ErrAssertion)
 		})
 	}
 	// None of these used the nonce up.
-	if _, err := w.auth.VerifyHello(t.Context(), nonce, good); err != nil {
+	if _, err := w.auth.VerifyHello(t.Context(), "", nonce, good); err != nil {
 		t.Error(err)
 	}
 }
@@ -173,7 +173,7 @@ func TestNonces(t *testing.T) {
 	p := newPhone(t)
 	w.enrol(p, number(t, alice))
 	hello := func(nonce string) error {
-		_, err := w.auth.VerifyHello(t.Context(), nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
+		_, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
 		return err
 	}
 	want(t, hello(""), device.ErrAssertion)
@@ -208,14 +208,14 @@ func TestReplayIsRefused(t *testing.T) {
 			w.pass(time.Duration(rapid.IntRange(0, 40).Draw(rt, "seconds")) * time.Second)
 			if len(all) > 0 && rapid.Bool().Draw(rt, "replay") {
 				u := rapid.SampledFrom(all).Draw(rt, "which")
-				if _, err := w.auth.VerifyHello(t.Context(), u.nonce, u.assertion); !errors.Is(err, device.ErrAssertion) {
+				if _, err := w.auth.VerifyHello(t.Context(), "", u.nonce, u.assertion); !errors.Is(err, device.ErrAssertion) {
 					rt.Fatalf("replayed: %v", err)
 				}
 				continue
 			}
 			nonce := w.auth.Nonce()
 			u := used{nonce, w.sign(p, jwt.MapClaims{"nonce": nonce})}
-			if _, err := w.auth.VerifyHello(t.Context(), u.nonce, u.assertion); err != nil {
+			if _, err := w.auth.VerifyHello(t.Context(), "", u.nonce, u.assertion); err != nil {
 				rt.Fatal(err)
 			}
 			all = append(all, u)
@@ -233,7 +233,7 @@ func TestReplayAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if _, err := w.auth.VerifyHello(t.Context(), nonce, assertion); err == nil {
+			if _, err := w.auth.VerifyHello(t.Context(), "", nonce, assertion); err == nil {
 				in.Add(1)
 			}
 		})
@@ -251,7 +251,7 @@ func TestReplayMemoryIsBounded(t *testing.T) {
 	auth := device.NewAuthenticator(w.registry, 3)
 	hello := func() error {
 		nonce := auth.Nonce()
-		_, err := auth.VerifyHello(t.Context(), nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
+		_, err := auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
 		return err
 	}
 	for range 3 {
@@ -283,7 +283,7 @@ func TestRevoked(t *testing.T) {
 		t.Errorf("told to close %v", w.revoked)
 	}
 	nonce := w.auth.Nonce()
-	_, err = w.auth.VerifyHello(t.Context(), nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
+	_, err = w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
 	want(t, err, device.ErrRevoked)
 	_, err = w.auth.VerifyToken(t.Context(), token)
 	want(t, err, device.ErrRevoked)
@@ -306,7 +306,7 @@ func TestExpiredBindingIsRefused(t *testing.T) {
 	w.enrol(p, number(t, alice))
 	w.pass(180 * 24 * time.Hour)
 	nonce := w.auth.Nonce()
-	_, err := w.auth.VerifyHello(t.Context(), nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
+	_, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
 	want(t, err, device.ErrBindingExpired)
 }
 
@@ -448,7 +448,7 @@ func TestToken(t *testing.T) {
 	nonce := w.auth.Nonce()
 	_, err = w.auth.VerifyToken(t.Context(), w.sign(p, jwt.MapClaims{"nonce": nonce}))
 	want(t, err, device.ErrToken) // an assertion is no token
-	_, err = w.auth.VerifyHello(t.Context(), nonce, token)
+	_, err = w.auth.VerifyHello(t.Context(), "", nonce, token)
 	want(t, err, device.ErrAssertion) // nor a token an assertion
 	w.pass(10 * time.Minute)
 	_, err = w.auth.VerifyToken(t.Context(), token)
@@ -462,7 +462,7 @@ func TestStoreFaultIsNotTheDevices(t *testing.T) {
 	w.enrol(p, number(t, alice))
 	w.restart(func(c *device.Config) { c.Engine = &unreadable{w.engine, "devices"} })
 	nonce := w.auth.Nonce()
-	_, err := w.auth.VerifyHello(t.Context(), nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
+	_, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce}))
 	if errors.Is(err, device.ErrAssertion) || !errors.Is(err, store.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
@@ -504,7 +504,7 @@ func FuzzAssertion(f *testing.F) {
 	f.Add(nonce, "eyJhbGciOiJub25lIn0.e30.")
 	f.Add("AAAA", "a.b.c")
 	f.Fuzz(func(t *testing.T, nonce, assertion string) {
-		if d, err := w.auth.VerifyHello(t.Context(), nonce, assertion); err == nil {
+		if d, err := w.auth.VerifyHello(t.Context(), "", nonce, assertion); err == nil {
 			t.Errorf("let %s in", d.ID)
 		}
 		if d, err := w.auth.VerifyToken(t.Context(), assertion); err == nil {

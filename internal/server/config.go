@@ -294,7 +294,7 @@ func Load(path string, environ []string) (Config, error) {
 }
 
 // clientVariables are read by the device commands, not by the server.
-var clientVariables = map[string]bool{"TANDEM_SERVER": true, "TANDEM_HOME": true, "TANDEM_AS": true, "TANDEM_CONFIG": true, "TANDEM_CA": true, "TANDEM_KEY": true}
+var clientVariables = map[string]bool{"TANDEM_SERVER": true, "TANDEM_HOME": true, "TANDEM_AS": true, "TANDEM_CONFIG": true, "TANDEM_CA": true, "TANDEM_KEY": true, "TANDEM_TENANT": true}
 
 // Validate says what is wrong, all at once.
 func (c Config) Validate() error {

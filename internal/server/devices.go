@@ -21,8 +21,11 @@ type auth struct{ *Server }
 func (s auth) bearer(ctx context.Context, token string) (httpapi.Caller, error) {
 	if strings.HasPrefix(token, "tdm_") {
 		c, err := s.keys.Verify(ctx, token)
+		if err == nil && !athome(ctx, c.Tenant) {
+			err = credential.ErrInvalid
+		}
 		if err != nil {
-			return httpapi.Caller{}, s.refused(httpapi.Caller{}, audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "key"}}, err)
+			return httpapi.Caller{}, s.refused(stranger(ctx), audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "key"}}, err)
 		}
 		role, ok := roles[c.Role]
 		if !ok {
@@ -31,6 +34,9 @@ func (s auth) bearer(ctx context.Context, token string) (httpapi.Caller, error) 
 		return httpapi.Caller{Tenant: c.Tenant, Role: role, Credential: c.ID}, nil
 	}
 	d, err := s.auth.VerifyToken(ctx, token)
+	if err == nil && !athome(ctx, d.Tenant) {
+		err = device.ErrToken
+	}
 	if err != nil {
 		return httpapi.Caller{}, problem(s.log, "check token", err)
 	}
@@ -44,7 +50,7 @@ var roles = map[credential.Role]httpapi.Role{
 // enrolment serves httpapi.Enrolment.
 type enrolment struct{ *Server }
 
-func (s enrolment) Begin(ctx context.Context, tenant wire.TenantID, r wire.EnrolRequest, remote netip.Addr) (wire.Enrolment, error) {
+func (s enrolment) Begin(ctx context.Context, r wire.EnrolRequest, remote netip.Addr) (wire.Enrolment, error) {
 	region := r.Region
 	if region == "" {
 		region = s.cfg.Codes.Region
@@ -54,12 +60,13 @@ func (s enrolment) Begin(ctx context.Context, tenant wire.TenantID, r wire.Enrol
 		return wire.Enrolment{}, problem(s.log, "enrol", err)
 	}
 	e, err := s.Server.devices.Begin(ctx, device.Request{
-		Tenant: tenant, Number: n, Key: r.Key, Name: r.Name, Client: r.Client, App: r.App, Remote: remote,
+		Tenant: asked(ctx), Number: n, Key: r.Key, Name: r.Name, Client: r.Client, App: r.App, Remote: remote,
 	})
 	return e, problem(s.log, "enrol", err)
 }
 
-func (s enrolment) Confirm(ctx context.Context, tenant wire.TenantID, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error) {
+func (s enrolment) Confirm(ctx context.Context, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error) {
+	tenant := asked(ctx)
 	d, err := s.Server.devices.Confirm(ctx, tenant, id, c.Code, c.Assertion)
 	if err != nil {
 		return wire.DeviceInfo{}, s.refused(httpapi.Caller{Tenant: tenant}, audit.Record{What: audit.EnrolmentRefused, On: on("enrolment", id)}, err)
@@ -80,9 +87,9 @@ type devices struct{ *Server }
 func (s devices) Challenge() (string, time.Duration) { return s.auth.Nonce(), device.NonceTTL }
 
 func (s devices) Token(ctx context.Context, r wire.TokenRequest) (wire.Token, error) {
-	d, err := s.auth.VerifyHello(ctx, r.Nonce, r.Assertion)
+	d, err := s.auth.VerifyHello(ctx, home(ctx), r.Nonce, r.Assertion)
 	if err != nil {
-		return wire.Token{}, s.refused(httpapi.Caller{}, audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "device"}}, err)
+		return wire.Token{}, s.refused(stranger(ctx), audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "device"}}, err)
 	}
 	t, valid, err := s.auth.IssueToken(d)
 	if err != nil {

@@ -63,6 +63,9 @@ var operations = map[string]struct {
 	"export-party":      {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
 	"erase-party":       {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
 
+	"list-tenants": {[]string{"operator"}, "", "", 403}, // but over the admin socket
+	"set-tenant":   {[]string{"operator"}, "", `{}`, 403},
+
 	"list-barred": {[]string{"operator"}, "", "", 200},
 	"bar":         {[]string{"operator"}, "", `{"identity":"tel:+442079460995"}`, 204},
 	"unbar":       {[]string{"operator"}, "?identity=tel:%2B442079460994", "", 404},

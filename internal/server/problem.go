@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/internal/webhook"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -50,6 +51,9 @@ var problems = []struct {
 	{credential.ErrRevoked, wire.CodeUnauthenticated, true},
 	{credential.ErrNotFound, wire.CodeNotFound, false},
 	{credential.ErrRequest, wire.CodeBadRequest, true},
+
+	{tenant.ErrRequest, wire.CodeBadRequest, true},
+	{tenant.ErrTaken, wire.CodeConflict, true},
 
 	{party.ErrNotFound, wire.CodeNotFound, true},
 	{party.ErrTaken, wire.CodeConflict, true},

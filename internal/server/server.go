@@ -36,6 +36,7 @@ import (
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/internal/webhook"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -73,6 +74,7 @@ type Server struct {
 	devices  *device.Registry
 	auth     *device.Authenticator
 	keys     *credential.Store
+	tenants  *tenant.Registry
 	audit    *audit.Log
 	sessions *session.Service
 	matcher  *call.Matcher
@@ -121,6 +123,9 @@ func New(ctx context.Context, cfg Config, o Options) (_ *Server, err error) {
 func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if s.audit, err = audit.New(audit.Config{Engine: s.engine, Retention: s.cfg.Retention.Audit, Log: s.log}); err != nil {
 		return fmt.Errorf("server: audit: %w", err)
+	}
+	if s.tenants, err = tenant.Open(ctx, s.engine, nil); err != nil {
+		return fmt.Errorf("server: tenants: %w", err)
 	}
 	s.parties = party.New(s.engine, nil)
 	if s.hooks, err = s.newWebhooks(ctx, o.Version); err != nil {
@@ -220,7 +225,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -244,7 +249,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		Handler: limited(mux), Origins: s.cfg.Origins, Methods: fileapi.AllowMethods, Headers: fileapi.AllowHeaders,
 		Expose: fileapi.ExposeHeaders + ", Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate",
 	})
-	s.handler = headers(all)
+	s.handler = s.hosts(headers(all))
 	return nil
 }
 
@@ -273,16 +278,12 @@ func (s *Server) Run(ctx context.Context) error {
 	// The parts outlive ctx until the connections are drained.
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	unrevoke, err := s.watchRevoked(parts)
-	if err == nil {
-		defer unrevoke()
-		var untell func()
-		if untell, err = s.watchTold(parts); err == nil {
-			defer untell()
+	for _, watch := range []func(context.Context) (func(), error){s.watchRevoked, s.watchTold, s.watchTenants} {
+		cancel, err := watch(parts)
+		if err != nil {
+			return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.listener.Close(), s.engine.Close())
 		}
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.listener.Close(), s.engine.Close())
+		defer cancel()
 	}
 	group, gctx := errgroup.WithContext(parts)
 	for _, run := range s.parts() {
@@ -299,10 +300,8 @@ func (s *Server) Run(ctx context.Context) error {
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	private := &http.Server{
-		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second,
-		BaseContext: func(net.Listener) context.Context {
-			return httpapi.WithCaller(context.WithoutCancel(ctx), httpapi.Caller{Tenant: wire.DefaultTenant, Role: httpapi.RoleOperator, Credential: adminCredential})
-		},
+		Handler: s.private(s.handler), ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	l := s.listener
 	if s.tls != nil {
@@ -377,6 +376,7 @@ func (s *Server) sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			s.reloadTenants(ctx)
 			if _, err := s.devices.Sweep(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("sweeping enrolments", "err", err)
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -21,11 +20,12 @@ type socket struct{ *Server }
 
 func (s socket) Challenge() string { return s.auth.Nonce() }
 
-func (s socket) Hello(ctx context.Context, nonce string, h wire.Hello, remote netip.Addr) (wsconn.Identity, error) {
-	d, err := s.auth.VerifyHello(ctx, nonce, h.Assertion)
+func (s socket) Hello(ctx context.Context, nonce string, h wire.Hello, from wsconn.Client) (wsconn.Identity, error) {
+	ctx = s.atHost(ctx, from.Host)
+	d, err := s.auth.VerifyHello(ctx, home(ctx), nonce, h.Assertion)
 	if err != nil {
-		s.log.Debug("a device was not let in", "remote", remote, "err", err)
-		return wsconn.Identity{}, s.refused(httpapi.Caller{}, audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "device"}}, err)
+		s.log.Debug("a device was not let in", "remote", from.Addr, "err", err)
+		return wsconn.Identity{}, s.refused(stranger(ctx), audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "device"}}, err)
 	}
 	if err := s.devices.Seen(ctx, d); err != nil {
 		s.log.Warn("when a device was last seen could not be noted", "device", d.ID, "err", err)

@@ -38,6 +38,7 @@ type Config struct {
 	Operator  Operator
 	Webhooks  Webhooks
 	Bars      Bars
+	Tenants   Tenants
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -75,6 +76,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.operator()
 	a.webhooks()
 	a.bars()
+	a.tenants()
 	a.pages(mux)
 	return a
 }

@@ -24,7 +24,7 @@ func (a *API) enrolment() {
 		Description: "The answer is the same whether or not the number is known here.",
 		Codes:       []wire.Code{wire.CodeBadNumber, wire.CodeSenderFailed},
 	}, func(ctx context.Context, _ Caller, in *begin) (*body[wire.Enrolment], error) {
-		return answer(a.Enrolment.Begin(ctx, wire.DefaultTenant, in.Body, remoteFrom(ctx)))
+		return answer(a.Enrolment.Begin(ctx, in.Body, remoteFrom(ctx)))
 	})
 	type confirm struct {
 		ID   string `path:"id" maxLength:"64"`
@@ -35,7 +35,7 @@ func (a *API) enrolment() {
 		Summary: "Give the code, and get a device id bound to the key",
 		Codes:   []wire.Code{wire.CodeWrongCode, wire.CodeCodeExpired, wire.CodeNotFound},
 	}, func(ctx context.Context, _ Caller, in *confirm) (*body[wire.DeviceInfo], error) {
-		return answer(a.Enrolment.Confirm(ctx, wire.DefaultTenant, in.ID, in.Body))
+		return answer(a.Enrolment.Confirm(ctx, in.ID, in.Body))
 	})
 	register(a, Operation{
 		ID: "challenge", Method: http.MethodGet, Path: "/v1/challenge", Tag: "enrolment",

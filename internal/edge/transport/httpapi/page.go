@@ -29,6 +29,9 @@ func (a *API) pages(mux *http.ServeMux) {
 		if err == nil {
 			err = allow(who, operators)
 		}
+		if err == nil && who.Tenant != wire.DefaultTenant {
+			err = wire.NewProblem(wire.CodeForbidden, "metrics are of all tenants together: for the operator of the server")
+		}
 		if err != nil {
 			WriteProblem(w, a.problemOf(r.Context(), "metrics", err))
 			return

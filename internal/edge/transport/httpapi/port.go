@@ -42,8 +42,8 @@ type Auth interface {
 
 // Enrolment proves that devices have numbers (B16).
 type Enrolment interface {
-	Begin(ctx context.Context, tenant wire.TenantID, r wire.EnrolRequest, remote netip.Addr) (wire.Enrolment, error)
-	Confirm(ctx context.Context, tenant wire.TenantID, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error)
+	Begin(ctx context.Context, r wire.EnrolRequest, remote netip.Addr) (wire.Enrolment, error)
+	Confirm(ctx context.Context, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error)
 }
 
 // Devices are enrolled devices, each about itself.
@@ -61,6 +61,12 @@ type Calls interface {
 	Calls(ctx context.Context, who Caller) ([]wire.CallInfo, error)
 	Answer(ctx context.Context, who Caller, a wire.Answer) error
 	Confirm(ctx context.Context, who Caller, c wire.Confirm) error
+}
+
+// Tenants are those who share the server; only for whoever runs it.
+type Tenants interface {
+	Tenants(ctx context.Context, who Caller) ([]wire.Tenant, error)
+	SetTenant(ctx context.Context, who Caller, id string, r wire.TenantRequest) (wire.Tenant, error)
 }
 
 // Sessions are the data sessions of the calling device.

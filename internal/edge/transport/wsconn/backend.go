@@ -13,6 +13,14 @@ type Identity struct {
 	Device wire.DeviceID
 }
 
+// Client is what a connection tells of the other end before it has said who it is.
+type Client struct {
+	// Addr is its address, seen through trusted proxies.
+	Addr netip.Addr
+	// Host is the one it asked for, as its request names it.
+	Host string
+}
+
 // Outbox takes what is to be sent to one connection. Both methods may be called at any
 // time, from any goroutine, and return at once.
 type Outbox interface {
@@ -32,7 +40,7 @@ type Backend interface {
 	// Challenge returns a fresh nonce.
 	Challenge() string
 	// Hello checks a device's answer to the nonce.
-	Hello(ctx context.Context, nonce string, h wire.Hello, remote netip.Addr) (Identity, error)
+	Hello(ctx context.Context, nonce string, h wire.Hello, from Client) (Identity, error)
 	// Bearer checks a token of a request over HTTP.
 	Bearer(ctx context.Context, token string) (Identity, error)
 	// Attach adds a connection to those that the device's frames go to, and returns what

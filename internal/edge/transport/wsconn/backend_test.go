@@ -38,9 +38,9 @@ func newRelay() *relay { return &relay{attached: make(map[wsconn.Outbox]wsconn.I
 
 func (b *relay) Challenge() string { return "nonce" }
 
-func (b *relay) Hello(ctx context.Context, nonce string, h wire.Hello, remote netip.Addr) (wsconn.Identity, error) {
+func (b *relay) Hello(ctx context.Context, nonce string, h wire.Hello, from wsconn.Client) (wsconn.Identity, error) {
 	b.mu.Lock()
-	b.remotes = append(b.remotes, remote)
+	b.remotes = append(b.remotes, from.Addr)
 	b.mu.Unlock()
 	device, ok := strings.CutSuffix(h.Assertion, "/"+nonce)
 	if !ok {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +34,7 @@ type socket struct {
 
 	// Fixed after construction.
 	nc     net.Conn
-	remote netip.Addr
+	from   Client // zero once it is authenticated
 	ticket *ticket
 	nonce  string
 	below  under
@@ -141,7 +140,7 @@ func (h *Handler) Connect(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, wire.NewProblem(wire.CodeBadRequest, "a WebSocket needs HTTP/1.1"))
 		return
 	}
-	c := &socket{nc: nc, remote: remote, ticket: t, nonce: nonce, filled: h.mark(), tokens: float64(h.cfg.FloodBurst)}
+	c := &socket{nc: nc, from: Client{remote, strings.Clone(r.Host)}, ticket: t, nonce: nonce, filled: h.mark(), tokens: float64(h.cfg.FloodBurst)}
 	c.below.Conn, c.below.owner = nc, c
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n) // it is in the buffer: no error
@@ -345,7 +344,8 @@ func (c *socket) hello(e wire.Envelope) {
 	ctx, cancel := context.WithTimeout(c.h.ctx, c.h.cfg.AuthTimeout)
 	defer cancel()
 	err = guard(func() (err error) {
-		c.who, err = c.h.cfg.Backend.Hello(ctx, c.nonce, hello, c.remote)
+		c.who, err = c.h.cfg.Backend.Hello(ctx, c.nonce, hello, c.from)
+		c.from = Client{}
 		return err
 	})
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {

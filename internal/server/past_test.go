@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/credential"
+	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Past is a server's store as it was used at some time before: a test cannot move a
+// server's clock while a network waits for it.
+type Past struct {
+	s       *Server
+	devices *device.Registry
+	keys    *credential.Store
+}
+
+type noCodes struct{}
+
+func (noCodes) SendCode(context.Context, tel.Number, string, string) error { return nil }
+
+// At returns the past.
+func (s *Server) At(ctx context.Context, when time.Time) (Past, error) {
+	now := func() time.Time { return when }
+	devices, err := device.New(ctx, device.Config{Engine: s.engine, Parties: s.parties, Sender: noCodes{}, Now: now})
+	if err != nil {
+		return Past{}, err
+	}
+	keys, err := credential.Open(credential.Config{Engine: s.engine, Now: now})
+	return Past{s, devices, keys}, err
+}
+
+// Token is a device's bearer token of that time.
+func (p Past) Token(ctx context.Context, id wire.DeviceID) (string, error) {
+	d, err := p.devices.Get(ctx, wire.DefaultTenant, id)
+	if err != nil {
+		return "", err
+	}
+	token, _, err := device.NewAuthenticator(p.devices, 0).IssueToken(d)
+	return token, err
+}
+
+// Enrol proves a number of that time, and returns the device with a token of today.
+func (p Past) Enrol(ctx context.Context, n tel.Number, key wire.JWK) (wire.DeviceID, string, error) {
+	d, err := p.devices.Bind(ctx, device.Request{Tenant: wire.DefaultTenant, Number: n, Key: key}, device.ProofCode)
+	if err != nil {
+		return "", "", err
+	}
+	token, _, err := p.s.auth.IssueToken(d)
+	return d.ID, token, err
+}
+
+// Key is an operator's API key that lasted an hour.
+func (p Past) Key(ctx context.Context, when time.Time) (string, error) {
+	key, _, err := p.keys.Create(ctx, credential.New{Tenant: wire.DefaultTenant, Role: credential.Operator, Name: "past", Expires: when.Add(time.Hour)})
+	return key, err
+}

@@ -1,0 +1,504 @@
+package server_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// The walk: every operation, every other endpoint and every type of frame, aimed at what
+// belongs to a victim, with every credential that is not the victim's. None may change or
+// see anything. What is new and not in the walk fails it.
+
+// victim owns what the walk is aimed at.
+type victim struct {
+	w       *world
+	alice   *client.Identity
+	token   string
+	session wire.SessionID
+	asked   *client.Identity // has an invitation
+	// what nobody else may see, by its name in a request.
+	things map[string]string
+	before string
+}
+
+// state is what the victim sees of its own.
+func (v *victim) state() string {
+	v.w.t.Helper()
+	said := ""
+	for _, path := range []string{"/v1/device", "/v1/sessions/" + string(v.session), "/v1/sessions/" + string(v.session) + "/messages", "/v1/calls", "/v1/files/" + v.things["FILE"]} {
+		r := v.w.ask("GET", path, v.token, "")
+		said += fmt.Sprintln(path, r.status, r.body)
+	}
+	for _, path := range []string{"credentials", "webhooks", "barred", "shared-identities"} {
+		r := v.w.ask("GET", "/v1/operator/"+path, v.w.op, "")
+		said += fmt.Sprintln(path, r.status, r.body)
+	}
+	return said
+}
+
+// accepts says that the invitation is still there for the one who was asked.
+func (v *victim) accepts() {
+	v.w.t.Helper()
+	if r := v.w.ask("POST", "/v1/invitations/answer", v.w.token(v.asked), v.aim(`{"invitation":"INVITATION","accept":true}`)); r.status != http.StatusNoContent {
+		v.w.t.Errorf("the invitation after all that: %+v", r)
+	}
+}
+
+// foreigner is a caller with credentials that are not the victim's.
+type foreigner struct {
+	name, token string
+	identity    *client.Identity // of devices that can say hello
+	at          *world           // where they do
+	role        string           // device or operator
+	// refused is how these credentials are refused everywhere; empty: they are good for
+	// what is their own.
+	refused wire.Code
+}
+
+// newTenant makes a tenant with a host, and an operator's key of its own.
+func (w *world) newTenant(id, host string) (*world, string) {
+	w.t.Helper()
+	check(w.t, client.NewKeyAPI("http://admin", "", w.admin()).Call(w.ctx, "PUT", "/v1/operator/tenants/"+id, wire.TenantRequest{Hosts: []string{host}}, nil))
+	there := *w
+	there.addr = host + w.addr[strings.LastIndexByte(w.addr, ':'):]
+	req, err := http.NewRequestWithContext(w.ctx, "POST", "http://admin/v1/operator/credentials", strings.NewReader(`{"role":"operator","name":"theirs"}`))
+	check(w.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(wire.TenantHeader, id)
+	var key wire.Credential
+	r := do(w.admin(), req)
+	if err := json.Unmarshal([]byte(r.body), &key); err != nil || key.Key == "" {
+		w.t.Fatalf("an operator's key for %s: %+v", id, r)
+	}
+	there.op = key.Key
+	return &there, key.Key
+}
+
+// upload sends a file into a session and returns its id.
+func (w *world) upload(token string, session wire.SessionID, content string) string {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.ctx, "POST", w.url()+"/v1/files/", strings.NewReader(content))
+	check(w.t, err)
+	for k, v := range map[string]string{
+		"Authorization": "Bearer " + token, "Tus-Resumable": "1.0.0", "Upload-Length": fmt.Sprint(len(content)), "Content-Type": "application/offset+octet-stream",
+		"Upload-Metadata": "session " + base64.StdEncoding.EncodeToString([]byte(session)) + ",filename " + base64.StdEncoding.EncodeToString([]byte("walk.txt")),
+	} {
+		req.Header.Set(k, v)
+	}
+	r := do(w.http, req)
+	if r.status != http.StatusCreated {
+		w.t.Fatalf("upload: %+v", r)
+	}
+	return filepath.Base(r.header.Get("Location"))
+}
+
+// invited makes a call that only one side reports, and returns the other side's invitation.
+func (w *world) invited(a, b string) (id wire.InvitationID, asked *client.Identity) {
+	w.t.Helper()
+	x, asked := w.enrol(a), w.enrol(b)
+	s := w.enter(asked)
+	if r := w.ask("POST", "/v1/reports", w.token(x), report(b, "outgoing", "active", "i")); r.status != http.StatusOK {
+		w.t.Fatalf("%+v", r)
+	}
+	var inv wire.Invite
+	check(w.t, json.Unmarshal(s.read(wire.TypeInvite).Body, &inv))
+	return inv.ID, asked
+}
+
+func newWalk(t *testing.T) (*world, *victim, []foreigner) {
+	w := newWorld(t, func(c *server.Config) { c.Webhooks.HTTP = true })
+	number := func(i int) string { return fmt.Sprintf("+44207946%04d", 5000+i) }
+	v := &victim{w: w}
+	v.alice, _, v.session = w.pair(alice, bob)
+	v.token = w.token(v.alice)
+	w.send(v.alice, v.session, "for Bob's eyes only")
+	var invitation wire.InvitationID
+	invitation, v.asked = w.invited(number(0), number(1))
+	element := w.key("element", "+44")
+	v.things = map[string]string{
+		"SESSION": string(v.session), "DEVICE": string(v.alice.Device), "INVITATION": string(invitation), "NUMBER": alice, "TEXT": "eyes only",
+		"CREDENTIAL": strings.Split(element, "_")[1], "FILE": w.upload(v.token, v.session, "the plan of the house"),
+	}
+	var hook wire.Webhook
+	w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: "https://hooks.example/walk"}, &hook)
+	v.things["WEBHOOK"] = hook.ID
+	stream, err := http.NewRequestWithContext(w.ctx, "GET", w.url()+"/v1/events", nil)
+	check(t, err)
+	stream.Header.Set("Authorization", "Bearer "+v.token)
+	events, err := w.http.Do(stream)
+	check(t, err)
+	t.Cleanup(func() { events.Body.Close() })
+	first := make([]byte, 256)
+	n, err := io.ReadAtLeast(events.Body, first, 40)
+	check(t, err)
+	v.things["STREAM"] = string(regexp.MustCompile(`str_\w+`).Find(first[:n]))
+
+	other, _, _ := w.pair(number(2), number(3))
+	carol, revoked := w.enrol(number(4)), w.enrol(alice)
+	revokedToken, revokedKey := w.token(revoked), w.key("operator")
+	for _, r := range []reply{
+		w.ask("DELETE", "/v1/device", revokedToken, ""),
+		w.ask("DELETE", "/v1/operator/credentials/"+strings.Split(revokedKey, "_")[1], w.op, ""),
+	} {
+		if r.status != http.StatusNoContent {
+			t.Fatalf("%+v", r)
+		}
+	}
+	there, theirOperator := w.newTenant("acme", "localhost")
+	double := there.enrol(alice) // of the victim's own number, in another tenant
+	ago := time.Now().Add(-time.Hour)
+	past, err := w.server.At(w.ctx, ago)
+	check(t, err)
+	expired, err := past.Token(w.ctx, v.alice.Device)
+	check(t, err)
+	expiredKey, err := past.Key(w.ctx, ago.Add(-time.Minute))
+	check(t, err)
+	past, err = w.server.At(w.ctx, time.Now().AddDate(0, 0, -200))
+	check(t, err)
+	lapsed, err := client.NewIdentity(w.url())
+	check(t, err)
+	var lapsedToken string
+	lapsed.Device, lapsedToken, err = past.Enrol(w.ctx, v.alice.Number, lapsed.PublicKey())
+	check(t, err)
+	// The victim's own state is what it is after all of these have come and gone.
+	v.before = v.state()
+	return w, v, []foreigner{
+		{"nobody", "", nil, w, "", wire.CodeUnauthenticated},
+		{"a device of another party", w.token(carol), carol, w, "device", ""},
+		{"a device in another session", w.token(other), other, w, "device", ""},
+		{"a device of another tenant, with the victim's number", there.token(double), double, there, "device", ""},
+		{"an operator of another tenant", theirOperator, nil, there, "operator", ""},
+		{"an element of another tenant", there.key("element", "+44"), nil, there, "element", ""},
+		{"a provider of another tenant", there.key("provider", "+44"), nil, there, "provider", ""},
+		{"the victim's own token, expired", expired, nil, w, "device", wire.CodeUnauthenticated},
+		{"an operator's key, expired", expiredKey, nil, w, "operator", wire.CodeUnauthenticated},
+		{"an operator's key, revoked", revokedKey, nil, w, "operator", wire.CodeUnauthenticated},
+		{"a device whose proof has lapsed", lapsedToken, lapsed, w, "device", wire.CodeBindingExpired},
+		{"a revoked device of the victim's number", revokedToken, revoked, w, "device", wire.CodeRevoked},
+	}
+}
+
+// aim replaces the names of the victim's things.
+func (v *victim) aim(s string) string {
+	for name, thing := range v.things {
+		s = strings.ReplaceAll(s, name, thing)
+	}
+	return s
+}
+
+// leaks are the victim's things in what was said that were not in what was asked.
+func (v *victim) leaks(asked, said string) (found []string) {
+	for name, thing := range v.things {
+		if strings.Contains(said, thing) && !strings.Contains(asked, thing) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// aimed says how each operation that is not for everybody is aimed at the victim, and the
+// status that a foreign device gets, or a foreign tenant's operator. What is theirs they get;
+// it must not show or change anything of the victim's.
+var aimed = map[string]struct {
+	path, body string
+	status     int
+}{
+	"get-device":    {"", "", 200},
+	"change-device": {"", `{"name":"walker"}`, 200},
+	"remove-device": {"", "", 204},
+
+	"report":            {"", `{"own":"tel:NUMBER","other":"tel:+442079460009","direction":"outgoing","state":"ended"}`, 403},
+	"list-calls":        {"", "", 200},
+	"answer-invitation": {"", `{"invitation":"INVITATION","accept":true}`, 404},
+	"confirm-words":     {"", `{"invitation":"INVITATION","words":"two words"}`, 404},
+
+	"list-sessions":  {"", "", 200},
+	"get-session":    {"SESSION", "", 404},
+	"list-messages":  {"SESSION", "", 404},
+	"send":           {"SESSION", `{"id":"1","kind":"text","body":{"text":"x"}}`, 404},
+	"extend-session": {"SESSION", `{"seconds":60}`, 404},
+	"leave-session":  {"SESSION", `{"block":true}`, 404},
+
+	"list-credentials":  {"", "", 200},
+	"create-credential": {"", `{"role":"element","name":"x","ranges":["+44"]}`, 201},
+	"revoke-credential": {"CREDENTIAL", "", 404},
+	"link-identity":     {"", `{"identity":"mailto:x@example.com","party":"tel:NUMBER"}`, 204},
+	"unlink-identity":   {"?identity=tel:%2B442079460001", "", 409},
+	"list-shared":       {"", "", 200},
+	"share-identity":    {"", `{"identity":"tel:NUMBER"}`, 204},
+	"unshare-identity":  {"?identity=tel:%2B442079460001", "", 204},
+	"recycle-number":    {"NUMBER", "", 204},
+	"explain-call":      {"", `{"a":"tel:NUMBER","b":"tel:+442079460002"}`, 200},
+	"close-session":     {"SESSION", "", 404},
+	"backup":            {"", `{"dir":"/nowhere"}`, 403},
+	"audit":             {"", "", 200},
+	"export-party":      {"", `{"party":"tel:NUMBER"}`, 200},
+	"erase-party":       {"", `{"party":"tel:NUMBER"}`, 200},
+	"list-tenants":      {"", "", 403},
+	"set-tenant":        {"acme", `{"hosts":["127.0.0.1"]}`, 403},
+
+	"list-barred": {"", "", 200},
+	"bar":         {"", `{"identity":"tel:NUMBER"}`, 204},
+	"unbar":       {"?identity=tel:%2B442079460001", "", 204},
+
+	"list-webhooks":           {"", "", 200},
+	"add-webhook":             {"", `{"url":"https://hooks.example/other"}`, 201},
+	"remove-webhook":          {"WEBHOOK", "", 404},
+	"rotate-webhook":          {"WEBHOOK", "", 404},
+	"enable-webhook":          {"WEBHOOK", "", 404},
+	"test-webhook":            {"WEBHOOK", "", 404},
+	"list-webhook-deliveries": {"?webhook=WEBHOOK", "", 200},
+	"replay-event":            {"evt_none", `{"webhook":"WEBHOOK"}`, 404},
+}
+
+// TestWalkOperations walks the operations.
+func TestWalkOperations(t *testing.T) {
+	w, v, foreigners := newWalk(t)
+	doc := document(t, w)
+	// Those that change the foreigner's own things come last, bars before their lifting.
+	late := []string{"bar", "unbar", "recycle-number", "erase-party", "remove-device"}
+	type step struct{ id, method, path string }
+	var steps []step
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			if op.Security == nil {
+				continue // for anybody: TestEveryOperation
+			}
+			if _, ok := aimed[op.OperationID]; !ok {
+				t.Errorf("%s is new: say in aimed how it could be turned against somebody else", op.OperationID)
+				continue
+			}
+			steps = append(steps, step{op.OperationID, method, path})
+		}
+	}
+	slices.SortFunc(steps, func(a, b step) int {
+		if d := slices.Index(late, a.id) - slices.Index(late, b.id); d != 0 {
+			return d
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	for _, f := range foreigners {
+		for _, st := range steps {
+			a, may := aimed[st.id], operations[st.id].who
+			path := regexp.MustCompile(`\{\w+\}`).ReplaceAllString(st.path, strings.TrimPrefix(a.path, "?"))
+			if strings.HasPrefix(a.path, "?") {
+				path = st.path + a.path
+			}
+			path, body := v.aim(path), v.aim(a.body)
+			r := w.ask(st.method, path, f.token, body)
+			want := a.status
+			switch {
+			case f.refused != "":
+				want = wire.Catalogue[f.refused].Status
+			case !slices.Contains(may, f.role):
+				want = http.StatusForbidden
+			case st.id == "report" && (f.role != "device" || strings.Contains(f.name, "the victim's number")):
+				want = http.StatusOK // their own tenant's party of that number
+			}
+			if r.status != want {
+				t.Errorf("%s by %s: %d %s, want %d", st.id, f.name, r.status, r.body, want)
+			}
+			if r.status >= 400 {
+				if p := r.problem(t); f.refused != "" && p.Code != f.refused {
+					t.Errorf("%s by %s: %s, want %s", st.id, f.name, p.Code, f.refused)
+				}
+			}
+			// What is the foreigner's own has the victim's number in it, in the other tenant.
+			if l := slices.DeleteFunc(v.leaks(path+body, r.body), func(s string) bool { return s == "NUMBER" && strings.Contains(f.name, "of another tenant") }); len(l) > 0 {
+				t.Errorf("%s by %s shows %v: %s", st.id, f.name, l, r.body)
+			}
+			if now := v.state(); now != v.before {
+				t.Fatalf("%s by %s changed what is the victim's:\n%s\nbefore:\n%s", st.id, f.name, now, v.before)
+			}
+		}
+	}
+	v.accepts()
+}
+
+// endpoints are what no OpenAPI document describes: who is answered, and how a foreigner
+// would use it. Empty requests: for anybody.
+var endpoints = map[string][]string{
+	"/v1/connect":          nil, // TestWalkFrames
+	"/v1/events":           nil, // a foreigner's own stream: TestWalkFrames
+	"/v1/frames":           nil, // TestWalkFrames
+	"/":                    nil, // leads to the mux
+	"fileapi.BasePath":     {"GET /v1/files/FILE", "GET /v1/files/FILE/preview", "HEAD /v1/files/FILE", "PATCH /v1/files/FILE", "DELETE /v1/files/FILE", "POST /v1/files/"},
+	"GET /healthz":         nil,
+	"GET /readyz":          nil,
+	"GET /metrics":         {"GET /metrics"},
+	"GET /schemas/{name}":  nil,
+	"GET /schemas/{$}":     nil,
+	"GET /problems/{code}": nil,
+	"GET /problems/{$}":    nil,
+}
+
+// TestWalkEndpoints walks them, and finds those that are new in the sources.
+func TestWalkEndpoints(t *testing.T) {
+	seen := map[string]bool{}
+	for _, dir := range []string{".", "../edge/transport/httpapi", "../edge/transport/fileapi", "../edge/transport/wsconn"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		check(t, err)
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			b, err := os.ReadFile(file)
+			check(t, err)
+			for _, m := range regexp.MustCompile(`\.(?:Handle|HandleFunc)\("?([^",]+)"?, `).FindAllSubmatch(b, -1) {
+				if _, ok := endpoints[string(m[1])]; !ok && bytes.Contains(m[0], []byte(`"/`)) || !ok && bytes.Contains(m[0], []byte(`BasePath`)) || !ok && bytes.Contains(m[0], []byte(` /`)) {
+					t.Errorf("%s: the endpoint %s is not in the walk: add it to endpoints", file, m[1])
+				}
+				seen[string(m[1])] = true
+			}
+		}
+	}
+	for e := range endpoints {
+		if !seen[e] {
+			t.Errorf("%s is no endpoint any more", e)
+		}
+	}
+	w, v, foreigners := newWalk(t)
+	session := base64.StdEncoding.EncodeToString([]byte(v.session))
+	for _, f := range foreigners {
+		for _, requests := range endpoints {
+			for _, request := range requests {
+				method, path, _ := strings.Cut(v.aim(request), " ")
+				var header []string
+				if strings.HasPrefix(path, "/v1/files/") && method != "GET" {
+					header = []string{"Tus-Resumable", "1.0.0", "Upload-Length", "3", "Upload-Offset", "0", "Content-Type", "application/offset+octet-stream", "Upload-Metadata", "session " + session}
+				}
+				r := w.ask(method, path, f.token, "", header...)
+				if r.status < 400 || r.status >= 500 {
+					t.Errorf("%s by %s: %d %s", request, f.name, r.status, r.body)
+				}
+				if l := v.leaks(path, r.body); len(l) > 0 {
+					t.Errorf("%s by %s shows %v", request, f.name, l)
+				}
+			}
+		}
+		if now := v.state(); now != v.before {
+			t.Fatalf("%s changed what is the victim's:\n%s\nbefore:\n%s", f.name, now, v.before)
+		}
+	}
+}
+
+// frames are all types that a device can send, aimed at the victim, and the answer that a
+// foreigner gets.
+var frames = map[wire.Type]struct {
+	frame string
+	code  wire.Code
+}{
+	wire.TypeHello:   {`{"type":"hello","id":"1","body":{"assertion":"a.b.c"}}`, wire.CodeBadFrame},
+	wire.TypeReport:  {`{"type":"report","id":"1","body":{"own":"tel:NUMBER","other":"tel:+442079460002","direction":"outgoing","state":"ended"}}`, wire.CodeNotYourParty},
+	wire.TypeSend:    {`{"type":"send","id":"1","session":"SESSION","kind":"text","body":{"text":"x"}}`, wire.CodeNotMember},
+	wire.TypeSignal:  {`{"type":"signal","id":"1","session":"SESSION","kind":"x"}`, wire.CodeNotMember},
+	wire.TypeResume:  {`{"type":"resume","id":"1","session":"SESSION"}`, wire.CodeNotMember},
+	wire.TypeAnswer:  {`{"type":"answer","id":"1","body":{"invitation":"INVITATION","accept":true}}`, wire.CodeNotFound},
+	wire.TypeConfirm: {`{"type":"confirm","id":"1","body":{"invitation":"INVITATION","words":"two words"}}`, wire.CodeNotFound},
+	wire.TypeExtend:  {`{"type":"extend","id":"1","session":"SESSION","body":{"seconds":60}}`, wire.CodeNotMember},
+	wire.TypeLeave:   {`{"type":"leave","id":"1","session":"SESSION","body":{"block":true}}`, wire.CodeNotMember},
+	wire.TypePing:    {`{"type":"ping","id":"1"}`, ""}, // says nothing of anybody
+	wire.TypePong:    {`{"type":"pong","id":"1"}`, ""},
+}
+
+// TestWalkFrames walks the types of frames, over WebSockets and over POST /v1/frames.
+func TestWalkFrames(t *testing.T) {
+	for _, ty := range wire.Types {
+		if _, ok := frames[ty.Type]; !ok && ty.Sender != wire.FromServer {
+			t.Errorf("the type %s is new: say in frames how it could be turned against somebody else", ty.Type)
+		}
+	}
+	w, v, foreigners := newWalk(t)
+	double := func(f foreigner, ty wire.Type) bool { // who may report this number in their own tenant
+		return ty == wire.TypeReport && strings.Contains(f.name, "the victim's number") && f.refused == ""
+	}
+	for _, f := range foreigners {
+		for ty, a := range frames {
+			frame := v.aim(a.frame)
+			if f.identity != nil {
+				s := f.at.dial()
+				s.hello(f.identity)
+				switch {
+				case f.refused != "":
+					if code := s.closed(); code != wire.CloseRevoked && code != wire.CloseUnauthentic {
+						t.Errorf("hello of %s: closed with %d", f.name, code)
+					}
+				case a.code == "":
+					s.read(wire.TypeWelcome)
+					s.write(frame)
+				default:
+					s.read(wire.TypeWelcome)
+					said, p := s.answer(frame)
+					if double(f, ty) {
+						p.Code = a.code // an ack, without a session
+					}
+					if l := v.leaks(frame, string(said.Body)); p.Code != a.code || len(l) > 0 {
+						t.Errorf("%s by %s: %+v, shows %v; want %s", ty, f.name, said, l, a.code)
+					}
+				}
+				_ = s.conn.CloseNow()
+			} else if f.name == "nobody" && ty != wire.TypeHello { // before any hello
+				s := w.dial()
+				s.write(frame)
+				if again, pause := s.closed().Reconnect(); again && !pause {
+					t.Errorf("%s before hello is not what closes the connection", ty)
+				}
+			}
+
+			r := w.ask("POST", "/v1/frames", f.token, frame)
+			want := a.code
+			switch {
+			case f.refused != "":
+				want = f.refused
+			case f.role != "device":
+				want = wire.CodeForbidden
+			case a.code == "", ty == wire.TypeHello:
+				want = wire.CodeBadFrame
+			case ty == wire.TypeResume:
+				want = wire.CodeBadRequest // it needs a stream
+			}
+			if double(f, ty) {
+				if r.status != http.StatusOK || len(v.leaks(frame, r.body)) > 0 {
+					t.Errorf("POST of %s by %s: %+v", ty, f.name, r)
+				}
+			} else if got := frameCode(t, r); got != want {
+				t.Errorf("POST of %s by %s: %s, want %s", ty, f.name, r.body, want)
+			}
+			// Into the victim's own stream.
+			if r := w.ask("POST", "/v1/frames", f.token, frame, "Tandem-Stream", v.things["STREAM"]); r.status < 400 {
+				t.Errorf("%s by %s into the victim's stream: %+v", ty, f.name, r)
+			}
+		}
+		if now := v.state(); now != v.before {
+			t.Fatalf("%s changed what is the victim's:\n%s\nbefore:\n%s", f.name, now, v.before)
+		}
+	}
+	v.accepts()
+}
+
+// frameCode is the code of a refusal over POST /v1/frames: a problem, or an error frame.
+func frameCode(t *testing.T, r reply) wire.Code {
+	t.Helper()
+	var e wire.Envelope
+	var p wire.Problem
+	if err := json.Unmarshal([]byte(r.body), &e); err == nil && e.Type == wire.TypeError {
+		check(t, json.Unmarshal(e.Body, &p))
+		return p.Code
+	}
+	return r.code(t)
+}
