@@ -127,7 +127,7 @@ func (c *conn) frame(b []byte) error {
 	case wire.TypePing:
 		c.out.push(wire.Envelope{Type: wire.TypePong, ID: e.ID}.AppendEncode(nil))
 	case wire.TypePong:
-	case wire.TypeMessage, wire.TypeSignal:
+	case wire.TypeMessage: // without a place in the log it was a signal
 		if e.Seq != 0 {
 			c.message(e)
 		} else if events.Signal != nil {

@@ -142,7 +142,7 @@ type frames struct{ message, signal string }
 func framesOf(id wire.SessionID) frames {
 	return frames{
 		message: `{"type":"message","session":"` + string(id) + `","seq":`,
-		signal:  `{"type":"signal","session":"` + string(id) + `",`,
+		signal:  `{"type":"message","session":"` + string(id) + `",`,
 	}
 }
 

@@ -212,10 +212,10 @@ export class Connection {
         this.write({ type: "pong", ...(e.id !== undefined && { id: e.id }) });
         return;
       case "message":
-      case "signal": // some servers relay a signal with the type that it was sent with
         if (e.session === undefined || e.kind === undefined) {
           throw new ProtocolError("a message lacks session or kind");
         }
+        // Without a place in the log it was a signal.
         if (e.seq) {
           this.#message({ epoch: 0, ...e } as Message);
         } else {
