@@ -35,6 +35,6 @@ func (l *pebbleLog) events() *pebble.EventListener {
 		WriteStallEnd:   func() { l.log.Info("writes go on") },
 		FlushEnd:        func(i pebble.FlushInfo) { l.log.Debug("flushed", "event", i.String()) },
 		CompactionEnd:   func(i pebble.CompactionInfo) { l.log.Debug("compacted", "event", i.String()) },
-		FormatUpgrade:   func(v pebble.FormatMajorVersion) { l.log.Info("format raised", "version", v.String()) },
+		FormatUpgrade:   func(v pebble.FormatMajorVersion) { l.log.Debug("format raised", "version", v.String()) },
 	}
 }
