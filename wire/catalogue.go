@@ -18,6 +18,8 @@ const (
 	CodeRevoked          Code = "revoked"
 	CodeWrongWords       Code = "wrong-words"
 	CodePassport         Code = "bad-passport"
+	CodeCouplingPending  Code = "coupling-pending"
+	CodeSecondHand       Code = "second-hand"
 	CodeConflict         Code = "conflict"
 	CodeTooLarge         Code = "too-large"
 	CodeUnsupportedType  Code = "unsupported-type"
@@ -55,12 +57,14 @@ var Catalogue = map[Code]Known{
 	CodeNotMember:        {404, "There is no such session for this device", "List your sessions at /v1/sessions.", false},
 	CodeSessionClosed:    {410, "The session is closed", "A new call opens a new session.", false},
 	CodeNotYourParty:     {403, "A device reports calls of its own party only", "Leave out the own identity, or use one that this device has proved.", false},
-	CodeWrongCode:        {403, "The code is not the one that was sent", "Type the digits of the newest message. After three tries ask for a new code.", false},
+	CodeWrongCode:        {403, "The code is not right", "Type the newest code as it stands. After three tries ask for a new one.", false},
 	CodeCodeExpired:      {410, "The code is no longer valid", "Ask for a new one.", false},
 	CodeBindingExpired:   {403, "The proof that this device has its number has expired", "Enrol again with a new code; the device keeps its id.", false},
 	CodeRevoked:          {403, "This device's key has been revoked", "Make a new key and enrol again.", false},
 	CodeWrongWords:       {403, "These are not the words that the other side reads", "Listen once more. After three tries the call cannot be joined this way.", false},
 	CodePassport:         {403, "A PASSporT does not prove this call", "See detail. Send the Identity header fields of this very call, once, with its first report; or leave them out.", false},
+	CodeCouplingPending:  {409, "Nobody has vouched for the device yet", "Show its code; type the code at the phone, on a web page, or tell it to the operator. Then claim again.", true},
+	CodeSecondHand:       {403, "A coupled device cannot vouch for another, or end what it is not part of", "Do it at a device that has proved the number itself.", false},
 	CodeConflict:         {409, "It has been changed meanwhile", "Read it again and repeat the change.", true},
 	CodeTooLarge:         {413, "It is larger than the limit", "The limits are in the welcome message and in docs/protocol.md.", false},
 	CodeUnsupportedType:  {415, "This content type is not accepted", "See /openapi.json.", false},

@@ -71,10 +71,12 @@ type Proved struct {
 
 // Binding is the proof that a device has a number.
 type Binding struct {
-	Number  tel.Number `json:"number"`
-	Kind    string     `json:"kind" doc:"one_time_code, network, sim or operator"`
-	Proved  time.Time  `json:"proved"`
-	Expires time.Time  `json:"expires"`
+	Number tel.Number `json:"number"`
+	Kind   string     `json:"kind" doc:"one_time_code, network, sim, operator or coupled"`
+	Proved time.Time  `json:"proved"`
+	// Vouched is how whoever vouches for a coupled device has proved the number.
+	Vouched string    `json:"vouched,omitempty" doc:"Of a coupled device: the proof of who vouches for it"`
+	Expires time.Time `json:"expires"`
 }
 
 // DeviceChange changes what a device says of itself; absent fields stay.

@@ -19,6 +19,8 @@ type PartyExport struct {
 	Identities []Proved `json:"identities"`
 	// Devices, also revoked ones, without their keys.
 	Devices []PartyDevice `json:"devices"`
+	// Couplings of its telephones, without the devices' keys.
+	Couplings []Coupling `json:"couplings"`
 	// Calls, as the party's own side reported them.
 	Calls []CallInfo `json:"calls"`
 	// Sessions that its devices are or were in.

@@ -19,6 +19,10 @@ type Action string
 const (
 	DeviceEnrolled    Action = "device.enrolled" // proof
 	DeviceRevoked     Action = "device.revoked"
+	CouplingMade      Action = "coupling.made" // made, kind, proof
+	CouplingEnded     Action = "coupling.ended"
+	CouplingRefused   Action = "coupling.refused" // reason: a problem code
+	CouplingOffered   Action = "coupling.offered"
 	EnrolmentRefused  Action = "enrolment.refused"  // reason: a problem code
 	LoginRefused      Action = "login.refused"      // reason: a problem code; by: key, device
 	CredentialCreated Action = "credential.created" // role, days
@@ -48,7 +52,7 @@ const (
 
 // actions are all of them; what is not here is refused.
 var actions = []Action{
-	DeviceEnrolled, DeviceRevoked, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
+	DeviceEnrolled, DeviceRevoked, CouplingMade, CouplingEnded, CouplingRefused, CouplingOffered, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
 	TenantSet, StoreBackup, AuditExported, AuditPruned,

@@ -61,7 +61,8 @@ func parseAssertion(s, nonce string, now time.Time, key func(assertionClaims) (*
 	return nil
 }
 
-// verifyEnrolment checks that the enrolment's own key signed its id.
-func verifyEnrolment(s string, e enrolment, now time.Time) error {
-	return parseAssertion(s, e.ID, now, func(assertionClaims) (*ecdsa.PublicKey, error) { return PublicKey(e.Key) })
+// VerifyKey checks that the key signed the nonce, which is an id that was given to whoever
+// asks to be enrolled or coupled (see the package comment). ErrAssertion.
+func VerifyKey(assertion, nonce string, key wire.JWK, now time.Time) error {
+	return parseAssertion(assertion, nonce, now, func(assertionClaims) (*ecdsa.PublicKey, error) { return PublicKey(key) })
 }

@@ -87,6 +87,21 @@ func (a *Authenticator) checkNonce(nonce string, now time.Time) (random [nonceRa
 // empty: any tenant's, and the default one's if the assertion names none. An unknown device and a wrong signature are one answer.
 // ErrAssertion, ErrRevoked, ErrBindingExpired, ErrBusy.
 func (a *Authenticator) VerifyHello(ctx context.Context, home wire.TenantID, nonce, assertion string) (Device, error) {
+	return a.verify(ctx, home, nonce, assertion, Device.Check)
+}
+
+// VerifyKnown is as VerifyHello, also for a device whose proofs have all expired: a coupled
+// one that has been away. ErrAssertion, ErrRevoked, ErrBusy.
+func (a *Authenticator) VerifyKnown(ctx context.Context, home wire.TenantID, nonce, assertion string) (Device, error) {
+	return a.verify(ctx, home, nonce, assertion, func(d Device, now time.Time) error {
+		if err := d.Check(now); !errors.Is(err, ErrBindingExpired) {
+			return err
+		}
+		return nil
+	})
+}
+
+func (a *Authenticator) verify(ctx context.Context, home wire.TenantID, nonce, assertion string, check func(Device, time.Time) error) (Device, error) {
 	now := a.registry.cfg.Now()
 	random, err := a.checkNonce(nonce, now)
 	if err != nil {
@@ -116,7 +131,7 @@ func (a *Authenticator) VerifyHello(ctx context.Context, home wire.TenantID, non
 	case err != nil:
 		return Device{}, err
 	}
-	if err := d.Check(now); err != nil {
+	if err := check(d, now); err != nil {
 		return Device{}, err
 	}
 	if err := a.replay.use(random, now); err != nil {

@@ -37,6 +37,7 @@ const (
 	ProofNetwork  ProofKind = "network"       // the access network vouches for it
 	ProofSIM      ProofKind = "sim"           // the SIM card answered a challenge
 	ProofOperator ProofKind = "operator"      // an operator says so
+	ProofCoupled  ProofKind = "coupled"       // it is coupled with a telephone (B8), see Registry.Couple
 )
 
 // MaxApp is the longest application id and MaxName the longest name, in bytes.
@@ -103,9 +104,9 @@ func (d *Device) bind(b wire.Binding, now time.Time) {
 	d.Bindings = append(d.Bindings, b)
 }
 
-// idOf derives a device's id from its tenant and key. Nobody can guess it who does not
+// IDOf derives a device's id from its tenant and key. Nobody can guess it who does not
 // know the key's public part, which only the device and the server do.
-func idOf(tenant wire.TenantID, key wire.JWK) wire.DeviceID {
+func IDOf(tenant wire.TenantID, key wire.JWK) wire.DeviceID {
 	sum := sha256.Sum256([]byte("tandem device id\x00" + string(tenant) + "\x00" + Thumbprint(key)))
 	return wire.DeviceID("dev_" + base64.RawURLEncoding.EncodeToString(sum[:24]))
 }

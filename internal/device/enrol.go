@@ -42,11 +42,16 @@ type Request struct {
 }
 
 func (q Request) check() error {
-	if !wire.ValidID(string(q.Tenant)) {
-		return fmt.Errorf("%w: no tenant", ErrRequest)
-	}
 	if q.Number.IsZero() {
 		return fmt.Errorf("%w: no number", ErrRequest)
+	}
+	return q.CheckDevice()
+}
+
+// CheckDevice checks what a request says of the device itself. ErrRequest, ErrKey.
+func (q Request) CheckDevice() error {
+	if !wire.ValidID(string(q.Tenant)) {
+		return fmt.Errorf("%w: no tenant", ErrRequest)
 	}
 	if _, err := PublicKey(q.Key); err != nil {
 		return err
@@ -139,10 +144,10 @@ func (r *Registry) Confirm(ctx context.Context, tenant wire.TenantID, id, code, 
 		return Device{}, fmt.Errorf("device: read enrolment: %w", err)
 	}
 	now := r.cfg.Now()
-	if err := verifyEnrolment(assertion, e, now); err != nil {
+	if err := VerifyKey(assertion, e.ID, e.Key, now); err != nil {
 		return Device{}, err
 	}
-	old, err := r.Get(ctx, tenant, idOf(tenant, e.Key))
+	old, err := r.Get(ctx, tenant, IDOf(tenant, e.Key))
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Device{}, err
 	}
@@ -177,7 +182,7 @@ func (r *Registry) Confirm(ctx context.Context, tenant wire.TenantID, id, code, 
 		return Device{}, fmt.Errorf("%w: tries left: %d", ErrWrongCode, r.cfg.Tries-e.Tries)
 	}
 	q := Request{Tenant: e.Tenant, Number: e.Number, Key: e.Key, Name: e.Name, Client: e.Client, App: e.App}
-	d, err := r.bind(ctx, q, ProofCode, e.ProvedAt)
+	d, err := r.bind(ctx, q, r.binding(q.Number, ProofCode, e.ProvedAt))
 	if err != nil || e.Renews || e.Told {
 		return d, err
 	}
@@ -203,21 +208,26 @@ func (r *Registry) Bind(ctx context.Context, q Request, kind ProofKind) (Device,
 		return Device{}, fmt.Errorf("%w: unknown kind of proof %q", ErrRequest, kind)
 	}
 	now := r.cfg.Now()
-	old, err := r.Get(ctx, q.Tenant, idOf(q.Tenant, q.Key))
+	old, err := r.Get(ctx, q.Tenant, IDOf(q.Tenant, q.Key))
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Device{}, err
 	}
-	d, err := r.bind(ctx, q, kind, now)
+	d, err := r.bind(ctx, q, r.binding(q.Number, kind, now))
 	if err == nil && !old.has(q.Number, now) {
 		r.alert(ctx, d, q.Number)
 	}
 	return d, err
 }
 
+// binding is a proof of the number that lasts as long as proofs do.
+func (r *Registry) binding(n tel.Number, kind ProofKind, proved time.Time) wire.Binding {
+	return wire.Binding{Number: n, Kind: kind, Proved: proved, Expires: proved.Add(r.cfg.BindingTTL)}
+}
+
 // bind writes what a proof brings about: party, index, device, in this order, so that a
 // device is never without the first two. Each step may repeat.
-func (r *Registry) bind(ctx context.Context, q Request, kind ProofKind, proved time.Time) (Device, error) {
-	now, id, expires := r.cfg.Now(), idOf(q.Tenant, q.Key), proved.Add(r.cfg.BindingTTL)
+func (r *Registry) bind(ctx context.Context, q Request, b wire.Binding) (Device, error) {
+	now, id := r.cfg.Now(), IDOf(q.Tenant, q.Key)
 	old, err := r.Get(ctx, q.Tenant, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Device{}, err
@@ -232,13 +242,13 @@ func (r *Registry) bind(ctx context.Context, q Request, kind ProofKind, proved t
 	if !old.Principal.IsZero() && old.Principal != principal {
 		return Device{}, ErrOtherParty
 	}
-	if _, err := r.cfg.Parties.Prove(ctx, q.Tenant, q.Number.Identity(), kind, expires); err != nil {
+	if _, err := r.cfg.Parties.Prove(ctx, q.Tenant, q.Number.Identity(), FirstHand(b), b.Expires); err != nil {
 		return Device{}, fmt.Errorf("device: prove %s: %w", q.Number.Mask(), err)
 	}
 	if err := r.index(ctx, q.Tenant, q.Number, id); err != nil {
 		return Device{}, err
 	}
-	done, err := r.cfg.Changing(ctx, q.Tenant, id, proved)
+	done, err := r.cfg.Changing(ctx, q.Tenant, id, b.Proved)
 	if err != nil {
 		return Device{}, fmt.Errorf("device: enrol %s: %w", id, err)
 	}
@@ -250,7 +260,7 @@ func (r *Registry) bind(ctx context.Context, q Request, kind ProofKind, proved t
 			d = Device{ID: id, Tenant: q.Tenant, Key: q.Key, Created: now}
 		}
 		d.Name, d.Client, d.App = q.Name, q.Client, q.App
-		d.bind(wire.Binding{Number: q.Number, Kind: kind, Proved: proved, Expires: expires}, now)
+		d.bind(b, now)
 		return d, true, nil
 	})
 	done(ctx)
@@ -263,7 +273,7 @@ func (r *Registry) bind(ctx context.Context, q Request, kind ProofKind, proved t
 	if d, err = r.resolve(ctx, d); err != nil {
 		return Device{}, err
 	}
-	r.cfg.Log.Info("device enrolled", "tenant", q.Tenant, "device", id, "number", q.Number, "proof", kind)
+	r.cfg.Log.Info("device enrolled", "tenant", q.Tenant, "device", id, "number", q.Number, "proof", b.Kind)
 	return d, nil
 }
 

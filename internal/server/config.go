@@ -41,15 +41,17 @@ type Config struct {
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []string `koanf:"trusted_proxies"`
 
-	TLS      TLS      `koanf:"tls"`
-	Engine   Engine   `koanf:"engine"`
-	Codes    Codes    `koanf:"codes"`
-	Calls    Calls    `koanf:"calls"`
-	Evidence Evidence `koanf:"evidence"`
-	Sessions Sessions `koanf:"sessions"`
-	Files    Files    `koanf:"files"`
-	Webhooks Webhooks `koanf:"webhooks"`
-	Limits   Limits   `koanf:"limits"`
+	TLS    TLS    `koanf:"tls"`
+	Engine Engine `koanf:"engine"`
+	Codes  Codes  `koanf:"codes"`
+	// Couplings of telephones and the devices that carry data for them.
+	Couplings Couplings `koanf:"couplings"`
+	Calls     Calls     `koanf:"calls"`
+	Evidence  Evidence  `koanf:"evidence"`
+	Sessions  Sessions  `koanf:"sessions"`
+	Files     Files     `koanf:"files"`
+	Webhooks  Webhooks  `koanf:"webhooks"`
+	Limits    Limits    `koanf:"limits"`
 	// Retention of what has no part above.
 	Retention Retention `koanf:"retention"`
 	Log       Log       `koanf:"log"`
@@ -93,6 +95,16 @@ type Codes struct {
 	Region string `koanf:"region"`
 	// BindingDays is how long a proof of a number holds.
 	BindingDays int `koanf:"binding_days"`
+}
+
+// Couplings tie telephones to the devices that carry data for them.
+type Couplings struct {
+	// CodeTTL is how long a code is valid.
+	CodeTTL time.Duration `koanf:"code_ttl"`
+	// Lease of a temporary coupling: it lapses when the two are apart for so long.
+	Lease time.Duration `koanf:"lease"`
+	// PerNumber is the most devices that are coupled with one number.
+	PerNumber int `koanf:"per_number"`
 }
 
 // Calls says how reports are matched.
@@ -206,11 +218,12 @@ type Log struct {
 func Defaults() Config {
 	l := wire.DefaultLimits
 	return Config{
-		Data:   "data",
-		Listen: "127.0.0.1:8080",
-		TLS:    TLS{Mode: tlscert.Off},
-		Engine: Engine{Durability: "fsync", HeadroomMiB: 256, Replicas: 3},
-		Codes:  Codes{Sender: "dev", BindingDays: 180},
+		Data:      "data",
+		Listen:    "127.0.0.1:8080",
+		TLS:       TLS{Mode: tlscert.Off},
+		Engine:    Engine{Durability: "fsync", HeadroomMiB: 256, Replicas: 3},
+		Codes:     Codes{Sender: "dev", BindingDays: 180},
+		Couplings: Couplings{CodeTTL: 5 * time.Minute, Lease: 2 * time.Minute, PerNumber: 16},
 		Calls: Calls{
 			PartialDetails: call.PartialConfirm, InviteDelay: 2 * time.Second, InvitesPerHour: 3,
 			Lease: time.Duration(l.ReportTTLSeconds) * time.Second, ClockSkew: 30 * time.Second, Retention: 10 * time.Minute,
@@ -333,6 +346,9 @@ func (c Config) Validate() error {
 		fault(false, "codes.sender: %q; use dev, kannel or webhook", c.Codes.Sender)
 	}
 	fault(c.Codes.BindingDays > 0, "codes.binding_days: at least 1")
+	fault(c.Couplings.CodeTTL > 0, "couplings.code_ttl: more than 0")
+	fault(c.Couplings.Lease > 0, "couplings.lease: more than 0")
+	fault(c.Couplings.PerNumber > 0, "couplings.per_number: at least 1")
 	switch c.Calls.PartialDetails {
 	case call.PartialConfirm, call.PartialAuto, call.PartialOff:
 	default:

@@ -78,6 +78,9 @@ func (s enrolment) Confirm(ctx context.Context, id string, c wire.EnrolConfirm) 
 	if err := s.audit.Append(ctx, made); err != nil {
 		return wire.DeviceInfo{}, problem(s.log, "audit", err) // repeating the confirmation is harmless
 	}
+	if err := s.couples.Renewed(ctx, d); err != nil {
+		return wire.DeviceInfo{}, problem(s.log, "renew couplings", err)
+	}
 	return s.info(ctx, d)
 }
 
@@ -150,6 +153,7 @@ func (s *Server) closeRevoked(ctx context.Context, tenant wire.TenantID, id wire
 	if err := s.engine.Publish(ctx, store.Key(revokedSubject, string(tenant), string(id)), []byte(string(tenant)+"/"+string(id))); err != nil {
 		s.log.Warn("other nodes were not told of a revoked device; its connections there end with its next request", "device", id, "err", err)
 	}
+	s.endCouplingsOf(ctx, tenant, id)
 }
 
 // watchRevoked closes here what was revoked on other nodes.

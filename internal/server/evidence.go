@@ -97,8 +97,9 @@ func callOf(r *call.Report) string {
 // proofs orders the ways in which a number is proved, by what it takes to cheat.
 var proofs = []device.ProofKind{device.ProofCode, device.ProofNetwork, device.ProofSIM, device.ProofOperator}
 
-// proved: a binding of the device that holds is as good as the operator's minimum.
+// proved: a binding of the device that holds is as good as the operator's minimum. A coupled
+// device's is as good as that of whoever vouches for it.
 func (s *Server) proved(d device.Device) bool {
 	least := slices.Index(proofs, s.cfg.Evidence.Minimum.Binding)
-	return slices.ContainsFunc(d.Current(time.Now()), func(b wire.Binding) bool { return slices.Index(proofs, b.Kind) >= least })
+	return slices.ContainsFunc(d.Current(time.Now()), func(b wire.Binding) bool { return slices.Index(proofs, device.FirstHand(b)) >= least })
 }

@@ -40,6 +40,18 @@ var operations = map[string]struct {
 	"answer-invitation": {[]string{"device"}, "", `{"invitation":"none","accept":true}`, 404},
 	"confirm-words":     {[]string{"device"}, "", `{"invitation":"none","words":"two words"}`, 404},
 
+	"offer-coupling":      {[]string{"device", "operator"}, "", `{"number":"NUMBER"}`, 201},
+	"request-coupling":    {anybody, "", `{"key":KEY}`, 201},
+	"claim-coupling":      {anybody, "", `{"assertion":"a.b.c"}`, 410},
+	"look-coupling":       {[]string{"device", "operator"}, "", `{"code":"123456789"}`, 403},
+	"accept-coupling":     {[]string{"device", "element", "provider", "operator"}, "", `{"code":"123456789","number":"NUMBER"}`, 403},
+	"list-couplings":      {[]string{"device", "operator"}, "?number=%2B442079460995", "", 200},
+	"end-coupling":        {[]string{"device", "operator"}, "?number=%2B442079460995", "", 404},
+	"near-coupling":       {[]string{"device"}, "", `{}`, 404},
+	"here":                {anybody, "", `{"nonce":"n","assertion":"a.b.c"}`, 401},
+	"list-party-devices":  {[]string{"device"}, "", "", 200},
+	"choose-party-device": {[]string{"device"}, "", `{"session":"told"}`, 404},
+
 	"list-sessions":  {[]string{"device"}, "", "", 200},
 	"get-session":    {[]string{"device"}, "", "", 404},
 	"list-messages":  {[]string{"device"}, "", "", 404},
@@ -150,7 +162,7 @@ func TestEveryOperation(t *testing.T) {
 			if open := op.Security == nil; open != (len(o.who) == len(anybody)) {
 				t.Errorf("%s: the document says that anybody may call it: %v", op.OperationID, open)
 			}
-			at := strings.NewReplacer("{id}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none").Replace(path) + o.query
+			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none").Replace(path) + o.query
 			for _, who := range anybody {
 				own, token := number(), tokens[who]
 				if who == "device" {

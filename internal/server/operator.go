@@ -100,6 +100,9 @@ func (s operator) Unshare(ctx context.Context, who httpapi.Caller, identity tel.
 
 func (s operator) Recycle(ctx context.Context, who httpapi.Caller, n tel.Number) error {
 	return s.audited(ctx, who, audit.Record{What: audit.NumberRecycled, Parties: []tel.Identity{n.Identity()}}, func() error {
+		if err := s.couples.Erase(ctx, who.Tenant, []tel.Number{n}); err != nil {
+			return err
+		}
 		return s.Server.devices.WipeNumber(ctx, who.Tenant, n)
 	})
 }

@@ -43,7 +43,7 @@ func (s *Server) everythingOf(ctx context.Context, tenant wire.TenantID, id tel.
 // ExportParty collects what is kept of a party.
 func (s operator) ExportParty(ctx context.Context, who httpapi.Caller, id tel.Identity) (wire.PartyExport, error) {
 	x := wire.PartyExport{
-		At: time.Now().UTC(), Identities: []wire.Proved{}, Devices: []wire.PartyDevice{}, Calls: []wire.CallInfo{},
+		At: time.Now().UTC(), Identities: []wire.Proved{}, Devices: []wire.PartyDevice{}, Couplings: []wire.Coupling{}, Calls: []wire.CallInfo{},
 		Sessions: []wire.PartySession{}, Blocked: []tel.Identity{}, Shared: []tel.Identity{}, Audit: []string{},
 	}
 	e, err := s.everythingOf(ctx, who.Tenant, id)
@@ -71,6 +71,17 @@ func (s *Server) collect(ctx context.Context, tenant wire.TenantID, e everything
 			ID: d.ID, Name: d.Name, Client: d.Client, App: d.App, Bindings: d.Bindings,
 			Created: d.Created, LastSeen: d.LastSeen, Revoked: d.RevokedAt,
 		})
+	}
+	for _, n := range e.numbers {
+		list, err := s.couples.OfNumber(ctx, tenant, n)
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			info := c.Info(x.At)
+			info.Key = nil
+			x.Couplings = append(x.Couplings, info)
+		}
 	}
 	calls, err := s.matcher.Calls(ctx, tenant, e.ids[0])
 	if err != nil {
@@ -168,6 +179,9 @@ func (s operator) EraseParty(ctx context.Context, who httpapi.Caller, id tel.Ide
 func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, done *wire.PartyErased) error {
 	records, err := s.sessions.OfParty(ctx, tenant, e.ids, e.devices)
 	if err != nil {
+		return err
+	}
+	if err := s.couples.Erase(ctx, tenant, e.numbers); err != nil {
 		return err
 	}
 	cut, err := s.devices.Erase(ctx, tenant, e.numbers)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/files"
@@ -45,6 +46,14 @@ var problems = []struct {
 	{device.ErrSender, wire.CodeSenderFailed, false},
 	{device.ErrTooMany, wire.CodeTooMany, false},
 	{device.ErrBusy, wire.CodeTooMany, false},
+
+	{coupling.ErrWrongCode, wire.CodeWrongCode, false},
+	{coupling.ErrExpired, wire.CodeCodeExpired, false},
+	{coupling.ErrPending, wire.CodeCouplingPending, false},
+	{coupling.ErrNotFound, wire.CodeNotFound, false},
+	{coupling.ErrSecondHand, wire.CodeSecondHand, false},
+	{coupling.ErrFull, wire.CodeConflict, true},
+	{coupling.ErrRequest, wire.CodeBadRequest, true},
 
 	{credential.ErrInvalid, wire.CodeUnauthenticated, false},
 	{credential.ErrExpired, wire.CodeUnauthenticated, true},

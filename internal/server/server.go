@@ -24,6 +24,7 @@ import (
 
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/filestore"
@@ -78,6 +79,7 @@ type Server struct {
 	audit    *audit.Log
 	sessions *session.Service
 	matcher  *call.Matcher
+	couples  *coupling.Service
 	files    *files.Service
 	hooks    *webhook.Service
 	// passports is nil where no roots are configured.
@@ -144,6 +146,13 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: devices: %w", err)
 	}
 	s.auth = device.NewAuthenticator(s.devices, 0)
+	s.couples, err = coupling.New(ctx, coupling.Config{
+		Engine: s.engine, Devices: s.devices, Made: s.coupled, Ended: s.uncoupled, Barred: s.numberBarred,
+		CodeTTL: s.cfg.Couplings.CodeTTL, Lease: s.cfg.Couplings.Lease, PerNumber: s.cfg.Couplings.PerNumber, Log: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("server: couplings: %w", err)
+	}
 	if s.keys, err = credential.Open(credential.Config{Engine: s.engine}); err != nil {
 		return fmt.Errorf("server: credentials: %w", err)
 	}
@@ -225,7 +234,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -331,7 +340,7 @@ func (s *Server) Run(ctx context.Context) error {
 // parts are what runs beside the listeners.
 func (s *Server) parts() []func(context.Context) error {
 	return []func(context.Context) error{
-		s.sessions.Run, s.matcher.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
+		s.sessions.Run, s.matcher.Run, s.couples.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
 	}
 }
 

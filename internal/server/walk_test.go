@@ -40,7 +40,7 @@ type victim struct {
 func (v *victim) state() string {
 	v.w.t.Helper()
 	said := ""
-	for _, path := range []string{"/v1/device", "/v1/sessions/" + string(v.session), "/v1/sessions/" + string(v.session) + "/messages", "/v1/calls", "/v1/files/" + v.things["FILE"]} {
+	for _, path := range []string{"/v1/device", "/v1/sessions/" + string(v.session), "/v1/sessions/" + string(v.session) + "/messages", "/v1/calls", "/v1/couplings", "/v1/party/devices", "/v1/files/" + v.things["FILE"]} {
 		r := v.w.ask("GET", path, v.token, "")
 		said += fmt.Sprintln(path, r.status, r.body)
 	}
@@ -126,6 +126,7 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 	v := &victim{w: w}
 	v.alice, _, v.session = w.pair(alice, bob)
 	v.token = w.token(v.alice)
+	w.couple(v.alice, "the victim's TV", "permanent")
 	w.send(v.alice, v.session, "for Bob's eyes only")
 	var invitation wire.InvitationID
 	invitation, v.asked = w.invited(number(0), number(1))
@@ -134,6 +135,7 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 		"SESSION": string(v.session), "DEVICE": string(v.alice.Device), "INVITATION": string(invitation), "NUMBER": alice, "TEXT": "eyes only",
 		"CREDENTIAL": strings.Split(element, "_")[1], "FILE": w.upload(v.token, v.session, "the plan of the house"),
 	}
+	v.things["COUPLING"] = w.couplings(v.alice)[0].ID
 	var hook wire.Webhook
 	w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: "https://hooks.example/walk"}, &hook)
 	v.things["WEBHOOK"] = hook.ID
@@ -227,6 +229,15 @@ var aimed = map[string]struct {
 	"answer-invitation": {"", `{"invitation":"INVITATION","accept":true}`, 404},
 	"confirm-words":     {"", `{"invitation":"INVITATION","words":"two words"}`, 404},
 
+	"offer-coupling":      {"", `{"number":"NUMBER"}`, 403},
+	"look-coupling":       {"", `{"code":"123456789"}`, 403},
+	"accept-coupling":     {"", `{"number":"NUMBER","code":"123456789"}`, 403},
+	"list-couplings":      {"?number=%2B442079460001", "", 200},
+	"end-coupling":        {"COUPLING?number=%2B442079460001", "", 404},
+	"near-coupling":       {"COUPLING", `{"link":true}`, 404},
+	"list-party-devices":  {"", "", 200},
+	"choose-party-device": {"DEVICE", `{"session":"none"}`, 404},
+
 	"list-sessions":  {"", "", 200},
 	"get-session":    {"SESSION", "", 404},
 	"list-messages":  {"SESSION", "", 404},
@@ -309,6 +320,8 @@ func TestWalkOperations(t *testing.T) {
 				want = http.StatusForbidden
 			case st.id == "report" && (f.role != "device" || strings.Contains(f.name, "the victim's number")):
 				want = http.StatusOK // their own tenant's party of that number
+			case st.id == "offer-coupling" && (f.role != "device" || strings.Contains(f.name, "the victim's number")):
+				want = http.StatusCreated // the same
 			}
 			if r.status != want {
 				t.Errorf("%s by %s: %d %s, want %d", st.id, f.name, r.status, r.body, want)

@@ -32,6 +32,8 @@ type OpeningSide struct {
 	// Shown to the others; zero where the call withheld it.
 	Shown   tel.Identity
 	Devices []wire.DeviceID
+	// At is when it was decided that they join an open session; zero: now.
+	At time.Time
 }
 
 // Open opens the session and tells its members. It may be repeated, and must be until
@@ -131,7 +133,7 @@ func (s *Service) beginOpening(ctx context.Context, key roomKey) (done func(), e
 }
 
 func (s *Service) joining(ctx context.Context, t wire.TenantID, side OpeningSide) Joining {
-	j := Joining{Principal: side.Principal, Shown: side.Shown}
+	j := Joining{Principal: side.Principal, Shown: side.Shown, At: side.At}
 	for _, d := range side.Devices {
 		name := ""
 		if s.c.Names != nil {
@@ -172,6 +174,19 @@ func (s *Service) JoinDevices(ctx context.Context, tenant wire.TenantID, id wire
 		return err
 	}
 	if err := s.index(ctx, &rec); err != nil {
+		return err
+	}
+	return s.toldAndObserved(ctx, &rec)
+}
+
+// Away takes devices of a party out of the session until they are joined again; all of them,
+// where none is named. It may be repeated; a session that does not exist or is closed is no
+// error.
+func (s *Service) Away(ctx context.Context, tenant wire.TenantID, id wire.SessionID, side OpeningSide) error {
+	rec, err := s.change(ctx, roomKey{tenant, id}, Away{Principal: side.Principal, Devices: side.Devices, At: side.At})
+	if gone(err) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	return s.toldAndObserved(ctx, &rec)

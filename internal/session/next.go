@@ -29,6 +29,16 @@ type (
 	Joining struct {
 		Principal, Shown tel.Identity
 		Devices          []Device
+		// At is when that was decided: who went away later stays away. Zero: now.
+		At time.Time
+	}
+	// Away: these devices are out of the session until they are joined again; all of the
+	// party's, where none is named. What is sent meanwhile they never see, unless others of
+	// their party do.
+	Away struct {
+		Principal tel.Identity
+		Devices   []wire.DeviceID
+		At        time.Time
 	}
 	// CallEnded: the call is over; the session lingers (B6).
 	CallEnded struct{ At time.Time }
@@ -61,6 +71,7 @@ type Device struct {
 
 func (Opened) event()        {}
 func (Joining) event()       {}
+func (Away) event()          {}
 func (CallEnded) event()     {}
 func (CallUp) event()        {}
 func (Extend) event()        {}
@@ -111,6 +122,8 @@ func (r Record) Next(ev Event, now time.Time) (Record, []Effect, error) {
 	switch e := ev.(type) {
 	case Joining:
 		return r.join(e, now)
+	case Away:
+		return r.away(e, now)
 	case CallEnded:
 		return r.callEnded(e, now)
 	case CallUp:
@@ -157,26 +170,41 @@ func (r Record) open(e Opened, now time.Time) (Record, []Effect, error) {
 }
 
 // add enters a party's devices, as far as there is room, and returns how many.
-// A device that has been a member is not entered again: who left stays away.
+// A device that has been a member is not entered again, unless it was only away: who left
+// stays out. A party that was away comes back as a further side, since what was said before
+// was not for it.
 func (r *Record) add(j Joining, now time.Time) int {
-	side := r.side(j.Principal)
-	if side < 0 {
-		r.Sides = append(r.Sides, Side{Principal: j.Principal, Shown: j.Shown})
-		side = len(r.Sides) - 1
+	at := j.At
+	if at.IsZero() {
+		at = now
 	}
-	if !r.Sides[side].Left.IsZero() {
-		return 0
+	side, shown := r.side(j.Principal), j.Shown
+	if side >= 0 && !r.Sides[side].Left.IsZero() {
+		if !r.Sides[side].Away || !at.After(r.Sides[side].Left) {
+			return 0
+		}
+		side, shown = -1, r.Sides[side].Shown
+	}
+	if side < 0 {
+		r.Sides = append(r.Sides, Side{Principal: j.Principal, Shown: shown})
+		side = len(r.Sides) - 1
 	}
 	added := 0
 	for _, d := range j.Devices {
-		known := slices.ContainsFunc(r.Members, func(m Member) bool { return m.Device == d.ID })
-		if known || r.present() >= r.Terms.Members {
+		if r.barred(d.ID, at) || r.present() >= r.Terms.Members {
 			continue
 		}
 		r.Members = append(r.Members, Member{Device: d.ID, Side: side + 1, Name: d.Name, Joined: now})
 		added++
 	}
 	return added
+}
+
+// barred: the device is a member, or was one and does not come back at that time.
+func (r *Record) barred(d wire.DeviceID, at time.Time) bool {
+	return slices.ContainsFunc(r.Members, func(m Member) bool {
+		return m.Device == d && (m.Left.IsZero() || !m.Away || !at.After(m.Left))
+	})
 }
 
 func (r Record) join(e Joining, now time.Time) (Record, []Effect, error) {
@@ -192,6 +220,35 @@ func (r Record) join(e Joining, now time.Time) (Record, []Effect, error) {
 		return r, nil, wire.NewProblem(wire.CodeSessionFull, "it has %d members", r.present())
 	}
 	if added == 0 && len(n.Sides) == len(r.Sides) {
+		return r, nil, nil
+	}
+	return n, told(), nil
+}
+
+func (r Record) away(e Away, now time.Time) (Record, []Effect, error) {
+	if r.Phase == wire.Closed {
+		return r, nil, nil
+	}
+	at := e.At
+	if at.IsZero() {
+		at = now
+	}
+	n := r.changed(now)
+	went := map[int]bool{} // sides
+	for i := range n.Members {
+		m := &n.Members[i]
+		if !m.Left.IsZero() || n.Sides[m.Side-1].Principal != e.Principal || len(e.Devices) > 0 && !slices.Contains(e.Devices, m.Device) {
+			continue
+		}
+		m.Left, m.Out, m.Away = at, n.Version, true
+		went[m.Side] = true
+	}
+	for side := range went {
+		if !slices.ContainsFunc(n.Members, func(m Member) bool { return m.Side == side && m.Left.IsZero() }) {
+			n.Sides[side-1].Left, n.Sides[side-1].Away = at, true
+		}
+	}
+	if len(went) == 0 {
 		return r, nil, nil
 	}
 	return n, told(), nil

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,8 +54,9 @@ type Side struct {
 	Principal tel.Identity `json:"principal,omitzero"`
 	// Shown to the other sides; zero where it was withheld in the call.
 	Shown tel.Identity `json:"shown,omitzero"`
-	// Left: the party is gone for good.
+	// Left: the party is gone, for good unless Away.
 	Left time.Time `json:"left,omitzero"`
+	Away bool      `json:"away,omitempty"`
 }
 
 // Member is a device in a session.
@@ -65,6 +67,8 @@ type Member struct {
 	Name   string    `json:"name,omitempty"`
 	Joined time.Time `json:"joined"`
 	Left   time.Time `json:"left,omitzero"`
+	// Away: it may come back, as a further member.
+	Away bool `json:"away,omitempty"`
 	// Out is the version of the record in which it left.
 	Out uint64 `json:"out,omitempty"`
 }
@@ -79,9 +83,10 @@ func (r *Record) member(d wire.DeviceID) uint32 {
 	return 0
 }
 
-// side returns the index of the party with this principal identity, or -1.
+// side returns the index of the party with this principal identity, or -1: where it was away
+// and came back, the latest.
 func (r *Record) side(principal tel.Identity) int {
-	for i, s := range r.Sides {
+	for i, s := range slices.Backward(r.Sides) {
 		if s.Principal == principal {
 			return i
 		}

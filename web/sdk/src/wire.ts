@@ -538,6 +538,103 @@ export interface DeviceChange {
   app?: PushApp;
 }
 
+/** CouplingOfferRequest asks for a code to type at a device that is to be coupled. */
+export interface CouplingOfferRequest {
+  /** number of the telephone; a device may leave it out if it has one only. */
+  number?: string;
+  /** How long the coupling lasts; permanent if left out */
+  kind?: CouplingKind;
+  /** hours that an operator's code is valid; a device's is always short-lived. */
+  hours?: number;
+}
+
+/** CouplingOffer is a code to type at the device that is to be coupled. */
+export interface CouplingOffer {
+  /** Eight letters, e.g. WDJB-MJHT; hyphens and case do not matter */
+  code: string;
+  number: PhoneNumber;
+  kind: CouplingKind;
+  expires: Time;
+}
+
+/** CouplingRequest begins to couple a device that need not be known yet. */
+export interface CouplingRequest {
+  /** Public key that the device has made for itself */
+  key: JWK;
+  /** Name of the device, e.g. Living room TV */
+  name?: string;
+  /** Software and version */
+  client?: string;
+  /** Application to wake by push */
+  app?: PushApp;
+  /** kind wished for, where who vouches does not say. */
+  kind?: CouplingKind;
+}
+
+/** CouplingPending is a device's request to be coupled. */
+export interface CouplingPending {
+  /** To claim with, and the nonce of the assertion */
+  id: string;
+  /** code to be typed at the phone, told to an operator, or keyed in a call. */
+  code: string;
+  expires: Time;
+  /** interval_s between two claims. */
+  interval_s: number;
+}
+
+/** CouplingClaim completes a device's request. */
+export interface CouplingClaim {
+  /** assertion by the device's key, as in EnrolConfirm, over the request's id. */
+  assertion: string;
+  /** The code shown at the phone; left out to wait for the other way */
+  code?: string;
+}
+
+/** CouplingLook asks which device shows a code, before it is accepted. */
+export interface CouplingLook {
+  /** The nine digits shown at the device */
+  code: string;
+}
+
+/** CouplingSeen is the device that shows the code. */
+export interface CouplingSeen {
+  name?: string;
+  client?: string;
+  /** The kind that it asks for */
+  kind?: CouplingKind;
+  expires: Time;
+}
+
+/** CouplingAccept vouches for the device that shows a code. */
+export interface CouplingAccept {
+  /** The nine digits shown at the device */
+  code: string;
+  /** The telephone's number; a device's own if left out */
+  number?: string;
+  kind?: CouplingKind;
+}
+
+/** CouplingNear says that the two devices of a temporary coupling are near each other. */
+export interface CouplingNear {
+  /** link: the phone's device has the other one on a local link, and knows it by its key. Otherwise the server goes by their addresses. */
+  link?: boolean;
+}
+
+/** CouplingList lists couplings. */
+export interface CouplingList {
+  couplings: Coupling[];
+}
+
+/** PartyMemberList lists a party's devices. */
+export interface PartyMemberList {
+  devices: PartyMember[];
+}
+
+/** PartyMemberChange changes what one of the party's devices does. */
+export interface PartyMemberChange {
+  session: SessionChoice;
+}
+
 /** TokenRequest exchanges a signed challenge for a bearer token. */
 export interface TokenRequest {
   /** Nonce from /v1/challenge */
@@ -701,11 +798,58 @@ export interface Proved {
 /** Binding is the proof that a device has a number. */
 export interface Binding {
   number: PhoneNumber;
-  /** one_time_code, network, sim or operator */
+  /** one_time_code, network, sim, operator or coupled */
   kind: string;
   proved: Time;
+  /** vouched is how whoever vouches for a coupled device has proved the number. */
+  vouched?: string;
   expires: Time;
 }
+
+/** CouplingKind says how long a coupling lasts. */
+export type CouplingKind = "permanent" | "temporary";
+
+/** A telephone number in E.164 form: +442079460001. */
+export type PhoneNumber = string;
+
+/** Coupling of a telephone and a device that carries data for it. */
+export interface Coupling {
+  id: string;
+  /** Of the telephone */
+  number: PhoneNumber;
+  /** The device that carries data for it */
+  device: DeviceID;
+  /** Of the device */
+  name?: string;
+  /** key of the device: whoever meets it over a local link can tell that it is the one. */
+  key?: JWK;
+  kind: CouplingKind;
+  /** code, confirmed, installer, operator, keyed or report */
+  made: CouplingMade;
+  /** The proof behind it: one_time_code, network, sim or operator */
+  vouched: string;
+  created: Time;
+  /** until it ends at the latest. */
+  until: Time;
+  /** expires, of a temporary coupling: unless the two are near each other by then, it lapses. */
+  expires?: Time;
+  /** apart: a temporary coupling that has lapsed; nearness brings it back. */
+  apart?: boolean;
+}
+
+/** PartyMember is one of a party's devices, as the party sees it. */
+export interface PartyMember {
+  device: DeviceID;
+  name?: string;
+  /** you: the device that asks. */
+  you?: boolean;
+  bindings: Binding[];
+  /** What it does when a session opens: join, told or none */
+  session: SessionChoice;
+}
+
+/** SessionChoice says what a party wants one of its devices to do when a session opens. */
+export type SessionChoice = "join" | "told" | "none";
 
 /** CallInfo is one call of the asking party, as the server's record shows it (B3). */
 export interface CallInfo {
@@ -732,8 +876,8 @@ export interface Ref {
   local?: string;
 }
 
-/** A telephone number in E.164 form: +442079460001. */
-export type PhoneNumber = string;
+/** CouplingMade says in which way a coupling was made. */
+export type CouplingMade = string;
 
 /** Names an error condition; see catalogue. */
 export type ProblemCode =
@@ -747,12 +891,14 @@ export type ProblemCode =
   | "forbidden"
   | "not-your-party"
   | "revoked"
+  | "second-hand"
   | "wrong-code"
   | "wrong-words"
   | "not-a-member"
   | "not-found"
   | "method-not-allowed"
   | "conflict"
+  | "coupling-pending"
   | "log-full"
   | "session-full"
   | "code-expired"
@@ -789,12 +935,14 @@ export const catalogue: Readonly<Record<string, Known>> = {
   "forbidden": { status: 403, title: "These credentials do not allow this", advice: "Ask the operator for a token with the role or range that is needed.", retry: false },
   "not-your-party": { status: 403, title: "A device reports calls of its own party only", advice: "Leave out the own identity, or use one that this device has proved.", retry: false },
   "revoked": { status: 403, title: "This device's key has been revoked", advice: "Make a new key and enrol again.", retry: false },
-  "wrong-code": { status: 403, title: "The code is not the one that was sent", advice: "Type the digits of the newest message. After three tries ask for a new code.", retry: false },
+  "second-hand": { status: 403, title: "A coupled device cannot vouch for another, or end what it is not part of", advice: "Do it at a device that has proved the number itself.", retry: false },
+  "wrong-code": { status: 403, title: "The code is not right", advice: "Type the newest code as it stands. After three tries ask for a new one.", retry: false },
   "wrong-words": { status: 403, title: "These are not the words that the other side reads", advice: "Listen once more. After three tries the call cannot be joined this way.", retry: false },
   "not-a-member": { status: 404, title: "There is no such session for this device", advice: "List your sessions at /v1/sessions.", retry: false },
   "not-found": { status: 404, title: "There is no such thing here", advice: "Check the address or id. What belongs to others looks the same as what does not exist.", retry: false },
   "method-not-allowed": { status: 405, title: "This address does not take this method", advice: "See /openapi.json.", retry: false },
   "conflict": { status: 409, title: "It has been changed meanwhile", advice: "Read it again and repeat the change.", retry: true },
+  "coupling-pending": { status: 409, title: "Nobody has vouched for the device yet", advice: "Show its code; type the code at the phone, on a web page, or tell it to the operator. Then claim again.", retry: true },
   "log-full": { status: 409, title: "The session has as many messages as it may have", advice: "A new call opens a new session.", retry: false },
   "session-full": { status: 409, title: "The session has as many members as it may have", advice: "Let another device leave first.", retry: false },
   "code-expired": { status: 410, title: "The code is no longer valid", advice: "Ask for a new one.", retry: false },

@@ -38,14 +38,18 @@ var explained = map[reflect.Type]string{
 
 // choices are the types that are one of a few strings.
 var choices = map[reflect.Type][]string{
-	reflect.TypeFor[wire.Phase]():    {string(wire.InCall), string(wire.AfterCall), string(wire.Closed)},
-	reflect.TypeFor[tel.State]():     {string(tel.Ringing), string(tel.Active), string(tel.Held), string(tel.Ended)},
-	reflect.TypeFor[tel.Direction](): {string(tel.Outgoing), string(tel.Incoming)},
+	reflect.TypeFor[wire.Phase]():         {string(wire.InCall), string(wire.AfterCall), string(wire.Closed)},
+	reflect.TypeFor[wire.CouplingKind]():  {string(wire.Permanent), string(wire.Temporary)},
+	reflect.TypeFor[wire.SessionChoice](): {string(wire.ChoiceJoin), string(wire.ChoiceTold), string(wire.ChoiceNone)},
+	reflect.TypeFor[tel.State]():          {string(tel.Ringing), string(tel.Active), string(tel.Held), string(tel.Ended)},
+	reflect.TypeFor[tel.Direction]():      {string(tel.Outgoing), string(tel.Incoming)},
 }
 
 // bodiesOfHTTP are the bodies of the HTTP API that devices use.
 var bodiesOfHTTP = []any{
 	wire.EnrolRequest{}, wire.Enrolment{}, wire.EnrolConfirm{}, wire.DeviceInfo{}, wire.DeviceChange{},
+	wire.CouplingOfferRequest{}, wire.CouplingOffer{}, wire.CouplingRequest{}, wire.CouplingPending{}, wire.CouplingClaim{}, wire.CouplingLook{},
+	wire.CouplingSeen{}, wire.CouplingAccept{}, wire.CouplingNear{}, wire.CouplingList{}, wire.PartyMemberList{}, wire.PartyMemberChange{},
 	wire.TokenRequest{}, wire.Token{}, wire.CallList{}, wire.SessionList{}, wire.MessageList{},
 	wire.SendRequest{}, wire.Sent{},
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Enrolment Enrolment
 	Devices   Devices
 	Calls     Calls
+	Couplings Couplings
 	Sessions  Sessions
 	Operator  Operator
 	Webhooks  Webhooks
@@ -72,6 +73,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.enrolment()
 	a.devices()
 	a.calls()
+	a.couplings()
 	a.sessions()
 	a.operator()
 	a.webhooks()

@@ -69,6 +69,24 @@ type Tenants interface {
 	SetTenant(ctx context.Context, who Caller, id string, r wire.TenantRequest) (wire.Tenant, error)
 }
 
+// Couplings tie telephones to the devices that carry data for them (B8).
+type Couplings interface {
+	Offer(ctx context.Context, who Caller, r wire.CouplingOfferRequest) (wire.CouplingOffer, error)
+	Begin(ctx context.Context, r wire.CouplingRequest, remote netip.Addr) (wire.CouplingPending, error)
+	Claim(ctx context.Context, id string, c wire.CouplingClaim) (wire.DeviceInfo, error)
+	Look(ctx context.Context, who Caller, l wire.CouplingLook) (wire.CouplingSeen, error)
+	Accept(ctx context.Context, who Caller, a wire.CouplingAccept) (wire.CouplingSeen, error)
+	// Couplings lists those of a number; of all the caller's, where none is named.
+	Couplings(ctx context.Context, who Caller, number string) ([]wire.Coupling, error)
+	EndCoupling(ctx context.Context, who Caller, number, id string) error
+	// Near and Here tell that a side of a temporary coupling is here.
+	Near(ctx context.Context, who Caller, id string, n wire.CouplingNear, remote netip.Addr) (wire.Coupling, error)
+	Here(ctx context.Context, r wire.TokenRequest, remote netip.Addr) ([]wire.Coupling, error)
+	// PartyDevices lists the devices of the caller's party; Choose says what one of them does.
+	PartyDevices(ctx context.Context, who Caller) ([]wire.PartyMember, error)
+	Choose(ctx context.Context, who Caller, device wire.DeviceID, c wire.PartyMemberChange) (wire.PartyMember, error)
+}
+
 // Sessions are the data sessions of the calling device.
 type Sessions interface {
 	Sessions(ctx context.Context, who Caller) ([]wire.SessionState, error)

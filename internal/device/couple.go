@@ -1,0 +1,63 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// FirstHand returns the proof that a binding rests on: its own kind or, for a coupled
+// device, that of whoever vouches for it.
+func FirstHand(b wire.Binding) ProofKind {
+	if b.Kind == ProofCoupled {
+		return b.Vouched
+	}
+	return b.Kind
+}
+
+// Couple binds the device to the number on the word of somebody who has proved it by
+// vouched, until that time at most (B8). A device that was coupled before is bound anew.
+// ErrRequest, ErrKey, ErrRevoked, ErrOtherParty. It may repeat.
+func (r *Registry) Couple(ctx context.Context, q Request, vouched ProofKind, until time.Time) (Device, error) {
+	if err := q.check(); err != nil {
+		return Device{}, err
+	}
+	if !slices.Contains([]ProofKind{ProofCode, ProofNetwork, ProofSIM, ProofOperator}, vouched) {
+		return Device{}, fmt.Errorf("%w: a proof of the kind %q cannot be vouched with", ErrRequest, vouched)
+	}
+	return r.bind(ctx, q, wire.Binding{Number: q.Number, Kind: ProofCoupled, Vouched: vouched, Proved: r.cfg.Now(), Expires: until})
+}
+
+// Uncouple ends the device's coupling with the number; a device left without a binding is
+// cut off. What is not coupled is no error, so it may repeat.
+func (r *Registry) Uncouple(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, n tel.Number) error {
+	now := r.cfg.Now()
+	done, err := r.cfg.Changing(ctx, tenant, id, now)
+	if err != nil {
+		return fmt.Errorf("device: uncouple %s: %w", id, err)
+	}
+	d, err := r.change(ctx, tenant, id, func(d *Device) error {
+		d.Bindings = slices.DeleteFunc(slices.Clone(d.Bindings), func(b wire.Binding) bool {
+			return b.Kind == ProofCoupled && b.Number == n
+		})
+		return nil
+	})
+	done(ctx)
+	if err != nil {
+		return err
+	}
+	if !d.has(n, now) {
+		if err := r.unindex(ctx, tenant, n, id); err != nil {
+			return err
+		}
+	}
+	if d.Check(now) != nil {
+		r.cfg.OnRevoke(ctx, tenant, id)
+	}
+	r.cfg.Log.Info("device uncoupled", "tenant", tenant, "device", id, "number", n)
+	return nil
+}

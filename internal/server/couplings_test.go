@@ -1,0 +1,338 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// asks makes a request as a device, which must succeed, and decodes the answer.
+func asks[T any](w *world, id *client.Identity, method, path, body string) (out T) {
+	w.t.Helper()
+	r := w.ask(method, path, w.token(id), body)
+	if r.status >= 300 {
+		w.t.Fatalf("%s %s: %+v", method, path, r)
+	}
+	if r.body != "" {
+		check(w.t, json.Unmarshal([]byte(r.body), &out))
+	}
+	return out
+}
+
+// beginCoupling asks, as a device with a key of its own, to be coupled.
+func (w *world) beginCoupling(name string) (*client.Identity, wire.CouplingPending) {
+	w.t.Helper()
+	id, err := client.NewIdentity(w.url())
+	check(w.t, err)
+	k := id.PublicKey()
+	r := w.ask("POST", "/v1/couplings/requests", "", fmt.Sprintf(`{"name":%q,"key":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`, name, k.X, k.Y),
+		"X-Forwarded-For", "203.0.113."+fmt.Sprint(addresses.Add(1)%250+1))
+	if r.status != http.StatusCreated {
+		w.t.Fatalf("request: %+v", r)
+	}
+	var p wire.CouplingPending
+	check(w.t, json.Unmarshal([]byte(r.body), &p))
+	return id, p
+}
+
+// claim claims a coupling; the identity becomes the device's.
+func (w *world) claim(id *client.Identity, p wire.CouplingPending, code string) reply {
+	w.t.Helper()
+	a, err := id.Assert(p.ID)
+	check(w.t, err)
+	r := w.ask("POST", "/v1/couplings/requests/"+p.ID+"/claim", "", fmt.Sprintf(`{"assertion":%q,"code":%q}`, a, code))
+	if r.status == http.StatusCreated {
+		var info wire.DeviceInfo
+		check(w.t, json.Unmarshal([]byte(r.body), &info))
+		id.Device, id.Number = info.ID, info.Bindings[0].Number
+	}
+	return r
+}
+
+// couple couples a new device with the one that has proved its number.
+func (w *world) couple(with *client.Identity, name, kind string) *client.Identity {
+	w.t.Helper()
+	o := asks[wire.CouplingOffer](w, with, "POST", "/v1/couplings/offers", fmt.Sprintf(`{"kind":%q}`, kind))
+	id, p := w.beginCoupling(name)
+	if r := w.claim(id, p, o.Code); r.status != http.StatusCreated {
+		w.t.Fatalf("claim: %+v", r)
+	}
+	return id
+}
+
+func (w *world) couplings(id *client.Identity) []wire.Coupling {
+	w.t.Helper()
+	return asks[wire.CouplingList](w, id, "GET", "/v1/couplings", "").Couplings
+}
+
+// TestCouplingWays: a device is coupled in each of the ways, and its binding says who
+// vouches for it (B8).
+func TestCouplingWays(t *testing.T) {
+	w := newWorld(t)
+	phone := w.enrol(alice)
+	post := func(token, path, body string) reply { return w.ask("POST", "/v1/couplings/"+path, token, body) }
+	for _, c := range []struct {
+		made    wire.CouplingMade
+		vouched string
+		number  string
+		// give makes the grant; it returns the code to claim with, if any.
+		give func(p wire.CouplingPending) string
+	}{
+		{wire.MadeByCode, "one_time_code", alice, func(wire.CouplingPending) string {
+			o := asks[wire.CouplingOffer](w, phone, "POST", "/v1/couplings/offers", `{}`)
+			return strings.ToLower(strings.ReplaceAll(o.Code, "-", " "))
+		}},
+		{wire.MadeByConfirm, "one_time_code", alice, func(p wire.CouplingPending) string {
+			seen := asks[wire.CouplingSeen](w, phone, "POST", "/v1/couplings/look", fmt.Sprintf(`{"code":%q}`, p.Code))
+			if seen.Name != "the PC" {
+				t.Errorf("seen: %+v", seen)
+			}
+			asks[wire.CouplingSeen](w, phone, "POST", "/v1/couplings/accept", fmt.Sprintf(`{"code":%q}`, strings.ReplaceAll(p.Code, "-", "")))
+			return ""
+		}},
+		{wire.MadeAtInstall, "operator", bob, func(wire.CouplingPending) string {
+			r := post(w.op, "offers", fmt.Sprintf(`{"number":%q,"hours":24}`, bob))
+			var o wire.CouplingOffer
+			check(t, json.Unmarshal([]byte(r.body), &o))
+			if time.Until(o.Expires) < 23*time.Hour {
+				t.Errorf("the installer's code: %+v", o)
+			}
+			return o.Code
+		}},
+		{wire.MadeByOperator, "operator", bob, func(p wire.CouplingPending) string {
+			if r := post(w.op, "accept", fmt.Sprintf(`{"number":%q,"code":%q}`, bob, p.Code)); r.status != http.StatusOK {
+				t.Fatalf("%+v", r)
+			}
+			return ""
+		}},
+		{wire.MadeByServiceNo, "network", carol, func(p wire.CouplingPending) string {
+			body := fmt.Sprintf(`{"number":%q,"code":%q}`, carol, p.Code)
+			if r := post(w.key("element", bob), "accept", body); r.code(t) != wire.CodeForbidden {
+				t.Errorf("an element beyond its range: %+v", r)
+			}
+			if r := post(w.key("element", "+44207946"), "accept", body); r.status != http.StatusOK {
+				t.Fatalf("%+v", r)
+			}
+			return ""
+		}},
+	} {
+		t.Run(string(c.made), func(t *testing.T) {
+			id, p := w.beginCoupling("the PC")
+			if r := w.claim(id, p, ""); r.code(t) != wire.CodeCouplingPending || r.header.Get("Retry-After") == "" {
+				t.Errorf("before: %+v", r)
+			}
+			code := c.give(p)
+			var first wire.DeviceInfo
+			for range 2 { // it may repeat
+				r := w.claim(id, p, code)
+				if r.status != http.StatusCreated {
+					t.Fatalf("claim: %+v", r)
+				}
+				var info wire.DeviceInfo
+				check(t, json.Unmarshal([]byte(r.body), &info))
+				if b := info.Bindings[0]; b.Kind != "coupled" || b.Vouched != c.vouched || b.Number.String() != c.number || len(info.Bindings) != 1 {
+					t.Errorf("bindings: %+v", info.Bindings)
+				}
+				if first.ID != "" && first.ID != info.ID {
+					t.Errorf("two devices: %s and %s", first.ID, info.ID)
+				}
+				first = info
+			}
+			w.enter(id)
+			list := w.couplings(id)
+			i := slices.IndexFunc(list, func(x wire.Coupling) bool { return x.Device == id.Device })
+			if i < 0 || list[i].Made != c.made || list[i].Vouched != c.vouched || list[i].Kind != wire.Permanent || list[i].Name != "the PC" {
+				t.Errorf("couplings: %+v", list)
+			}
+			// It cannot vouch for another, nor end what it is not part of.
+			if r := post(w.token(id), "offers", `{}`); r.code(t) != wire.CodeSecondHand {
+				t.Errorf("it vouches for another: %+v", r)
+			}
+			if c.number == alice && len(list) > 1 {
+				if r := w.ask("DELETE", "/v1/couplings/"+list[0].ID, w.token(id), ""); r.code(t) != wire.CodeSecondHand {
+					t.Errorf("it ends another's: %+v", r)
+				}
+			}
+		})
+	}
+	var what []string
+	for _, e := range w.audit() {
+		if strings.HasPrefix(e.What, "coupling.") {
+			what = append(what, e.What+" "+e.Details["made"])
+		}
+	}
+	for _, want := range []string{"coupling.offered ", "coupling.made code", "coupling.made confirmed", "coupling.made installer", "coupling.made operator", "coupling.made keyed"} {
+		if !slices.Contains(what, want) {
+			t.Errorf("the audit log lacks %q: %v", want, what)
+		}
+	}
+}
+
+// TestCoupledDeviceInASession: it becomes a member when a session opens and when it is
+// coupled beside one, and is out of it, and cut off, when the coupling ends.
+func TestCoupledDeviceInASession(t *testing.T) {
+	w := newWorld(t)
+	phone, other, session := w.pair(alice, bob)
+	at := w.enter(phone)
+	tv := w.couple(phone, "TV", "permanent")
+	screen := w.enter(tv)
+	var n wire.Notice
+	check(t, json.Unmarshal(at.read(wire.TypeNotice).Body, &n))
+	if n.Code == wire.NoticeNewDevice {
+		check(t, json.Unmarshal(at.read(wire.TypeNotice).Body, &n))
+	}
+	if n.Code != wire.NoticeCoupled || n.Name != "TV" {
+		t.Errorf("notice: %+v", n)
+	}
+	members := func(id *client.Identity) (names []string) {
+		for _, m := range asks[wire.SessionState](w, id, "GET", "/v1/sessions/"+string(session), "").Members {
+			if !m.Left {
+				names = append(names, m.Name)
+			}
+		}
+		return names
+	}
+	if got := members(tv); !slices.Contains(got, "TV") {
+		t.Errorf("members: %v", got)
+	}
+	w.send(other, session, "look at this")
+	if e := screen.read(wire.TypeMessage); !strings.Contains(string(e.Body), "look at this") {
+		t.Errorf("%s", e.Body)
+	}
+
+	list := w.couplings(phone)
+	if len(list) != 1 || list[0].Device != tv.Device {
+		t.Fatalf("couplings: %+v", list)
+	}
+	token := w.token(tv)
+	asks[struct{}](w, phone, "DELETE", "/v1/couplings/"+list[0].ID, "")
+	for {
+		e := screen.read(wire.TypeSession)
+		var st wire.SessionState
+		check(t, json.Unmarshal(e.Body, &st))
+		if slices.ContainsFunc(st.Members, func(m wire.Member) bool { return m.Name == "TV" && m.Left }) {
+			break
+		}
+	}
+	if code := screen.closed(); code != wire.CloseRevoked {
+		t.Errorf("closed with %d", code)
+	}
+	for _, path := range []string{"/v1/sessions/" + string(session), "/v1/sessions", "/v1/device"} {
+		if r := w.ask("GET", path, token, ""); r.code(t) != wire.CodeBindingExpired {
+			t.Errorf("%s: %+v", path, r)
+		}
+	}
+	if got := members(other); slices.Contains(got, "TV") {
+		t.Errorf("members: %v", got)
+	}
+	if r := w.ask("DELETE", "/v1/couplings/"+list[0].ID, w.token(phone), ""); r.code(t) != wire.CodeNotFound {
+		t.Errorf("again: %+v", r)
+	}
+
+	// Coupled anew, the same device comes back.
+	o := asks[wire.CouplingOffer](w, phone, "POST", "/v1/couplings/offers", `{}`)
+	k := tv.PublicKey()
+	r := w.ask("POST", "/v1/couplings/requests", "", fmt.Sprintf(`{"name":"TV","key":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`, k.X, k.Y))
+	var p wire.CouplingPending
+	check(t, json.Unmarshal([]byte(r.body), &p))
+	if r := w.claim(tv, p, o.Code); r.status != http.StatusCreated {
+		t.Fatalf("%+v", r)
+	}
+	if got := members(tv); !slices.Contains(got, "TV") {
+		t.Errorf("members: %v", got)
+	}
+	// What the phone vouched for ends with the phone.
+	screen = w.enter(tv)
+	asks[struct{}](w, phone, "DELETE", "/v1/device", "")
+	if code := screen.closed(); code != wire.CloseRevoked {
+		t.Errorf("closed with %d", code)
+	}
+}
+
+// TestCouplingCodes: they serve once, allow few tries, and tell nothing.
+func TestCouplingCodes(t *testing.T) {
+	w := newWorld(t)
+	phone, stranger := w.enrol(alice), w.enrol(bob)
+	o := asks[wire.CouplingOffer](w, phone, "POST", "/v1/couplings/offers", `{}`)
+	id, p := w.beginCoupling("x")
+
+	// Somebody else's key does not claim.
+	thief, err := client.NewIdentity(w.url())
+	check(t, err)
+	if r := w.claim(thief, p, o.Code); r.code(t) != wire.CodeUnauthenticated {
+		t.Errorf("another key: %+v", r)
+	}
+	// Neither kind of code serves for the other.
+	if r := w.claim(id, p, p.Code); r.code(t) != wire.CodeWrongCode {
+		t.Errorf("the device's own code: %+v", r)
+	}
+	accept := func(by *client.Identity, code string) reply {
+		return w.ask("POST", "/v1/couplings/accept", w.token(by), fmt.Sprintf(`{"code":%q}`, code))
+	}
+	wrong := accept(phone, o.Code)
+	if wrong.code(t) != wire.CodeWrongCode {
+		t.Errorf("the phone's own code: %+v", wrong)
+	}
+	if r := w.claim(id, p, o.Code); r.status != http.StatusCreated {
+		t.Fatalf("%+v", r)
+	}
+	// Used up, for both sides, and as if it had never been.
+	for _, code := range []string{p.Code, "000000000", "none", ""} {
+		r := accept(stranger, code)
+		if code != "" && r.body != wrong.body {
+			t.Errorf("%q: %s, and otherwise %s", code, r.body, wrong.body)
+		}
+	}
+	second, q := w.beginCoupling("y")
+	for _, code := range []string{o.Code, "BCDFGHJK", o.Code} {
+		if r := w.claim(second, q, code); r.body != wrong.body {
+			t.Errorf("%s: %+v", code, r)
+		}
+	}
+	fresh := asks[wire.CouplingOffer](w, phone, "POST", "/v1/couplings/offers", `{}`)
+	if r := w.claim(second, q, fresh.Code); r.code(t) != wire.CodeCodeExpired {
+		t.Errorf("a fourth try: %+v", r)
+	}
+	// A device that mistypes often has to wait.
+	limited := false
+	for range 12 {
+		limited = limited || accept(stranger, "123-456-789").code(t) == wire.CodeTooMany
+	}
+	if !limited {
+		t.Error("codes can be guessed without end")
+	}
+	// An ended coupling is not brought back by claiming again.
+	list := w.couplings(phone)
+	asks[struct{}](w, phone, "DELETE", "/v1/couplings/"+list[0].ID, "")
+	if r := w.claim(id, p, o.Code); r.code(t) != wire.CodeCodeExpired {
+		t.Errorf("claimed again: %+v", r)
+	}
+}
+
+// TestMinimumOfCoupling: a coupled device is worth what vouches for it.
+func TestMinimumOfCoupling(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) { c.Evidence.Minimum.Binding = "operator" })
+	phone := w.enrol(alice)
+	weak := w.couple(phone, "PC", "permanent")
+	if r := w.ask("POST", "/v1/reports", w.token(weak), report(bob, "outgoing", "active", "c")); r.code(t) != wire.CodeForbidden {
+		t.Errorf("vouched for with less than the minimum: %+v", r)
+	}
+	id, p := w.beginCoupling("desk")
+	if r := w.ask("POST", "/v1/couplings/accept", w.op, fmt.Sprintf(`{"code":%q,"number":%q}`, p.Code, carol)); r.status != http.StatusOK {
+		t.Fatalf("%+v", r)
+	}
+	if r := w.claim(id, p, ""); r.status != http.StatusCreated {
+		t.Fatalf("%+v", r)
+	}
+	if r := w.ask("POST", "/v1/reports", w.token(id), report(bob, "outgoing", "active", "c")); r.status != http.StatusOK {
+		t.Errorf("vouched for by an operator: %+v", r)
+	}
+}
