@@ -30,6 +30,7 @@ check: ## formatting, vet, lint, generated files
 unit: ## race, property, conformance and requirement tests, fuzz seeds, with the real peers
 	scripts/test-deps
 	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test -timeout 5m -run TestTiming ./internal/server # times of a race build would say nothing
 	cd bench && $(GO) test -timeout 5m ./...
 
 web: build ## types, lint and tests of the web side, against the real server

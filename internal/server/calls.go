@@ -18,6 +18,15 @@ import (
 type calls struct{ *Server }
 
 func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (wire.Ack, error) {
+	began := time.Now()
+	a, err := s.report(ctx, who, r)
+	if err == nil && a.Session == "" && curious(who.Role) {
+		even(ctx, began, 0, s.cfg.Calls.AnswerEvery)
+	}
+	return a, err
+}
+
+func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report) (wire.Ack, error) {
 	passports := r.Passports
 	r.Passports = nil // they are evidence, and not kept
 	raw, err := json.Marshal(r)

@@ -116,6 +116,9 @@ type Calls struct {
 	Lease time.Duration `koanf:"lease"`
 	// ClockSkew between two reporters that is tolerated.
 	ClockSkew time.Duration `koanf:"clock_skew"`
+	// AnswerEvery is the step at which reports that open nothing are answered, so that the
+	// time of an answer tells nothing. Zero: at once.
+	AnswerEvery time.Duration `koanf:"answer_every"`
 	// Retention of call details after the session has closed.
 	Retention time.Duration `koanf:"retention"`
 }
@@ -226,7 +229,7 @@ func Defaults() Config {
 		Couplings: Couplings{CodeTTL: 5 * time.Minute, Lease: 2 * time.Minute, PerNumber: 16},
 		Calls: Calls{
 			PartialDetails: call.PartialConfirm, InviteDelay: 2 * time.Second, InvitesPerHour: 3,
-			Lease: time.Duration(l.ReportTTLSeconds) * time.Second, ClockSkew: 30 * time.Second, Retention: 10 * time.Minute,
+			Lease: time.Duration(l.ReportTTLSeconds) * time.Second, ClockSkew: 30 * time.Second, AnswerEvery: 10 * time.Millisecond, Retention: 10 * time.Minute,
 		},
 		Evidence: Evidence{Freshness: time.Minute, Minimum: Minimum{Binding: device.ProofCode, Session: call.Typed, Invitation: call.Typed}},
 		Sessions: Sessions{
@@ -356,6 +359,7 @@ func (c Config) Validate() error {
 	}
 	fault(c.Calls.Lease >= time.Second, "calls.lease: at least 1s")
 	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
+	fault(c.Calls.AnswerEvery >= 0 && c.Calls.AnswerEvery <= time.Second, "calls.answer_every: from 0s to 1s")
 	c.Evidence.validate(fault)
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")

@@ -59,9 +59,19 @@ func (s enrolment) Begin(ctx context.Context, r wire.EnrolRequest, remote netip.
 	if err != nil {
 		return wire.Enrolment{}, problem(s.log, "enrol", err)
 	}
+	began := time.Now()
 	e, err := s.Server.devices.Begin(ctx, device.Request{
 		Tenant: asked(ctx), Number: n, Key: r.Key, Name: r.Name, Client: r.Client, App: r.App, Remote: remote,
 	})
+	barred, lookUp := s.numberBarred(ctx, asked(ctx), n) // for every number, at the end
+	more := time.Duration(0)
+	if barred && err == nil {
+		more = s.codes.pace()
+	}
+	even(ctx, began, more, s.cfg.Calls.AnswerEvery)
+	if err == nil {
+		err = lookUp
+	}
 	return e, problem(s.log, "enrol", err)
 }
 

@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -58,3 +60,24 @@ func (p Past) Key(ctx context.Context, when time.Time) (string, error) {
 	key, _, err := p.keys.Create(ctx, credential.New{Tenant: wire.DefaultTenant, Role: credential.Operator, Name: "past", Expires: when.Add(time.Hour)})
 	return key, err
 }
+
+// Block has one number's party block another's.
+func (p Past) Block(ctx context.Context, by, other tel.Number) error {
+	return p.s.parties.Block(ctx, wire.DefaultTenant, by.Identity(), other.Identity())
+}
+
+// Report reports a leg as the operator does, and Bar bars a number; both of today, and
+// without a request.
+func (p Past) Report(ctx context.Context, own, other tel.Number, state tel.State, ref string) error {
+	d := tel.PartyDetails{Own: own.Identity(), Other: other.Identity(), Direction: tel.Incoming, State: state, Ref: tel.Ref{CallID: ref}}
+	_, err := calls{p.s}.Report(ctx, httpapi.Caller{Tenant: wire.DefaultTenant, Role: httpapi.RoleOperator, Credential: adminCredential}, wire.Report{PartyDetails: d})
+	return err
+}
+
+// Bar: see Report.
+func (p Past) Bar(ctx context.Context, n tel.Number) error {
+	return p.s.parties.Bar(ctx, wire.DefaultTenant, n.Identity(), "")
+}
+
+// Handler is what the server serves.
+func (s *Server) Handler() http.Handler { return s.handler }

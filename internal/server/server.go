@@ -72,6 +72,7 @@ type Server struct {
 
 	engine   store.Engine
 	parties  *party.Directory
+	codes    *pacedSender
 	devices  *device.Registry
 	auth     *device.Authenticator
 	keys     *credential.Store
@@ -137,8 +138,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	s.codes = &pacedSender{Sender: sender}
 	s.devices, err = device.New(ctx, device.Config{
-		Engine: s.engine, Parties: s.parties, Sender: sender, Via: via,
+		Engine: s.engine, Parties: s.parties, Sender: s.codes, Via: via,
 		BindingTTL: time.Duration(s.cfg.Codes.BindingDays) * 24 * time.Hour,
 		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Changing: s.changing, Barred: s.numberBarred, Log: s.log,
 	})

@@ -91,6 +91,7 @@ func settings(dir string, l net.Listener) server.Config {
 	c.Engine.HeadroomMiB = 16
 	c.TrustedProxies = []string{"127.0.0.0/8"}
 	c.Limits.PendingPerAddress = 1000
+	c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 20_000, 20_000 // loads are as fast as the machine
 	c.Calls.InviteDelay = 50 * time.Millisecond
 	return c
 }
