@@ -34,10 +34,13 @@ import (
 //	                           API key in a file (key:FILE); prints status and body
 //	provider                   start a telephone provider, with numbers from +44 20 7946 0000
 //	passport VAR ORIG DEST [NAME=VALUE …]  let it vouch for a call; keep the SIP Identity header
+//	pushservice NAME           start a push service for Web Push; see startPushService
+//	browser NAME SERVICE       subscribe a browser; $NAME_app is its application id
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
+	"pushservice": startPushService, "browser": subscribeBrowser,
 	"host": atHost, "provider": startProvider, "passport": signPassport,
 }
 

@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(receiverAddr); addr != "" {
 		os.Exit(receive(addr))
 	}
+	if addr := os.Getenv(pushAddr); addr != "" {
+		os.Exit(pushService(addr))
+	}
 	dir, err := os.MkdirTemp("", "tandem-spec-")
 	if err == nil {
 		tandem = filepath.Join(dir, "tandem")

@@ -32,6 +32,7 @@ type commands struct {
 	Identity identityCommand `cmd:"" group:"Operator" help:"Give parties further identities; mark shared numbers."`
 	Call     callCommand     `cmd:"" group:"Operator" help:"Explain why calls match, or do not."`
 	Party    partyCommand    `cmd:"" group:"Operator" help:"Export or erase all that is kept of a party; bar numbers."`
+	Push     pushCommand     `cmd:"" group:"Operator" help:"Try whether a party's devices can be woken."`
 	Webhook  webhookCommand  `cmd:"" group:"Operator" help:"Send events to other programs."`
 	Tenant   tenantCommand   `cmd:"" group:"Operator" help:"Share the server between tenants who see nothing of each other."`
 	Audit    auditCommand    `cmd:"" group:"Operator" help:"Export the audit log, and verify it."`

@@ -45,6 +45,7 @@ const (
 	WebhookEnabled    Action = "webhook.enabled"
 	WebhookReplayed   Action = "webhook.replayed"
 	TenantSet         Action = "tenant.set"
+	PushTested        Action = "push.tested"
 	StoreBackup       Action = "store.backup"
 	AuditExported     Action = "audit.exported" // after
 	AuditPruned       Action = "audit.pruned"   // through, hash: of the last entry removed
@@ -55,7 +56,7 @@ var actions = []Action{
 	DeviceEnrolled, DeviceRevoked, CouplingMade, CouplingEnded, CouplingRefused, CouplingOffered, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
-	TenantSet, StoreBackup, AuditExported, AuditPruned,
+	TenantSet, PushTested, StoreBackup, AuditExported, AuditPruned,
 }
 
 // Roles of an actor, beside those of API keys.

@@ -15,7 +15,7 @@ func PairKey(tenant wire.TenantID, a, b tel.Identity) string { return pairKey(te
 
 // TickDue ticks what is due by the matcher's clock, until nothing is.
 func (m *Matcher) TickDue(ctx context.Context) error {
-	for keys := m.timers.due(m.now()); len(keys) > 0; keys = m.timers.due(m.now()) {
+	for keys := m.timers.Due(m.now()); len(keys) > 0; keys = m.timers.Due(m.now()) {
 		for _, key := range keys {
 			if err := m.tick(ctx, key); err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/due"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -94,7 +95,7 @@ type Config struct {
 // goroutines.
 type Matcher struct {
 	Config
-	timers *timers
+	timers *due.Times
 
 	mu    sync.Mutex
 	marks map[string]*mark // by record key
@@ -121,7 +122,7 @@ func New(c Config) (*Matcher, error) {
 	if c.Rescan <= 0 {
 		c.Rescan = time.Minute
 	}
-	return &Matcher{Config: c, timers: newTimers(), marks: map[string]*mark{}}, nil
+	return &Matcher{Config: c, timers: due.New(), marks: map[string]*mark{}}, nil
 }
 
 // Outcome is the answer to a report.

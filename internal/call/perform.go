@@ -38,7 +38,7 @@ func (m *Matcher) perform(ctx context.Context, rec Record) Record {
 	if rec.Life == "" {
 		return rec
 	}
-	defer func() { m.timers.set(rec.Key, m.wake(rec)) }()
+	defer func() { m.timers.Set(rec.Key, m.wake(rec)) }()
 	if len(rec.Pending) == 0 {
 		return rec
 	}

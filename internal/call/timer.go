@@ -1,10 +1,8 @@
 package call
 
 import (
-	"container/heap"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,15 +36,15 @@ func (m *Matcher) Run(ctx context.Context) error {
 			}
 		}
 		now := m.Now()
-		for _, key := range m.timers.due(now) {
+		for _, key := range m.timers.Due(now) {
 			g.Go(func() error { m.tickAndLog(ctx, key); return nil })
 		}
-		wait := time.NewTimer(m.timers.next(scanned.Add(m.Rescan)).Sub(now))
+		wait := time.NewTimer(m.timers.Next(scanned.Add(m.Rescan)).Sub(now))
 		select {
 		case <-ctx.Done():
 			wait.Stop()
 			return nil
-		case <-m.timers.sooner:
+		case <-m.timers.Sooner():
 			wait.Stop()
 		case <-wait.C:
 		}
@@ -62,7 +60,7 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 		}
 		rec := item.Value
 		if len(rec.Pending) == 0 && rec.Kind != Partial {
-			m.timers.set(rec.Key, m.wake(rec))
+			m.timers.Set(rec.Key, m.wake(rec))
 			continue
 		}
 		g.Go(func() error {
@@ -79,7 +77,7 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 func (m *Matcher) tickAndLog(ctx context.Context, key string) {
 	if err := m.tick(ctx, key); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
 		m.Log.Warn("call: a timer will be tried again", "err", err)
-		m.timers.set(key, m.Now().Add(clearAfter))
+		m.timers.Set(key, m.Now().Add(clearAfter))
 	}
 }
 
@@ -124,7 +122,8 @@ func (m *Matcher) busy(ctx context.Context, rec Record, side int) (bool, error) 
 			continue
 		}
 		for _, l := range other.legs(m.Now()) {
-			if l.Side == other.side(party) && l.Up() && l.Named {
+			// What a side said of a call that the other has ended says nothing any more.
+			if j := other.joint(l.Session); l.Side == other.side(party) && l.Up() && l.Named && (j == nil || j.inCall()) {
 				return true, nil
 			}
 		}
@@ -140,81 +139,4 @@ func (m *Matcher) wake(rec Record) time.Time {
 		when = earlier(when, now.Add(clearAfter))
 	}
 	return when
-}
-
-// timers are the times at which records are due, soonest first.
-type timers struct {
-	// sooner has a token when a time was set that comes before all others.
-	sooner chan struct{}
-
-	mu    sync.Mutex
-	queue queue
-	when  map[string]time.Time // what holds; the queue may have outdated entries beside it
-}
-
-func newTimers() *timers {
-	return &timers{sooner: make(chan struct{}, 1), when: map[string]time.Time{}}
-}
-
-// set sets the one time of a key; zero for none.
-func (t *timers) set(key string, when time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if when.IsZero() {
-		delete(t.when, key)
-		return
-	}
-	if t.when[key].Equal(when) {
-		return
-	}
-	t.when[key] = when
-	heap.Push(&t.queue, entry{key, when})
-	if t.queue[0].key == key {
-		select {
-		case t.sooner <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// due takes the keys out whose time has come.
-func (t *timers) due(now time.Time) (keys []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for len(t.queue) > 0 && !t.queue[0].when.After(now) {
-		e := heap.Pop(&t.queue).(entry)
-		if t.when[e.key].Equal(e.when) {
-			delete(t.when, e.key)
-			keys = append(keys, e.key)
-		}
-	}
-	return keys
-}
-
-// next returns the soonest time, at most latest.
-func (t *timers) next(latest time.Time) time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.queue) > 0 && t.queue[0].when.Before(latest) {
-		return t.queue[0].when
-	}
-	return latest
-}
-
-type entry struct {
-	key  string
-	when time.Time
-}
-
-// queue is a heap (container/heap).
-type queue []entry
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].when.Before(q[j].when) }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)        { *q = append(*q, x.(entry)) }
-func (q *queue) Pop() any {
-	last := (*q)[len(*q)-1]
-	*q = (*q)[:len(*q)-1]
-	return last
 }

@@ -23,7 +23,7 @@ func FirstHand(b wire.Binding) ProofKind {
 // vouched, until that time at most (B8). A device that was coupled before is bound anew.
 // ErrRequest, ErrKey, ErrRevoked, ErrOtherParty. It may repeat.
 func (r *Registry) Couple(ctx context.Context, q Request, vouched ProofKind, until time.Time) (Device, error) {
-	if err := q.check(); err != nil {
+	if err := r.check(q); err != nil {
 		return Device{}, err
 	}
 	if !slices.Contains([]ProofKind{ProofCode, ProofNetwork, ProofSIM, ProofOperator}, vouched) {

@@ -118,6 +118,14 @@ func checkName(what, s string) error {
 	return nil
 }
 
+// checkApp checks also what only the app's platform knows.
+func (r *Registry) checkApp(a *wire.App) error {
+	if err := checkApp(a); err != nil || a == nil {
+		return err
+	}
+	return r.cfg.CheckApp(*a)
+}
+
 func checkApp(a *wire.App) error {
 	switch {
 	case a == nil:

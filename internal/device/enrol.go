@@ -41,11 +41,14 @@ type Request struct {
 	Remote netip.Addr
 }
 
-func (q Request) check() error {
+func (r *Registry) check(q Request) error {
 	if q.Number.IsZero() {
 		return fmt.Errorf("%w: no number", ErrRequest)
 	}
-	return q.CheckDevice()
+	if err := q.CheckDevice(); err != nil {
+		return err
+	}
+	return r.checkApp(q.App)
 }
 
 // CheckDevice checks what a request says of the device itself. ErrRequest, ErrKey.
@@ -90,7 +93,7 @@ type enrolment struct {
 // same whether or not the number is known here. ErrRequest, ErrKey, ErrTooMany,
 // ErrSender.
 func (r *Registry) Begin(ctx context.Context, q Request) (wire.Enrolment, error) {
-	if err := q.check(); err != nil {
+	if err := r.check(q); err != nil {
 		return wire.Enrolment{}, err
 	}
 	if err := r.limit(ctx, q.Tenant, q.Number, q.Remote); err != nil {
@@ -201,7 +204,7 @@ func (r *Registry) Confirm(ctx context.Context, tenant wire.TenantID, id, code, 
 // element that has the number's proof from the network or the SIM card. ErrRequest,
 // ErrKey, ErrRevoked, ErrOtherParty. It may repeat.
 func (r *Registry) Bind(ctx context.Context, q Request, kind ProofKind) (Device, error) {
-	if err := q.check(); err != nil {
+	if err := r.check(q); err != nil {
 		return Device{}, err
 	}
 	if !slices.Contains([]ProofKind{ProofCode, ProofNetwork, ProofSIM, ProofOperator}, kind) {

@@ -57,6 +57,9 @@ type Config struct {
 	// after it is written. at is the time of the change, the same when it is repeated. An
 	// error prevents the change. Nil: nobody wants to know.
 	Changing func(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, at time.Time) (done func(context.Context), err error)
+	// CheckApp refuses an application id that its platform cannot use; the error is an
+	// ErrRequest. Nil: any that is not empty will do.
+	CheckApp func(wire.App) error
 	// Barred numbers get no code, and cannot be enrolled; whoever tries learns nothing of
 	// it. Nil: none.
 	Barred func(ctx context.Context, tenant wire.TenantID, n tel.Number) (bool, error)
@@ -124,6 +127,9 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 		cfg.Changing = func(context.Context, wire.TenantID, wire.DeviceID, time.Time) (func(context.Context), error) {
 			return func(context.Context) {}, nil
 		}
+	}
+	if cfg.CheckApp == nil {
+		cfg.CheckApp = func(wire.App) error { return nil }
 	}
 	if cfg.Barred == nil {
 		cfg.Barred = func(context.Context, wire.TenantID, tel.Number) (bool, error) { return false, nil }
@@ -326,10 +332,25 @@ func (r *Registry) WipeNumber(ctx context.Context, tenant wire.TenantID, n tel.N
 // UpdateApp sets the application that a push wakes; nil: none. ErrNotFound, ErrRevoked,
 // ErrRequest.
 func (r *Registry) UpdateApp(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, app *wire.App) (Device, error) {
-	if err := checkApp(app); err != nil {
+	if err := r.checkApp(app); err != nil {
 		return Device{}, err
 	}
 	return r.edit(ctx, tenant, id, func(d *Device) { d.App = app })
+}
+
+// DropApp forgets a device's application that is dead, unless it has another one by now. A
+// device that is gone is no error.
+func (r *Registry) DropApp(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, dead wire.App) error {
+	_, err := r.change(ctx, tenant, id, func(d *Device) error {
+		if d.App != nil && *d.App == dead {
+			d.App = nil
+		}
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Rename sets the name that others see. ErrNotFound, ErrRevoked, ErrRequest.

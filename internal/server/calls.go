@@ -193,19 +193,33 @@ func (d directory) Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.I
 	return d.parties.Blocked(ctx, tenant, b, a)
 }
 
-// opener gives the matcher the sessions.
-type opener struct{ *session.Service }
+// opener gives the matcher the sessions; devices that are away are woken for a new one.
+type opener struct{ *Server }
 
 func (o opener) Open(ctx context.Context, x call.Opening) error {
 	sides := make([]session.OpeningSide, len(x.Sides))
 	for i, s := range x.Sides {
 		sides[i] = openingSide(s)
 	}
-	return o.Service.Open(ctx, session.Opening{Tenant: x.Tenant, ID: x.ID, Sides: sides, At: x.At})
+	if err := o.sessions.Open(ctx, session.Opening{Tenant: x.Tenant, ID: x.ID, Sides: sides, At: x.At}); err != nil {
+		return err
+	}
+	return o.wakeFor(ctx, x.Tenant, x.ID, x.Sides...)
 }
 
 func (o opener) JoinDevices(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s call.Side) error {
-	return o.Service.JoinDevices(ctx, tenant, id, openingSide(s))
+	if err := o.sessions.JoinDevices(ctx, tenant, id, openingSide(s)); err != nil {
+		return err
+	}
+	return o.wakeFor(ctx, tenant, id, s)
+}
+
+func (o opener) CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time) error {
+	return o.sessions.CallEnded(ctx, tenant, id, at)
+}
+
+func (o opener) CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error) {
+	return o.sessions.CallUp(ctx, tenant, id)
 }
 
 func openingSide(s call.Side) session.OpeningSide {
@@ -217,6 +231,11 @@ func openingSide(s call.Side) session.OpeningSide {
 type watcher struct{ *Server }
 
 func (w watcher) Gone(ctx context.Context, tenant wire.TenantID, id wire.SessionID, left []tel.Identity, over bool) error {
+	if over {
+		if err := w.unwakeFor(ctx, tenant, id); err != nil {
+			return err
+		}
+	}
 	return w.matcher.Gone(ctx, tenant, id, left, over)
 }
 

@@ -51,6 +51,7 @@ type Config struct {
 	Sessions  Sessions  `koanf:"sessions"`
 	Files     Files     `koanf:"files"`
 	Webhooks  Webhooks  `koanf:"webhooks"`
+	Push      Push      `koanf:"push"`
 	Limits    Limits    `koanf:"limits"`
 	// Retention of what has no part above.
 	Retention Retention `koanf:"retention"`
@@ -174,6 +175,33 @@ type Webhooks struct {
 	GiveUp time.Duration `koanf:"give_up"`
 }
 
+// Push says how devices are woken.
+type Push struct {
+	// Timeout of one attempt.
+	Timeout time.Duration `koanf:"timeout"`
+	Web     WebPush       `koanf:"web"`
+}
+
+// WebPush is RFC 8030's.
+type WebPush struct {
+	// Subject is how a push service reaches the operator, "mailto:…" or "https://…".
+	Subject string `koanf:"subject"`
+	// Networks that are not public, and may be reached all the same.
+	Networks []string `koanf:"networks"`
+	// HTTP allows addresses without TLS.
+	HTTP bool `koanf:"http"`
+}
+
+func (p Push) validate(fault func(ok bool, format string, args ...any)) {
+	fault(p.Timeout >= time.Second && p.Timeout <= time.Minute, "push.timeout: from 1s to 1m")
+	fault(p.Web.Subject == "" || strings.HasPrefix(p.Web.Subject, "mailto:") || strings.HasPrefix(p.Web.Subject, "https://"),
+		"push.web.subject: %q; begin with mailto: or https://", p.Web.Subject)
+	for _, n := range p.Web.Networks {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "push.web.networks: %q is not a network such as 10.0.0.0/8", n)
+	}
+}
+
 // Limits on what one device may do; the rest of wire.Limits follows from other keys.
 type Limits struct {
 	FrameKiB          int     `koanf:"frame_kib"`
@@ -238,6 +266,7 @@ func Defaults() Config {
 		},
 		Files:    Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
 		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
+		Push:     Push{Timeout: 10 * time.Second},
 		Limits: Limits{
 			FrameKiB: l.FrameBytes >> 10, MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
 			Members: l.Members, LogEntries: l.LogEntries, DeviceConnections: 8, PendingPerAddress: 64, Heartbeat: 25 * time.Second,
@@ -361,6 +390,7 @@ func (c Config) Validate() error {
 	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
 	fault(c.Calls.AnswerEvery >= 0 && c.Calls.AnswerEvery <= time.Second, "calls.answer_every: from 0s to 1s")
 	c.Evidence.validate(fault)
+	c.Push.validate(fault)
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")
 	fault(c.Files.MaxMiB > 0 && c.Files.SessionMiB >= c.Files.MaxMiB, "files.session_mib: at least files.max_mib, which is at least 1")

@@ -47,6 +47,9 @@ var (
 	descMissed     = desc("webhook_missed_total", "Attempts to deliver that did not succeed.")
 	descHooksOff   = desc("webhooks_disabled_total", "Webhooks disabled since they were gone or failed for long.")
 	descHooksNow   = desc("webhook_attempts", "Attempts to deliver that are under way.")
+	descPushes     = desc("pushes_total", "Attempts to wake a device, by what the push service said: sent, missed (to be tried again), refused, gone.", "platform", "outcome")
+	descPushTime   = desc("push_seconds_total", "Time from what a device was to be told until its push was taken, over all that were sent.")
+	descPushQueue  = desc("pushes_waiting", "Pushes with an attempt to come.")
 	descBusDropped = desc("store_bus_dropped_total", "Bus messages dropped since a subscriber was too slow.")
 )
 
@@ -102,6 +105,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(descMissed, float64(h.Missed))
 	count(descHooksOff, float64(h.Disabled))
 	gauge(descHooksNow, float64(h.InFlight))
+	p := c.wakes.Stats()
+	for outcome, counts := range map[string]map[string]uint64{"sent": p.Sent, "missed": p.Missed, "refused": p.Refused, "gone": p.Gone} {
+		for platform, n := range counts {
+			count(descPushes, float64(n), platform, outcome)
+		}
+	}
+	count(descPushTime, p.Seconds)
+	gauge(descPushQueue, float64(p.Waiting))
 	if p, ok := c.engine.(*pebblestore.Store); ok {
 		st := p.Stats()
 		count(descCommits, float64(st.Batches))

@@ -77,6 +77,10 @@ var operations = map[string]struct {
 
 	"list-tenants": {[]string{"operator"}, "", "", 403}, // but over the admin socket
 	"set-tenant":   {[]string{"operator"}, "", `{}`, 403},
+	"push-key":     {anybody, "", "", 200},
+	"get-push":     {anybody, "", "", 404},
+	"answer-push":  {anybody, "", `{"accept":true}`, 404},
+	"test-push":    {[]string{"operator"}, "", `{"number":"tel:+442079460993"}`, 200},
 
 	"list-barred": {[]string{"operator"}, "", "", 200},
 	"bar":         {[]string{"operator"}, "", `{"identity":"tel:+442079460995"}`, 204},

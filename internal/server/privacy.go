@@ -204,6 +204,9 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	if done.Deliveries, err = s.hooks.Forget(ctx, tenant, e.ids); err != nil {
 		return err
 	}
+	if _, err := s.wakes.Forget(ctx, tenant, e.devices, e.ids); err != nil {
+		return err
+	}
 	for _, id := range e.ids {
 		if err := s.audit.Erase(ctx, tenant, id); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/files"
+	"github.com/tandem-call/tandem/internal/notify"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/session"
@@ -81,6 +82,8 @@ var problems = []struct {
 	{passport.ErrCertificate, wire.CodePassport, true},
 	{passport.ErrSignature, wire.CodePassport, true},
 	{passport.ErrReplayed, wire.CodePassport, true},
+
+	{notify.ErrNotFound, wire.CodeNotFound, false},
 
 	{webhook.ErrNotFound, wire.CodeNotFound, false},
 	{webhook.ErrRequest, wire.CodeBadRequest, true},

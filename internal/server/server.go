@@ -28,11 +28,13 @@ import (
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/filestore"
+	"github.com/tandem-call/tandem/internal/edge/push/webpush"
 	"github.com/tandem-call/tandem/internal/edge/transport/fileapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
 	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
 	"github.com/tandem-call/tandem/internal/files"
+	"github.com/tandem-call/tandem/internal/notify"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/session"
@@ -83,6 +85,8 @@ type Server struct {
 	couples  *coupling.Service
 	files    *files.Service
 	hooks    *webhook.Service
+	wakes    *notify.Service
+	web      *webpush.Pusher
 	// passports is nil where no roots are configured.
 	passports *passport.Verifier
 	lately    lately
@@ -134,6 +138,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if s.hooks, err = s.newWebhooks(ctx, o.Version); err != nil {
 		return fmt.Errorf("server: webhooks: %w", err)
 	}
+	if err := s.newPushes(ctx, o.Version); err != nil {
+		return fmt.Errorf("server: push: %w", err)
+	}
 	sender, via, err := codeSender(s.cfg, o.Show)
 	if err != nil {
 		return err
@@ -142,7 +149,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	s.devices, err = device.New(ctx, device.Config{
 		Engine: s.engine, Parties: s.parties, Sender: s.codes, Via: via,
 		BindingTTL: time.Duration(s.cfg.Codes.BindingDays) * 24 * time.Hour,
-		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Changing: s.changing, Barred: s.numberBarred, Log: s.log,
+		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Changing: s.changing, CheckApp: s.checkApp, Barred: s.numberBarred, Log: s.log,
 	})
 	if err != nil {
 		return fmt.Errorf("server: devices: %w", err)
@@ -162,7 +169,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		Records:  store.TableOf[session.Record](s.engine, "sessions"),
 		ByDevice: store.TableOf[session.Place](s.engine, "session-devices"),
 		Alarms:   store.TableOf[session.Alarm](s.engine, "session-alarms"),
-		Log:      s.engine, Bus: s.engine, Watcher: watcher{s}, Observer: observer{s}, Names: names{s.devices}, Blocks: s.parties,
+		Log:      s.engine, Bus: s.engine, Watcher: watcher{s}, Observer: observer{s}, Absent: s.dataWaits, Names: names{s.devices}, Blocks: s.parties,
 		Limits: s.cfg.limits(), Keep: s.cfg.Sessions.Retention, KeepDetails: min(s.cfg.Calls.Retention, s.cfg.Sessions.Retention),
 		Logger: s.log,
 	})
@@ -175,7 +182,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	s.matcher, err = call.New(call.Config{
 		Records:   store.TableOf[call.Record](s.engine, "calls"),
 		Index:     store.TableOf[call.IndexEntry](s.engine, "calls-by-party"),
-		Directory: directory{s}, Sessions: opener{s.sessions}, Notifier: notifier{s},
+		Directory: directory{s}, Sessions: opener{s}, Notifier: notifier{s},
 		Rules: call.Rules{
 			Lease: s.cfg.Calls.Lease, Skew: s.cfg.Calls.ClockSkew, InviteDelay: s.cfg.Calls.InviteDelay,
 			QuestionsPerHour: s.cfg.Calls.InvitesPerHour, Partial: s.cfg.Calls.PartialDetails, Retention: s.cfg.Calls.Retention,
@@ -236,7 +243,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -342,7 +349,7 @@ func (s *Server) Run(ctx context.Context) error {
 // parts are what runs beside the listeners.
 func (s *Server) parts() []func(context.Context) error {
 	return []func(context.Context) error{
-		s.sessions.Run, s.matcher.Run, s.couples.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
+		s.sessions.Run, s.matcher.Run, s.couples.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
 	}
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -50,12 +51,19 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 		return wire.Welcome{}, nil, problem(s.log, "attach", err)
 	}
 	leave := s.present.enter(who, out)
+	s.wakes.Came(ctx, who.Tenant, who.Device)
 	if own, err := calls(s).own(ctx, httpapi.Caller{Tenant: who.Tenant, Device: who.Device}); err == nil {
 		if err := s.matcher.Remind(ctx, who.Tenant, who.Device, own); err != nil {
 			s.log.Warn("a device was not reminded of what it is asked", "device", who.Device, "err", err)
 		}
 	}
-	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() { leave(); detach() }, nil
+	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() {
+		leave()
+		detach()
+		if !s.present.is(who) {
+			s.wakes.Left(who.Tenant, who.Device)
+		}
+	}, nil
 }
 
 // handlers of requests, by type. A handler's answer is an ack with the body returned,
@@ -164,6 +172,13 @@ func (p *presence) enter(who wsconn.Identity, out wsconn.Outbox) (leave func()) 
 	}
 }
 
+// is reports whether the device is connected here.
+func (p *presence) is(who wsconn.Identity) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns[who]) > 0
+}
+
 func (p *presence) tell(who wsconn.Identity, frame []byte) {
 	p.mu.Lock()
 	outs := p.conns[who]
@@ -182,7 +197,7 @@ type told struct {
 	Frame  json.RawMessage `json:"frame"`
 }
 
-// notifier tells devices what belongs to no session.
+// notifier tells devices what belongs to no session, and has those woken that are away.
 type notifier struct{ *Server }
 
 func (s notifier) Tell(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, t wire.Type, body any) error {
@@ -198,7 +213,10 @@ func (s notifier) Tell(ctx context.Context, tenant wire.TenantID, device wire.De
 	if err != nil {
 		return fmt.Errorf("server: tell: %w", err)
 	}
-	return s.engine.Publish(ctx, store.Key(toldSubject, string(tenant), string(device)), data)
+	return errors.Join(
+		s.engine.Publish(ctx, store.Key(toldSubject, string(tenant), string(device)), data),
+		s.wake(ctx, tenant, device, body),
+	)
 }
 
 // watchTold hands on what devices connected here are to be told.

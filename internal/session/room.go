@@ -41,6 +41,8 @@ type room struct {
 	rec     Record
 	members map[wire.DeviceID]uint32 // who is present
 	subs    []*subscriber            // replaced, never changed
+	away    []uint32                 // members without a subscriber, as of counted
+	counted bool                     // away is right
 	head    store.Head               // last entry seen, durable or not
 	sent    map[sentKey]place        // every request in the log
 	flights map[sentKey]*flight      // appends under way
@@ -242,7 +244,7 @@ func (r *room) update(rec *Record) bool {
 	if rec.Version <= r.rec.Version {
 		return true
 	}
-	r.rec = *rec
+	r.rec, r.counted = *rec, false
 	r.members = make(map[wire.DeviceID]uint32, len(rec.Members))
 	for i, m := range rec.Members {
 		if m.Left.IsZero() {
@@ -313,7 +315,7 @@ func (r *room) join(c *conn) (*subscriber, *Record, store.Head) {
 		}
 	}
 	u := &subscriber{c: c, member: n, first: rec.firstOf(n), low: r.head.Seq}
-	r.subs = append(slices.Clip(r.subs), u)
+	r.subs, r.counted = append(slices.Clip(r.subs), u), false
 	r.used = r.s.c.Now()
 	return u, &rec, r.head
 }
@@ -322,7 +324,28 @@ func (r *room) part(c *conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subs = slices.DeleteFunc(slices.Clone(r.subs), func(u *subscriber) bool { return u.c == c })
-	r.used = r.s.c.Now()
+	r.used, r.counted = r.s.c.Now(), false
+}
+
+// absent lists the devices that a message is for and that are not connected to this node,
+// without those of the sender's own party. r.mu is held.
+func (r *room) absent(from uint32, to []uint32) (devices []wire.DeviceID) {
+	if !r.counted {
+		r.away, r.counted = r.away[:0], true
+		for i, m := range r.rec.Members {
+			n := uint32(i + 1)
+			if m.Left.IsZero() && !slices.ContainsFunc(r.subs, func(u *subscriber) bool { return u.member == n }) {
+				r.away = append(r.away, n)
+			}
+		}
+	}
+	for _, n := range r.away {
+		m := r.rec.Members[n-1]
+		if m.Side != r.rec.Members[from-1].Side && (len(to) == 0 || slices.Contains(to, n)) {
+			devices = append(devices, m.Device)
+		}
+	}
+	return devices
 }
 
 func (r *room) end() store.Head {

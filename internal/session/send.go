@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,7 +16,8 @@ import (
 // flight is an append whose outcome is not known yet. It is guarded by room.mu.
 type flight struct {
 	key    sentKey
-	origin *conn // the connection that sent it and needs no copy
+	to     []uint32 // members addressed; empty: all
+	origin *conn    // the connection that sent it and needs no copy
 	seq    uint64
 	seen   bool // delivered
 	synced bool // known to be durable
@@ -144,6 +146,9 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 			return p
 		}
 		f = &flight{key: sentKey{from, e.ID}, origin: origin, first: answer}
+		if s.c.Absent != nil && len(to) > 0 {
+			f.to = slices.Clone(to)
+		}
 		r.flights[f.key] = f
 		members := uint32(len(r.rec.Members))
 		r.mu.Unlock()
@@ -182,9 +187,16 @@ func (r *room) landed(f *flight, at place, err error) {
 	}
 	first, more, over := f.first, f.more, f.over
 	f.first, f.more, f.over = nil, nil, nil
+	var away []wire.DeviceID
+	if err == nil && r.s.c.Absent != nil {
+		away = r.absent(f.key.from, f.to)
+	}
 	r.mu.Unlock()
 	if over != nil {
 		close(over)
+	}
+	if len(away) > 0 {
+		r.s.c.Absent(r.key.tenant, r.key.session, away)
 	}
 	e := ackFrame(f.key.id, r.key.session, at)
 	if err != nil {

@@ -143,6 +143,10 @@ type Config struct {
 	Watcher Watcher
 	// Observer may be nil: nobody wants to know.
 	Observer Observer
+	// Absent is told, after a message was stored, of the devices that it is for and that are not
+	// connected to this node, without those of the sender's own party. It must not block. Nil:
+	// nobody wants to know.
+	Absent func(tenant wire.TenantID, id wire.SessionID, devices []wire.DeviceID)
 	// Names may be nil: members have no names.
 	Names Names
 	// Limits; the zero value means wire.DefaultLimits.

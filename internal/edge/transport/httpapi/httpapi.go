@@ -40,6 +40,7 @@ type Config struct {
 	Webhooks  Webhooks
 	Bars      Bars
 	Tenants   Tenants
+	Pushes    Pushes
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -79,6 +80,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.webhooks()
 	a.bars()
 	a.tenants()
+	a.pushes()
 	a.pages(mux)
 	return a
 }

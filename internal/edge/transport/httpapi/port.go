@@ -97,6 +97,15 @@ type Sessions interface {
 	Leave(ctx context.Context, who Caller, id wire.SessionID, l wire.Leave) error
 }
 
+// Pushes are what devices were woken for. Whoever has a push's identifier has received it.
+type Pushes interface {
+	Key() string
+	Push(ctx context.Context, id wire.PushID) (wire.Push, error)
+	AnswerPush(ctx context.Context, id wire.PushID, a wire.PushAnswer) error
+	// TestPush wakes a party's devices, to see whether that works.
+	TestPush(ctx context.Context, who Caller, of tel.Identity) ([]wire.PushTested, error)
+}
+
 // Operator is what only the operator may do.
 type Operator interface {
 	Credentials(ctx context.Context, who Caller) ([]wire.Credential, error)
