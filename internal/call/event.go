@@ -87,7 +87,8 @@ type Do string
 // Effects. Each is harmless when repeated.
 const (
 	OpenSession Do = "open"     // Session, Sides
-	JoinDevices Do = "join"     // Session, Sides: further devices, or a further party
+	JoinDevices Do = "join"     // Session, Sides, At: further devices, or a further party
+	Part        Do = "part"     // Session, Sides, At: parties that have left a call that goes on
 	CallUp      Do = "call_up"  // Session: the pair is in a call again
 	CallEnded   Do = "ended"    // Session, At
 	Invite      Do = "invite"   // To, Invite
@@ -129,4 +130,7 @@ type Side struct {
 	Devices []wire.DeviceID `json:"devices,omitempty"`
 	// Shared: the party's other devices have no part in it.
 	Shared bool `json:"shared,omitempty"`
+	// At is when it was decided, in JoinDevices and Part: what comes late must not undo what
+	// was decided after it.
+	At time.Time `json:"at,omitzero"`
 }

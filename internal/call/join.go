@@ -28,9 +28,9 @@ func (t *turn) follow(legs []Leg) {
 			continue
 		}
 		t.link(l, j.Session)
-		if newcomers := subtract(l.Devices, j.Devices); len(newcomers) > 0 && j.inCall() && l.Up() {
+		if newcomers := subtract(l.Devices, j.Devices); len(newcomers) > 0 && j.inCall() && l.Up() && slices.Contains(j.Sides, l.Side) {
 			j.Devices = append(j.Devices, newcomers...)
-			t.do(Effect{Do: JoinDevices, Session: j.Session, Sides: []Side{{
+			t.do(Effect{Do: JoinDevices, Session: j.Session, At: t.now, Sides: []Side{{
 				Index: l.Side, Principal: t.Parties[l.Side].Identity, Devices: newcomers, Shared: t.Parties[l.Side].Shared,
 			}}})
 		}
@@ -179,7 +179,7 @@ func (t *turn) gather() {
 		return
 	}
 	for _, l := range up {
-		if l.Session == current.Session {
+		if l.Session == current.Session && slices.Contains(current.Sides, l.Side) {
 			continue
 		}
 		t.link(l, current.Session)
@@ -187,7 +187,7 @@ func (t *turn) gather() {
 		if !slices.Contains(current.Sides, l.Side) {
 			current.Sides = append(current.Sides, l.Side)
 		}
-		t.do(Effect{Do: JoinDevices, Session: current.Session, Sides: []Side{t.sideOf(l, nil)}})
+		t.do(Effect{Do: JoinDevices, Session: current.Session, At: t.now, Sides: []Side{t.sideOf(l, nil)}})
 	}
 }
 
@@ -225,25 +225,15 @@ type presence struct {
 }
 
 // presence counts the parties in a session's call. A side ends with its last leg that was
-// ever active; a leg of which nothing is known any more has not ended.
+// ever active.
 func (r Record) presence(j Joint, legs []Leg) (p presence) {
 	p.unknown = true
 	for _, side := range j.Sides {
-		var there bool
-		var over time.Time
-		for _, l := range legs {
-			switch {
-			case l.Side != side || l.Session != j.Session || !l.EverActive:
-			case l.open():
-				there = true
-				p.unknown = p.unknown && l.State == Unknown
-				p.last = later(p.last, l.Last)
-			default:
-				over = later(over, l.Over)
-			}
-		}
-		if !there {
-			p.over = later(p.over, over)
+		a := attendanceOf(side, j, legs)
+		p.unknown = p.unknown && (!a.there || a.unknown)
+		p.last = later(p.last, a.last)
+		if !a.there {
+			p.over = later(p.over, a.over)
 		} else if !r.host(side) {
 			p.parties++
 		}

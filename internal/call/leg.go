@@ -147,12 +147,15 @@ func sameLeg(a, b Leg) bool {
 
 // couldBeOne: nothing speaks against it.
 func couldBeOne(a, b Leg) bool {
+	if a.Side != b.Side {
+		return false // most are of others, in a conference
+	}
 	sameReporter := slices.ContainsFunc(a.Reporters, func(by Reporter) bool {
 		return slices.ContainsFunc(b.Reporters, func(other Reporter) bool {
 			return by.Kind == other.Kind && by.ID == other.ID && by.Evidence != Accepted && other.Evidence != Accepted
 		})
 	})
-	return a.Side == b.Side && !sameReporter &&
+	return !sameReporter &&
 		!disjoint(a.SessionIDs, b.SessionIDs) && !disjoint(a.CallIDs, b.CallIDs) &&
 		!differ(a.Session, b.Session) && !differ(a.Direction, b.Direction) && !differ(a.Extension, b.Extension) &&
 		a.startedBeforeEndOf(b) && b.startedBeforeEndOf(a) &&

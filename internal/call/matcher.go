@@ -53,6 +53,8 @@ type Sessions interface {
 	Open(ctx context.Context, o Opening) error
 	// JoinDevices adds a side's devices, or a further side.
 	JoinDevices(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
+	// Part takes a side out of the session, until it is joined again.
+	Part(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
 	// CallEnded: the call is over, the session lingers.
 	CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time) error
 	// CallUp: the same devices are in a call again. False: the session cannot be taken up.
@@ -151,7 +153,11 @@ func (m *Matcher) Report(ctx context.Context, r Report) (Outcome, error) {
 	if s == nil {
 		return Outcome{}, ErrTooMany
 	}
-	if err := m.matchPartial(context.WithoutCancel(ctx), rec); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	if err := m.moved(ctx, rec, ev.Own, r); err != nil {
+		return Outcome{}, fmt.Errorf("call: store a report: %w", err) // repeating it is harmless
+	}
+	if err := m.matchPartial(ctx, rec); err != nil {
 		m.Log.Warn("call: a match by partial details waits", "err", err)
 	}
 	return Outcome{m.joined(ctx, ev, r)}, nil

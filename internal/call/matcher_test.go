@@ -52,6 +52,7 @@ type town struct {
 	last   map[wire.SessionID]string
 	closed map[wire.SessionID]bool
 	joined []call.Side
+	parted []call.Side
 	told   []string
 	bodies map[string]any // the newest body told, by device and type
 	news   chan string    // what was told, for tests that wait
@@ -156,6 +157,10 @@ func (w *town) Open(_ context.Context, o call.Opening) error {
 
 func (w *town) JoinDevices(_ context.Context, _ wire.TenantID, _ wire.SessionID, s call.Side) error {
 	return w.step(func() { w.joined = append(w.joined, s) })
+}
+
+func (w *town) Part(_ context.Context, _ wire.TenantID, _ wire.SessionID, s call.Side) error {
+	return w.step(func() { w.parted = append(w.parted, s) })
 }
 
 func (w *town) CallEnded(_ context.Context, _ wire.TenantID, id wire.SessionID, _ time.Time) error {

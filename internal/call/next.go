@@ -48,6 +48,7 @@ func (r Record) Next(ev Event, now time.Time, rules Rules) (Record, []Effect) {
 		t.end()
 	case Conference:
 		t.gather()
+		t.depart()
 		t.end()
 	case Partial:
 		t.handOn()
@@ -158,7 +159,7 @@ func (t *turn) room() bool {
 	oldest := -1
 	for i, s := range t.Statements {
 		j := t.joint(s.Session)
-		if inUse := j != nil && j.inCall(); !inUse && !s.standing(t.now) && (oldest < 0 || s.Heard.Before(t.Statements[oldest].Heard)) {
+		if inUse := j != nil && j.inCall() && t.needed(s); !inUse && !s.standing(t.now) && (oldest < 0 || s.Heard.Before(t.Statements[oldest].Heard)) {
 			oldest = i
 		}
 	}
@@ -207,9 +208,15 @@ func (t *turn) prune() {
 		return !j.inCall() && j.over().Before(gone) && !t.stands(j, t.now)
 	})
 	t.Statements = slices.DeleteFunc(t.Statements, func(s Statement) bool {
-		return !s.standing(t.now) && s.over().Before(gone) && t.joint(s.Session) == nil
+		return !s.standing(t.now) && s.over().Before(gone) && !t.needed(s)
 	})
 	t.Asked = slices.DeleteFunc(t.Asked, func(at time.Time) bool { return at.Before(t.now.Add(-time.Hour)) })
+}
+
+// needed: the statement tells of a leg of a session, whose party has not left its call.
+func (r Record) needed(s Statement) bool {
+	j := r.joint(s.Session)
+	return j != nil && (!j.inCall() || slices.Contains(j.Sides, s.Side))
 }
 
 // stands reports whether a leg of the joint is still spoken of.
@@ -252,7 +259,7 @@ func (r Record) due(now time.Time, rules Rules) time.Time {
 		switch {
 		case s.standing(now):
 			at(s.Expires)
-		case r.joint(s.Session) == nil:
+		case !r.needed(s):
 			at(s.over().Add(rules.Retention + time.Millisecond))
 		}
 	}
@@ -262,6 +269,12 @@ func (r Record) due(now time.Time, rules Rules) time.Time {
 		case j.inCall():
 			if p := r.presence(j, legs); p.unknown {
 				at(p.last.Add(rules.Abandon))
+			} else if r.Kind == Conference && p.parties > 2 {
+				for _, side := range j.Sides {
+					if a := attendanceOf(side, j, legs); a.there && a.unknown {
+						at(a.last.Add(rules.Abandon))
+					}
+				}
 			}
 		case !r.stands(j, now):
 			at(j.over().Add(rules.Retention + time.Millisecond))

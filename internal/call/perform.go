@@ -102,8 +102,14 @@ func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err e
 	case JoinDevices:
 		for _, s := range e.Sides {
 			if s, err = m.allDevices(ctx, rec.Tenant, s); err == nil {
+				s.At = e.At
 				err = m.Sessions.JoinDevices(ctx, rec.Tenant, e.Session, s)
 			}
+		}
+	case Part:
+		for _, s := range e.Sides {
+			s.At = e.At
+			err = errors.Join(err, m.Sessions.Part(ctx, rec.Tenant, e.Session, s))
 		}
 	case CallUp:
 		var again bool

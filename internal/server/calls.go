@@ -222,8 +222,12 @@ func (o opener) CallUp(ctx context.Context, tenant wire.TenantID, id wire.Sessio
 	return o.sessions.CallUp(ctx, tenant, id)
 }
 
+func (o opener) Part(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s call.Side) error {
+	return o.Away(ctx, tenant, id, session.OpeningSide{Principal: s.Principal, At: s.At})
+}
+
 func openingSide(s call.Side) session.OpeningSide {
-	return session.OpeningSide{Principal: s.Principal, Shown: s.Shown, Devices: s.Devices}
+	return session.OpeningSide{Principal: s.Principal, Shown: s.Shown, Devices: s.Devices, At: s.At}
 }
 
 // watcher tells the others what becomes of a session. They are made one after the other,

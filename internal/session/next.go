@@ -180,7 +180,7 @@ func (r *Record) add(j Joining, now time.Time) int {
 	}
 	side, shown := r.side(j.Principal), j.Shown
 	if side >= 0 && !r.Sides[side].Left.IsZero() {
-		if !r.Sides[side].Away || !at.After(r.Sides[side].Left) {
+		if !r.Sides[side].Away || at.Before(r.Sides[side].Left) {
 			return 0
 		}
 		side, shown = -1, r.Sides[side].Shown
@@ -203,7 +203,7 @@ func (r *Record) add(j Joining, now time.Time) int {
 // barred: the device is a member, or was one and does not come back at that time.
 func (r *Record) barred(d wire.DeviceID, at time.Time) bool {
 	return slices.ContainsFunc(r.Members, func(m Member) bool {
-		return m.Device == d && (m.Left.IsZero() || !m.Away || !at.After(m.Left))
+		return m.Device == d && (m.Left.IsZero() || !m.Away || at.Before(m.Left))
 	})
 }
 

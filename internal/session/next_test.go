@@ -69,6 +69,7 @@ func TestNextEveryPhaseAndEvent(t *testing.T) { // B1, B6
 	closed := after(t, inCall, OperatorClose{})
 	closed.Due = nil
 	left := after(t, inCall, Leave{Device: "a2", DeviceOnly: true})
+	away := after(t, inCall, Joining{Principal: carol, Shown: carol, Devices: []Device{{ID: "c1"}}}, Away{Principal: carol})
 	d := func(p tel.Identity, ids ...wire.DeviceID) Joining {
 		j := Joining{Principal: p, Shown: p}
 		for _, id := range ids {
@@ -86,6 +87,7 @@ func TestNextEveryPhaseAndEvent(t *testing.T) { // B1, B6
 	}{
 		{"nothing, opened", none, Opened{ID: "S", Sides: []Joining{d(alice, "a1"), d(bob, "b1")}, Terms: Terms{Members: 2}}, told, wire.InCall},
 		{"nothing, device joins", none, d(alice, "a1"), "not-a-member", ""},
+		{"nothing, a party goes away", none, Away{Principal: alice}, "not-a-member", ""},
 		{"nothing, call ended", none, CallEnded{}, "not-a-member", ""},
 		{"nothing, call up", none, CallUp{}, "not-a-member", ""},
 		{"nothing, extend", none, Extend{"a1", time.Minute}, "not-a-member", ""},
@@ -100,6 +102,14 @@ func TestNextEveryPhaseAndEvent(t *testing.T) { // B1, B6
 		{"in call, a third party joins", inCall, d(carol, "c1"), told, wire.InCall},
 		{"in call, more than there is room for", after(t, inCall, d(carol, "c1")), d(carol, "c2"), "session-full", wire.InCall},
 		{"in call, who left joins again", left, d(alice, "a2"), same, wire.InCall},
+		{"in call, who is away joins again", away, d(carol, "c1"), told, wire.InCall},
+		{"in call, who is away joins by what was decided before", away, Joining{Principal: carol, Devices: []Device{{ID: "c1"}}, At: t0.Add(time.Minute)}, same, wire.InCall},
+		{"in call, a device goes away", inCall, Away{Principal: alice, Devices: []wire.DeviceID{"a2"}}, told, wire.InCall},
+		{"in call, a party goes away", inCall, Away{Principal: alice}, told, wire.InCall},
+		{"in call, who left goes away", left, Away{Principal: alice, Devices: []wire.DeviceID{"a2"}}, same, wire.InCall},
+		{"in call, a stranger goes away", inCall, Away{Principal: carol}, same, wire.InCall},
+		{"in call, another's device goes away", inCall, Away{Principal: alice, Devices: []wire.DeviceID{"b1"}}, same, wire.InCall},
+		{"in call, who is away leaves", away, Leave{Device: "c1"}, "not-a-member", wire.InCall},
 		{"in call, call ended", inCall, CallEnded{At: now}, told, wire.AfterCall},
 		{"in call, call up", inCall, CallUp{}, same, wire.InCall},
 		{"in call, extend", inCall, Extend{"a1", time.Minute}, "conflict", wire.InCall},
@@ -120,6 +130,7 @@ func TestNextEveryPhaseAndEvent(t *testing.T) { // B1, B6
 		{"after call, call ended again", afterCall, CallEnded{At: now}, same, wire.AfterCall},
 		{"after call, call up", afterCall, CallUp{}, told, wire.InCall},
 		{"after call, call up though one left", after(t, left, CallEnded{}), CallUp{}, "not again", wire.AfterCall},
+		{"after call, call up though one was away", after(t, away, d(carol, "c1"), CallEnded{}), CallUp{}, "not again", wire.AfterCall},
 		{"after call, call up too late", lapsed, CallUp{}, "not again", wire.AfterCall},
 		{"after call, extend", afterCall, Extend{"b1", 30 * time.Minute}, told, wire.AfterCall},
 		{"after call, extend by less than is left", afterCall, Extend{"b1", time.Minute}, same, wire.AfterCall},
@@ -132,6 +143,7 @@ func TestNextEveryPhaseAndEvent(t *testing.T) { // B1, B6
 		{"after call, details over", afterCall, DetailsOver{}, same, wire.AfterCall},
 
 		{"closed, opened again", closed, Opened{ID: "S1"}, same, wire.Closed},
+		{"closed, a party goes away", closed, Away{Principal: alice}, same, wire.Closed},
 		{"closed, device joins", closed, d(bob, "b2"), "session-closed", wire.Closed},
 		{"closed, call ended", closed, CallEnded{}, same, wire.Closed},
 		{"closed, call up", closed, CallUp{}, "not again", wire.Closed},
