@@ -223,7 +223,7 @@ func (o opener) CallUp(ctx context.Context, tenant wire.TenantID, id wire.Sessio
 }
 
 func (o opener) Part(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s call.Side) error {
-	return o.Away(ctx, tenant, id, session.OpeningSide{Principal: s.Principal, At: s.At})
+	return o.sessions.Away(ctx, tenant, id, session.OpeningSide{Principal: s.Principal, At: s.At})
 }
 
 func openingSide(s call.Side) session.OpeningSide {
