@@ -205,6 +205,8 @@ func (counter) JoinDevices(context.Context, wire.TenantID, wire.SessionID, call.
 	return nil
 }
 
+func (counter) Part(context.Context, wire.TenantID, wire.SessionID, call.Side) error { return nil }
+
 func (counter) CallEnded(context.Context, wire.TenantID, wire.SessionID, time.Time) error { return nil }
 
 func (counter) CallUp(context.Context, wire.TenantID, wire.SessionID) (bool, error) { return true, nil }
@@ -226,6 +228,10 @@ func (o opener) Open(ctx context.Context, x call.Opening) error {
 
 func (o opener) JoinDevices(ctx context.Context, t wire.TenantID, id wire.SessionID, s call.Side) error {
 	return o.Service.JoinDevices(ctx, t, id, side(s))
+}
+
+func (o opener) Part(ctx context.Context, t wire.TenantID, id wire.SessionID, s call.Side) error {
+	return o.Away(ctx, t, id, side(s))
 }
 
 func side(s call.Side) session.OpeningSide {

@@ -263,6 +263,7 @@ var aimed = map[string]struct {
 	"list-tenants":      {"", "", 403},
 	"set-tenant":        {"acme", `{"hosts":["127.0.0.1"]}`, 403},
 
+	"test-push":   {"", `{"number":"tel:NUMBER"}`, 200},
 	"list-barred": {"", "", 200},
 	"bar":         {"", `{"identity":"tel:NUMBER"}`, 204},
 	"unbar":       {"?identity=tel:%2B442079460001", "", 204},
