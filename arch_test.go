@@ -108,6 +108,7 @@ func TestClientKnowsOnlyTheWords(t *testing.T) {
 var callers = map[string]string{
 	"internal/edge/fetch":             "it looks at each address that it connects to",
 	"internal/edge/push/sms":          "the operator's own gateway, named in the configuration",
+	"internal/edge/network/sip":       "phones that have registered, and the elements that the operator names",
 	"internal/edge/telephony/baresip": "the telephone on the user's own machine",
 	"client":                          "the user's own server",
 	"cmd/tandem":                      "the user's own server, and the admin socket",

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,19 +148,31 @@ func (w *world) local(s string) string {
 	})
 }
 
-// freePort is free for TCP and for UDP.
+var givenPorts sync.Map
+
+// freePort is free for TCP and for UDP, and so is the one behind it, which a softphone takes for
+// TLS. Each is given once.
 func freePort(t *testing.T) string {
-	for range 20 {
+	for range 50 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		_, port, _ := net.SplitHostPort(l.Addr().String())
+		port := l.Addr().(*net.TCPAddr).Port
+		u, errUDP := net.ListenPacket("udp", l.Addr().String())
+		next, errNext := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
 		l.Close()
-		if err == nil {
+		if errUDP == nil {
 			u.Close()
-			return port
+		}
+		if errNext == nil {
+			next.Close()
+		}
+		_, given := givenPorts.LoadOrStore(port, true)
+		_, below := givenPorts.Load(port - 1)
+		_, above := givenPorts.Load(port + 1)
+		if errUDP == nil && errNext == nil && !given && !below && !above {
+			return strconv.Itoa(port)
 		}
 	}
 	t.Fatal("no free port")
@@ -314,7 +327,7 @@ func (w *world) program(name string) *program {
 func (w *world) start(name, text string, environ ...string) {
 	w.t.Helper()
 	if strings.Contains(text, "tandem serve") {
-		environ = append(environ, "TANDEM_LISTEN="+w.local("127.0.0.1:8080"))
+		environ = append(environ, "TANDEM_LISTEN="+w.local("127.0.0.1:8080"), "TANDEM_SIP_LISTEN="+w.local("127.0.0.1:5060"))
 	}
 	p := &program{
 		cmd: w.command(context.Background(), "exec "+text, environ...),

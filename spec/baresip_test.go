@@ -21,8 +21,8 @@ const modules = "/usr/lib/baresip/modules"
 // client at a time, the device; so the script's own commands come through a second way
 // in, the phone's HTTP module, as from its user.
 func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: baresip NAME NUMBER")
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: baresip NAME NUMBER [REGISTRAR [TRANSPORT]]")
 	}
 	name, number := args[0], args[1]
 	if _, err := os.Stat(modules); err != nil {
@@ -47,12 +47,22 @@ func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 		"ctrl_tcp_listen " + ctrl, "http_listen " + web,
 	}
 	ts.Check(os.WriteFile(filepath.Join(dir, "config"), []byte(strings.Join(config, "\n")+"\n"), 0o644))
-	account := fmt.Sprintf("<sip:%s@%s>;regint=0;answermode=manual;audio_codecs=PCMU\n", number, sip)
+	at, registers := sip, "regint=0"
+	if len(args) > 2 {
+		at, registers = args[2], "regint=60"
+	}
+	if len(args) > 3 {
+		at += ";transport=" + args[3]
+	}
+	account := fmt.Sprintf("<sip:%s@%s>;%s;answermode=manual;audio_codecs=PCMU\n", number, at, registers)
 	ts.Check(os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o644))
 	ts.Check(os.WriteFile(filepath.Join(dir, "contacts"), nil, 0o644))
 	p := start(ts, name, environ(ts), "baresip", "-f", dir)
 	if p.await(regexp.MustCompile(`baresip is ready`)) == "" {
 		ts.Fatalf("the softphone %s did not start; it said:\n%s", name, p.text())
+	}
+	if len(args) > 2 && p.await(regexp.MustCompile(`200 OK.*\[\d+ binding`)) == "" {
+		ts.Fatalf("the softphone %s did not register; it said:\n%s", name, p.text())
 	}
 }
 

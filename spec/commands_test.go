@@ -27,7 +27,8 @@ import (
 //	                           line is taken once, in whatever order they came
 //	capture VAR[,VAR …] NAME REGEXP  await, and keep what the expression's groups matched
 //	end NAME [SIGNAL]          end a background program ("server" too) and wait for it
-//	baresip NAME NUMBER        start a softphone; $NAME_ctrl and $NAME_sip are its addresses
+//	baresip NAME NUMBER [REGISTRAR [TRANSPORT]]  start a softphone; $NAME_ctrl and $NAME_sip are its
+//	                           addresses. With a registrar it registers there.
 //	phone NAME COMMAND [ARG]   give the softphone a command, as its user would
 //	tandem ARG …               run the program; its standard output and error can be matched
 //	api METHOD PATH AS [BODY]  call the HTTP API as a device, as nobody (-), as operator, or with the

@@ -50,6 +50,7 @@ type Config struct {
 	Evidence  Evidence  `koanf:"evidence"`
 	Sessions  Sessions  `koanf:"sessions"`
 	Files     Files     `koanf:"files"`
+	SIP       SIP       `koanf:"sip"`
 	Webhooks  Webhooks  `koanf:"webhooks"`
 	Push      Push      `koanf:"push"`
 	Limits    Limits    `koanf:"limits"`
@@ -265,6 +266,7 @@ func Defaults() Config {
 			Retention: 24 * time.Hour,
 		},
 		Files:    Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
+		SIP:      SIP{Mode: SIPAuto, Listen: "127.0.0.1:5060", PasswordFor: time.Hour},
 		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
 		Push:     Push{Timeout: 10 * time.Second},
 		Limits: Limits{
@@ -391,6 +393,7 @@ func (c Config) Validate() error {
 	fault(c.Calls.AnswerEvery >= 0 && c.Calls.AnswerEvery <= time.Second, "calls.answer_every: from 0s to 1s")
 	c.Evidence.validate(fault)
 	c.Push.validate(fault)
+	c.validateSIP(fault)
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")
 	fault(c.Files.MaxMiB > 0 && c.Files.SessionMiB >= c.Files.MaxMiB, "files.session_mib: at least files.max_mib, which is at least 1")
@@ -455,15 +458,7 @@ func (e Evidence) validate(fault func(ok bool, format string, args ...any)) {
 
 // loopback reports whether nobody else can reach the listener.
 func (c Config) loopback() bool {
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return c.Listen != "" && loopback(c.Listen)
 }
 
 // limits are what devices are told and held to.

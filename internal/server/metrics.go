@@ -113,6 +113,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	count(descPushTime, p.Seconds)
 	gauge(descPushQueue, float64(p.Waiting))
+	if c.sip != nil {
+		c.collectSIP(gauge, count)
+	}
 	if p, ok := c.engine.(*pebblestore.Store); ok {
 		st := p.Stats()
 		count(descCommits, float64(st.Batches))

@@ -34,6 +34,7 @@ var operations = map[string]struct {
 	"get-device":    {[]string{"device"}, "", "", 200},
 	"change-device": {[]string{"device"}, "", `{"name":"new"}`, 200},
 	"remove-device": {[]string{"device"}, "", "", 204},
+	"softphone":     {[]string{"device"}, "", "", 200},
 
 	"report":            {[]string{"device", "element", "provider", "operator"}, "", `{"own":"tel:NUMBER","other":"tel:+442079460009","direction":"outgoing","state":"active"}`, 200},
 	"list-calls":        {[]string{"device"}, "", "", 200},

@@ -47,7 +47,7 @@ type era struct {
 func newEra(t *testing.T, dir string) *era {
 	t.Helper()
 	c := Defaults()
-	c.Data, c.Engine.HeadroomMiB, c.Engine.Durability = dir, 16, "relaxed"
+	c.Data, c.Engine.HeadroomMiB, c.Engine.Durability, c.SIP.Mode = dir, 16, "relaxed", SIPOff
 	s, err := New(t.Context(), c, Options{Version: "test", Logger: slog.New(slog.DiscardHandler), Listener: nowhere{}, Show: func(string) {}})
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +210,7 @@ func TestRetention(t *testing.T) {
 			return found
 		}
 		cfg := Defaults()
+		cfg.SIP.Mode = SIPOff
 		call := []string{"reference-of-the-call", "calls-by-party", string(session), "swordfish", "plan.txt", "file "}
 
 		found := after(time.Minute)

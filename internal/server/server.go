@@ -28,6 +28,7 @@ import (
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/filestore"
+	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/push/webpush"
 	"github.com/tandem-call/tandem/internal/edge/transport/fileapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -93,6 +94,8 @@ type Server struct {
 	limits    limiters
 	sockets   *wsconn.Handler
 	present   presence
+	// sip is nil where no phones register.
+	sip *sip.Element
 
 	listener net.Listener
 	tls      *tls.Config
@@ -263,12 +266,14 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	all.Handle("/v1/connect", limited(http.HandlerFunc(s.sockets.Connect)))
 	all.Handle("/v1/events", limited(http.HandlerFunc(s.sockets.Events)))
 	all.Handle("/v1/frames", limited(http.HandlerFunc(s.sockets.Frames)))
+	all.Handle(SIPPath, limited(s.sockets.Guard(http.HandlerFunc(s.serveSIP))))
 	all.Handle("/", httpapi.CORS{
 		Handler: limited(mux), Origins: s.cfg.Origins, Methods: fileapi.AllowMethods, Headers: fileapi.AllowHeaders,
 		Expose: fileapi.ExposeHeaders + ", Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate",
 	})
 	s.handler = s.hosts(headers(all))
-	return nil
+	s.sip, err = s.newSIP(ctx)
+	return err
 }
 
 // port of a TCP listener.
@@ -291,7 +296,7 @@ func (s *Server) Durability() string { return s.engine.Durability() }
 func (s *Server) Run(ctx context.Context) error {
 	admin, err := s.listenAdmin()
 	if err != nil {
-		return errors.Join(err, s.listener.Close(), s.engine.Close())
+		return errors.Join(err, s.closeSIP(), s.listener.Close(), s.engine.Close())
 	}
 	// The parts outlive ctx until the connections are drained.
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -299,7 +304,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, watch := range []func(context.Context) (func(), error){s.watchRevoked, s.watchTold, s.watchTenants} {
 		cancel, err := watch(parts)
 		if err != nil {
-			return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.listener.Close(), s.engine.Close())
+			return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.closeSIP(), s.listener.Close(), s.engine.Close())
 		}
 		defer cancel()
 	}
@@ -348,9 +353,13 @@ func (s *Server) Run(ctx context.Context) error {
 
 // parts are what runs beside the listeners.
 func (s *Server) parts() []func(context.Context) error {
-	return []func(context.Context) error{
+	parts := []func(context.Context) error{
 		s.sessions.Run, s.matcher.Run, s.couples.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
 	}
+	if s.sip != nil {
+		parts = append(parts, s.sip.Run)
+	}
+	return parts
 }
 
 // shutdown waits for requests under way, and cuts them off when their time is over.

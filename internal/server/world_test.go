@@ -89,6 +89,7 @@ func settings(dir string, l net.Listener) server.Config {
 	c := server.Defaults()
 	c.Data, c.Listen = dir, l.Addr().String()
 	c.Engine.HeadroomMiB = 16
+	c.SIP.Listen = "127.0.0.1:0"
 	c.TrustedProxies = []string{"127.0.0.0/8"}
 	c.Limits.PendingPerAddress = 1000
 	c.Limits.MessagesPerSecond, c.Limits.MessageBurst = 20_000, 20_000 // loads are as fast as the machine

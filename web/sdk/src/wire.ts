@@ -538,6 +538,20 @@ export interface DeviceChange {
   app?: PushApp;
 }
 
+/** Softphone is what a device needs to make and take telephone calls by SIP over WebSocket (RFC 7118), as its own number. */
+export interface Softphone {
+  /** Address to register, sip:+442079460001@example.com;user=phone */
+  uri: string;
+  /** Where SIP over WebSocket is spoken */
+  websocket_url: string;
+  /** username and Password are for digest authentication (RFC 3261 22), and hold until they expire; then new ones must be fetched. An open registrar does not ask for them. */
+  username: string;
+  password: string;
+  expires_s: number;
+  /** For RTCPeerConnection, as it wants them */
+  ice_servers: ICEServer[];
+}
+
 /** CouplingOfferRequest asks for a code to type at a device that is to be coupled. */
 export interface CouplingOfferRequest {
   /** number of the telephone; a device may leave it out if it has one only. */
@@ -804,6 +818,13 @@ export interface Binding {
   /** vouched is how whoever vouches for a coupled device has proved the number. */
   vouched?: string;
   expires: Time;
+}
+
+/** ICEServer is an RTCIceServer (W3C WebRTC 4.2.2). */
+export interface ICEServer {
+  urls: string[];
+  username?: string;
+  credential?: string;
 }
 
 /** CouplingKind says how long a coupling lasts. */

@@ -47,7 +47,7 @@ var choices = map[reflect.Type][]string{
 
 // bodiesOfHTTP are the bodies of the HTTP API that devices use.
 var bodiesOfHTTP = []any{
-	wire.EnrolRequest{}, wire.Enrolment{}, wire.EnrolConfirm{}, wire.DeviceInfo{}, wire.DeviceChange{},
+	wire.EnrolRequest{}, wire.Enrolment{}, wire.EnrolConfirm{}, wire.DeviceInfo{}, wire.DeviceChange{}, wire.Softphone{},
 	wire.CouplingOfferRequest{}, wire.CouplingOffer{}, wire.CouplingRequest{}, wire.CouplingPending{}, wire.CouplingClaim{}, wire.CouplingLook{},
 	wire.CouplingSeen{}, wire.CouplingAccept{}, wire.CouplingNear{}, wire.CouplingList{}, wire.PartyMemberList{}, wire.PartyMemberChange{},
 	wire.TokenRequest{}, wire.Token{}, wire.CallList{}, wire.SessionList{}, wire.MessageList{},

@@ -78,6 +78,13 @@ func (a *API) devices() {
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*struct{}, error) {
 		return done(a.Devices.Remove(ctx, who))
 	})
+	register(a, Operation{
+		ID: "softphone", Method: http.MethodGet, Path: "/v1/softphone", Roles: devices, Tag: "device",
+		Summary: "How this device makes and takes calls as its own number, by SIP over WebSocket",
+		Codes:   []wire.Code{wire.CodeNotFound, wire.CodeBindingExpired},
+	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.Softphone], error) {
+		return answer(a.Devices.Softphone(ctx, who))
+	})
 }
 
 func (a *API) calls() {

@@ -53,6 +53,8 @@ type Devices interface {
 	Device(ctx context.Context, who Caller) (wire.DeviceInfo, error)
 	Change(ctx context.Context, who Caller, c wire.DeviceChange) (wire.DeviceInfo, error)
 	Remove(ctx context.Context, who Caller) error
+	// Softphone says how the device registers as its own number.
+	Softphone(ctx context.Context, who Caller) (wire.Softphone, error)
 }
 
 // Calls takes call reports.

@@ -44,6 +44,17 @@ func (o origins) check(r *http.Request) (origin string, cross bool, refused *wir
 	return origin, true, nil
 }
 
+// Guard refuses pages of hosts that are not allowed, before next.
+func (h *Handler) Guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, refused := h.origins.check(r); refused != nil {
+			h.refuse(w, refused)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // bare is a host in lower case without the scheme's default port.
 func bare(host, scheme string) string {
 	host = strings.ToLower(host)

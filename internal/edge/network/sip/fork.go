@@ -1,0 +1,297 @@
+package sip
+
+import (
+	"slices"
+)
+
+// forking is what becomes of a request that was forwarded to one or more targets (RFC 3261
+// 16.7, "response context").
+type forking struct {
+	s        *shard
+	tx       *serverTx
+	branches []*branch
+	best     *Message
+	answered bool // a final answer has gone back
+	given    bool // the caller has given up
+	call     *trackedCall
+	who      identity
+}
+
+// branch is one target of it.
+type branch struct {
+	target target
+	client *clientTx
+	to     *flow
+	over   bool
+	rang   bool // a provisional answer has come: it may be cancelled (RFC 3261 9.1)
+	giving bool // it shall be cancelled
+	gone   bool // CANCEL is on its way
+	timerC *timer
+}
+
+// fork forwards a request to its targets, all at once.
+func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
+	k := &forking{s: s, tx: tx, who: who}
+	m := tx.req
+	loop := s.e.loopOf(m)
+	inDialog := tagOf(m.Get(To)) != ""
+	if tx.invite() {
+		tx.cancelled = k.giveUp
+		if !inDialog {
+			k.call = s.track(tx, who, targets)
+		}
+	}
+	for _, t := range targets {
+		k.branches = append(k.branches, &branch{target: t})
+	}
+	for _, b := range k.branches {
+		c := s.prepare(m, b.target)
+		s.reach(b.target, func(to *flow) {
+			if b.over || k.answered {
+				return
+			}
+			switch {
+			case b.giving:
+				k.failed(b, 487) // before it was sent
+				return
+			case to == nil:
+				k.failed(b, 503)
+				return
+			}
+			b.to = to
+			if !inDialog && (m.Method == "INVITE" || m.Method == "SUBSCRIBE" || m.Method == "REFER") {
+				s.recordRoute(c, tx.from, to, b.target)
+			}
+			s.assert(c, to, who)
+			id := s.pushVia(c, to, loop)
+			if tx.invite() {
+				b.timerC = s.after(timerC, func() { k.tooLong(b) })
+			}
+			b.client = s.sendRequest(c, id, to, func(res *Message) { k.got(b, res) })
+		})
+	}
+}
+
+// assert tells trusted elements who calls, and nobody else what was told in confidence
+// (RFC 3325 5, 7).
+func (s *shard) assert(c *Message, to *flow, who identity) {
+	if !s.e.trusts(to) {
+		if who.private {
+			c.Remove(PAssertedIdentity)
+		}
+		c.Remove(PServedUser)
+		return
+	}
+	if who.proved && !c.Has(PAssertedIdentity) {
+		c.Add(PAssertedIdentity, "<"+who.uri+">")
+	}
+}
+
+// got takes an answer of a branch; nil: none came.
+func (k *forking) got(b *branch, res *Message) {
+	s := k.s
+	if res == nil {
+		if k.tx.invite() {
+			k.failed(b, 408)
+		} else {
+			k.silent(b) // RFC 4320: nobody is told of it by an answer
+		}
+		return
+	}
+	res = res.Clone()
+	res.Pop(Via)
+	switch {
+	case res.Status == 100:
+		b.rang = true
+		k.stillRings(b)
+		return
+	case res.Status < 200:
+		b.rang = true
+		k.stillRings(b)
+		if k.call != nil {
+			k.call.ringing(b.target.user, res)
+		}
+		if !k.answered {
+			k.tx.respond(res)
+		}
+		return
+	}
+	if b.over && res.Status/100 != 2 {
+		return
+	}
+	b.over = true
+	s.stop(b.timerC)
+	switch {
+	case res.Status/100 == 2:
+		if k.call != nil {
+			k.call.answered(b.target.user, res)
+		} else if calls := s.calls[res.Get(CallID)]; calls != nil {
+			calls.within(k.tx.req, res)
+		}
+		k.answered = true
+		k.tx.respond(res)
+		k.giveUpOthers()
+	case res.Status >= 600:
+		k.keep(res)
+		k.giveUpOthers()
+		k.finish()
+	default:
+		k.keep(res)
+		k.finish()
+	}
+}
+
+// keep remembers the best answer: a 6xx, or else of the lowest class; within it, one that
+// asks the caller for something (RFC 3261 16.7 step 6).
+func (k *forking) keep(res *Message) {
+	if k.best == nil || rank(res.Status) < rank(k.best.Status) {
+		if k.best != nil && asks(res.Status) && asks(k.best.Status) {
+			res = merge(res, k.best)
+		}
+		k.best = res
+		return
+	}
+	if asks(res.Status) && asks(k.best.Status) {
+		k.best = merge(k.best, res)
+	}
+}
+
+func asks(status int) bool { return status == 401 || status == 407 }
+
+// merge adds the challenges of b to a (RFC 3261 16.7 step 7).
+func merge(a, b *Message) *Message {
+	a = a.Clone()
+	for _, h := range b.Headers {
+		if h.ID == WWWAuthenticate || h.ID == ProxyAuthenticate {
+			a.Headers = append(a.Headers, h)
+		}
+	}
+	return a
+}
+
+func rank(status int) int {
+	switch {
+	case status >= 600:
+		return 0
+	case slices.Contains([]int{401, 407, 415, 420, 484}, status):
+		return 10 * (status / 100)
+	case status == 408, status == 503, status == 430: // somebody else's answer says more
+		return 10*(status/100) + 2
+	}
+	return 10*(status/100) + 1
+}
+
+// failed: a branch ended without an answer of its own.
+func (k *forking) failed(b *branch, status int) {
+	if b.over {
+		return
+	}
+	b.over = true
+	k.s.stop(b.timerC)
+	k.keep(k.tx.answer(status))
+	k.finish()
+}
+
+// silent: nothing came back for a request that is not INVITE.
+func (k *forking) silent(b *branch) {
+	b.over = true
+	if call := k.s.calls[k.tx.req.Get(CallID)]; call != nil {
+		call.within(k.tx.req, k.tx.answer(408))
+	}
+	if !k.done() {
+		return
+	}
+	if k.best != nil {
+		k.finish()
+		return
+	}
+	if !k.answered {
+		k.tx.finish(0)
+	}
+}
+
+func (k *forking) done() bool {
+	return !slices.ContainsFunc(k.branches, func(b *branch) bool { return !b.over })
+}
+
+// finish sends the best answer when all have answered.
+func (k *forking) finish() {
+	if k.answered || !k.done() {
+		return
+	}
+	k.answered = true
+	res := k.best
+	if k.given && res.Status/100 != 6 {
+		res = k.tx.answer(487)
+	}
+	if res.Status == 503 { // it is ours that has failed, not the element itself (RFC 3261 16.7 step 6)
+		res = res.Clone()
+		res.Status, res.Reason = 500, reasons[500]
+	}
+	if k.call != nil {
+		k.call.failed()
+	} else if call := k.s.calls[res.Get(CallID)]; call != nil {
+		call.within(k.tx.req, res)
+	}
+	k.tx.respond(res)
+}
+
+// giveUp: the caller has sent CANCEL.
+func (k *forking) giveUp() {
+	k.given = true
+	k.giveUpOthers()
+	k.finish()
+}
+
+// giveUpOthers cancels what has not answered yet.
+func (k *forking) giveUpOthers() {
+	if !k.tx.invite() {
+		return
+	}
+	for _, b := range k.branches {
+		if !b.over {
+			k.cancelBranch(b)
+		}
+	}
+}
+
+// cancelBranch sends CANCEL, once a provisional answer has come (RFC 3261 9.1).
+func (k *forking) cancelBranch(b *branch) {
+	b.giving = true
+	if b.client == nil || !b.rang || b.gone {
+		return
+	}
+	b.gone = true
+	c := b.client.derive("CANCEL", b.client.req.Get(To))
+	k.s.sendRequest(c, c.topVia().branch(), b.to, func(*Message) {})
+	// One that answers the CANCEL only is not waited for for ever (RFC 3261 9.1).
+	k.s.stop(b.timerC)
+	b.timerC = k.s.after(k.s.e.times.patience(), func() { k.failed(b, 487) })
+}
+
+// stillRings starts timer C again (RFC 3261 16.7 step 2), or cancels what should be.
+func (k *forking) stillRings(b *branch) {
+	if b.over {
+		return
+	}
+	if b.giving {
+		k.cancelBranch(b)
+		return
+	}
+	if b.timerC != nil && !b.gone {
+		k.s.stop(b.timerC)
+		b.timerC = k.s.after(timerC, func() { k.tooLong(b) })
+	}
+}
+
+// tooLong: timer C.
+func (k *forking) tooLong(b *branch) {
+	if b.over {
+		return
+	}
+	if b.rang {
+		k.cancelBranch(b)
+		return
+	}
+	k.failed(b, 408)
+}

@@ -1,0 +1,340 @@
+package sip
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// The bounds of connections.
+const (
+	// idle is how long a connection may be silent. Phones keep theirs alive (RFC 5626 4.4).
+	idle = 10 * time.Minute
+	// unwritten messages wait for a slow peer; then the connection is closed.
+	unwritten = 256
+	// dialTime bounds the making of a connection, writeTime one write.
+	dialTime, writeTime = 5 * time.Second, 10 * time.Second
+)
+
+// udpSocket receives and sends datagrams.
+type udpSocket struct {
+	*net.UDPConn
+	e *Element
+}
+
+func (u *udpSocket) send(b []byte, to netip.AddrPort) bool {
+	_, err := u.WriteToUDPAddrPort(b, to)
+	if err != nil {
+		u.e.stats.Unsent.Add(1)
+	}
+	return err == nil
+}
+
+func (u *udpSocket) read() error {
+	buf := make([]byte, maxMessage+1)
+	for {
+		n, from, err := u.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			continue // one datagram's fault: ICMP, or one too large
+		}
+		data := buf[:n]
+		f := &flow{transport: "UDP", udp: u, remote: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
+		if len(bytes.Trim(data, "\r\n\x00")) == 0 {
+			continue // keeps a NAT open (RFC 5626 4.4.2 uses STUN, phones do this)
+		}
+		m, fault := parseDatagram(data)
+		u.e.receive(m, fault, f)
+	}
+}
+
+// conn is a connection: TCP, TLS or WebSocket.
+type conn struct {
+	e         *Element
+	id        uint64
+	transport string
+	remote    netip.AddrPort
+	out       chan []byte
+	done      chan struct{}
+	once      sync.Once
+	write     func([]byte) error // one message
+	close     func() error
+}
+
+func (c *conn) flow() *flow { return &flow{transport: c.transport, remote: c.remote, conn: c} }
+
+func (c *conn) over() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// send queues a message. A peer that reads too slowly loses its connection.
+func (c *conn) send(b []byte) bool {
+	if c.over() {
+		return false
+	}
+	select {
+	case c.out <- b:
+		return true
+	default:
+		c.e.stats.Unsent.Add(1)
+		c.stop()
+		return false
+	}
+}
+
+func (c *conn) stop() {
+	c.once.Do(func() {
+		close(c.done)
+		_ = c.close() // it is over either way
+		c.e.conns.remove(c)
+		c.e.location.dropFlow(c)
+	})
+}
+
+// pump writes what is queued.
+func (c *conn) pump() {
+	defer c.e.work.Done()
+	for {
+		select {
+		case <-c.done:
+			return
+		case b := <-c.out:
+			if err := c.write(b); err != nil {
+				c.stop()
+				return
+			}
+		}
+	}
+}
+
+// conns are the connections that are open.
+type conns struct {
+	mu       sync.Mutex
+	all      map[uint64]*conn
+	byRemote map[remoteKey]*conn
+	perAddr  map[netip.Addr]int
+	shut     bool
+}
+
+type remoteKey struct {
+	transport string
+	remote    netip.AddrPort
+}
+
+// newConn makes a connection one of ours; nil if there are too many. The caller starts its
+// pump, and says that it has done reading.
+func (e *Element) newConn(transport string, remote netip.AddrPort, write func([]byte) error, shut func() error) *conn {
+	c := &conn{e: e, id: rand.Uint64(), transport: transport, remote: remote, out: make(chan []byte, unwritten), done: make(chan struct{}), write: write, close: shut}
+	k := &e.conns
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.shut || len(k.all) >= e.cfg.MaxConnections || k.perAddr[remote.Addr()] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback() {
+		e.stats.RefusedConns.Add(1)
+		return nil
+	}
+	k.all[c.id] = c
+	k.byRemote[remoteKey{transport, remote}] = c
+	k.perAddr[remote.Addr()]++
+	e.work.Add(2) // pump, and whoever reads
+	return c
+}
+
+func (k *conns) remove(c *conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.all, c.id)
+	if key := (remoteKey{c.transport, c.remote}); k.byRemote[key] == c {
+		delete(k.byRemote, key)
+	}
+	if k.perAddr[c.remote.Addr()]--; k.perAddr[c.remote.Addr()] <= 0 {
+		delete(k.perAddr, c.remote.Addr())
+	}
+}
+
+func (k *conns) byID(id uint64) *conn {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.all[id]
+}
+
+func (k *conns) to(transport string, remote netip.AddrPort) *conn {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.byRemote[remoteKey{transport, remote}]
+}
+
+func (k *conns) len() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.all)
+}
+
+// stop closes all of them and takes no more.
+func (k *conns) stop() {
+	k.mu.Lock()
+	k.shut = true
+	var all []*conn
+	for _, c := range k.all {
+		all = append(all, c)
+	}
+	k.mu.Unlock()
+	for _, c := range all {
+		c.stop()
+	}
+}
+
+// accept takes connections until the listener closes.
+func (e *Element) accept(l net.Listener, transport string) error {
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			time.Sleep(10 * time.Millisecond) // out of file descriptors, and the like
+			continue
+		}
+		if c := e.streamConn(nc, transport); c == nil {
+			_ = nc.Close() // refused
+		}
+	}
+}
+
+// streamConn serves a connection of TCP or TLS; nil if there are too many.
+func (e *Element) streamConn(nc net.Conn, transport string) *conn {
+	remote, err := netip.ParseAddrPort(nc.RemoteAddr().String())
+	if err != nil {
+		return nil
+	}
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	c := e.newConn(transport, remote, func(b []byte) error {
+		if err := nc.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+			return err
+		}
+		_, err := nc.Write(b)
+		return err
+	}, nc.Close)
+	if c == nil {
+		return nil
+	}
+	go c.pump()
+	go func() {
+		defer e.work.Done()
+		defer c.stop()
+		e.readStream(nc, c)
+	}()
+	return c
+}
+
+// readStream reads messages one after the other (RFC 3261 18.3).
+func (e *Element) readStream(nc net.Conn, c *conn) {
+	r := bufio.NewReaderSize(nc, 8<<10)
+	for {
+		if err := nc.SetReadDeadline(time.Now().Add(idle)); err != nil {
+			return
+		}
+		first, err := r.ReadByte()
+		if err != nil {
+			return
+		}
+		if first == '\r' || first == '\n' { // before a message, or a keep-alive
+			if b, err := r.Peek(3); first == '\r' && err == nil && string(b) == "\n\r\n" {
+				if _, err := r.Discard(3); err != nil || !c.send([]byte("\r\n")) { // RFC 5626 4.4.1
+					return
+				}
+			}
+			continue
+		}
+		_ = r.UnreadByte() // it was just read
+		// A message that has begun comes whole, or the connection is of no use.
+		if err := nc.SetReadDeadline(time.Now().Add(e.times.patience())); err != nil {
+			return
+		}
+		m, fault := readMessage(r)
+		if m == nil && fault == nil {
+			return
+		}
+		e.receive(m, fault, c.flow())
+		if m == nil || fault != nil && fault.Lost {
+			return
+		}
+	}
+}
+
+// readMessage reads one message of a stream. Nil and nil: the stream is over.
+func readMessage(r *bufio.Reader) (*Message, *Fault) {
+	var head []byte
+	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		line, err := r.ReadSlice('\n')
+		if len(head)+len(line) > maxMessage {
+			return nil, lost(&Fault{Status: 513, Reason: reasons[513], Why: "the header fields are too large"})
+		}
+		head = append(head, line...)
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return nil, nil
+		}
+	}
+	m, length, fault := parseHead(head[:len(head)-2])
+	if m == nil || fault != nil && fault.Lost {
+		return m, fault
+	}
+	if length < 0 { // RFC 3261 20.14: it must be there
+		return m, lost(bad("Content-Length is missing"))
+	}
+	if length > 0 {
+		m.Body = make([]byte, length)
+		if _, err := io.ReadFull(r, m.Body); err != nil {
+			return nil, nil
+		}
+	}
+	if fault == nil {
+		fault = validate(m)
+	}
+	return m, fault
+}
+
+// dial finds or makes a connection, away from any shard.
+func (e *Element) dial(ctx context.Context, transport string, to netip.AddrPort, name string) (*flow, error) {
+	if c := e.conns.to(transport, to); c != nil && !c.over() {
+		return c.flow(), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	nc, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, fmt.Errorf("sip: connect: %w", err)
+	}
+	if transport == "TLS" {
+		cfg := e.cfg.TLSClient.Clone()
+		if cfg == nil {
+			cfg = &tls.Config{}
+		}
+		cfg.ServerName = name
+		tc := tls.Client(nc, cfg)
+		if err := tc.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("sip: TLS: %w", err), nc.Close())
+		}
+		nc = tc
+	}
+	c := e.streamConn(nc, transport)
+	if c == nil {
+		return nil, errors.Join(errors.New("sip: too many connections"), nc.Close())
+	}
+	return c.flow(), nil
+}

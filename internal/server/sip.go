@@ -1,0 +1,283 @@
+package server
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // the TURN REST API knows nothing else
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/edge/network/sip"
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
+	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// SIPPath is where SIP over WebSocket is spoken (RFC 7118).
+const SIPPath = "/sip"
+
+// sipReporter names the element among the reporters.
+const sipReporter = "sip"
+
+// Modes of the SIP element.
+const (
+	SIPAuto   = "auto"
+	SIPOff    = "off"
+	SIPOpen   = "open"
+	SIPDigest = "digest"
+)
+
+// SIP is the network element that phones register at.
+type SIP struct {
+	// Mode is auto, off, open or digest.
+	Mode string `koanf:"mode"`
+	// Listen is the address of UDP and TCP; TLSListen that of TLS, with the certificate of tls.
+	// Empty: WebSocket only.
+	Listen    string `koanf:"listen"`
+	TLSListen string `koanf:"tls_listen"`
+	// Domain of the phones' addresses; empty: the host of the server's own address.
+	Domain string `koanf:"domain"`
+	// Host that other elements and phones reach us at; empty: the address of Listen.
+	Host string `koanf:"host"`
+	// Ranges are the number prefixes that the element reports calls of; empty: all.
+	Ranges []string `koanf:"ranges"`
+	// Trusted are the networks of elements whose word on identities is taken.
+	Trusted []string `koanf:"trusted"`
+	// NextHop is where calls go that nobody here answers to.
+	NextHop string `koanf:"next_hop"`
+	// PasswordFor is how long a softphone's password holds.
+	PasswordFor time.Duration `koanf:"password_for"`
+	// ICE are the addresses of STUN and TURN servers for softphones; TURNSecret makes the
+	// passwords of TURN.
+	ICE        []string `koanf:"ice"`
+	TURNSecret string   `koanf:"turn_secret"`
+}
+
+// mode that auto stands for: open where only this machine can reach us, or else off.
+func (c Config) sipMode() string {
+	switch {
+	case c.SIP.Mode != SIPAuto:
+		return c.SIP.Mode
+	case c.loopback() && c.TLS.Mode == tlscert.Off && loopback(c.SIP.Listen):
+		return SIPOpen
+	}
+	return SIPOff
+}
+
+func (c Config) sipDomain() string {
+	if c.SIP.Domain != "" {
+		return c.SIP.Domain
+	}
+	u, err := url.Parse(c.URL())
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+func (c Config) validateSIP(fault func(ok bool, format string, args ...any)) {
+	s := c.SIP
+	fault(slices.Contains([]string{SIPAuto, SIPOff, SIPOpen, SIPDigest}, s.Mode), "sip.mode: %q; use auto, off, open or digest", s.Mode)
+	fault(s.Mode != SIPOpen || c.loopback() && loopback(s.Listen) && loopback(s.TLSListen),
+		"sip.mode: open lets anybody register any number and is for loopback only; use digest")
+	for name, addr := range map[string]string{"listen": s.Listen, "tls_listen": s.TLSListen} {
+		_, _, err := net.SplitHostPort(addr)
+		fault(addr == "" || err == nil, "sip.%s: %q is not host:port", name, addr)
+	}
+	fault(s.TLSListen == "" || c.TLS.Mode != tlscert.Off && c.TLS.Mode != tlscert.Proxy, "sip.tls_listen: there is no certificate with tls.mode %s", c.TLS.Mode)
+	for _, n := range s.Trusted {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "sip.trusted: %q is not a network such as 10.0.0.0/8", n)
+	}
+	for _, r := range s.Ranges {
+		fault(strings.HasPrefix(r, "+") && len(r) > 1 && strings.Trim(r[1:], "0123456789") == "", "sip.ranges: %q is not the beginning of a number such as +44207946", r)
+	}
+	fault(s.PasswordFor >= time.Minute && s.PasswordFor <= 24*time.Hour, "sip.password_for: from 1m to 24h")
+	for _, u := range s.ICE {
+		scheme, _, _ := strings.Cut(u, ":")
+		fault(slices.Contains([]string{"stun", "stuns", "turn", "turns"}, scheme), "sip.ice: %q is no address such as stun:stun.example.com", u)
+	}
+}
+
+// loopback: an address, or none, that only this machine can reach.
+func loopback(addr string) bool {
+	if addr == "" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// sipSecret is the element's own secret, shared by all nodes: the record "sip" of the
+// table "keys".
+type sipSecret struct {
+	Secret  []byte    `json:"secret"`
+	Created time.Time `json:"created"`
+}
+
+// newSIP makes the element; nil where there is none.
+func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
+	mode := s.cfg.sipMode()
+	if mode == SIPOff {
+		return nil, nil
+	}
+	fresh := sipSecret{Secret: make([]byte, 32), Created: time.Now()}
+	rand.Read(fresh.Secret)
+	secret, err := store.Change(ctx, store.TableOf[sipSecret](s.engine, "keys"), store.Key("sip"), func(old sipSecret, exists bool) (sipSecret, bool, error) {
+		if exists {
+			return old, false, nil
+		}
+		return fresh, true, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("server: sip: %w", err)
+	}
+	c := sip.Config{
+		Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
+		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
+		Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
+	}
+	for _, n := range s.cfg.SIP.Trusted {
+		c.Trusted = append(c.Trusted, netip.MustParsePrefix(n)) // checked by Validate
+	}
+	e, err := sip.New(c)
+	if errors.Is(err, sip.ErrListen) && s.cfg.SIP.Mode == SIPAuto {
+		s.log.Warn("another program uses the SIP port: phones can register over WebSocket only; set sip.listen to another address", "err", err)
+		c.Listen = ""
+		e, err = sip.New(c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	if mode == SIPOpen {
+		s.log.Info("SIP: phones on this machine may register any number, without a password", "udp and tcp", e.Port("TCP"), "websocket", SIPPath)
+	} else {
+		s.log.Info("SIP: phones register with a password", "domain", c.Domain, "udp and tcp", e.Port("TCP"), "tls", e.Port("TLS"), "websocket", SIPPath)
+	}
+	return e, nil
+}
+
+// closeSIP closes an element that was never run.
+func (s *Server) closeSIP() error {
+	if s.sip == nil {
+		return nil
+	}
+	return s.sip.Close()
+}
+
+// serveSIP speaks SIP over WebSocket.
+func (s *Server) serveSIP(w http.ResponseWriter, r *http.Request) {
+	if s.sip == nil {
+		httpapi.WriteProblem(w, noSIP())
+		return
+	}
+	s.sip.WebSocket(w, r)
+}
+
+func noSIP() *wire.Problem {
+	return wire.NewProblem(wire.CodeNotFound, "no telephones register at this server; its operator can set sip.mode")
+}
+
+// reportSIP takes what the element saw of a call to the matcher. The element speaks for its
+// ranges, and is as good as the identities that it has checked.
+func (s *Server) reportSIP(ctx context.Context, r sip.Report) error {
+	if !s.speaks(r.Own) {
+		return fmt.Errorf("%w: the number is outside of sip.ranges", sip.ErrRefused)
+	}
+	ctx, cancel := context.WithTimeout(ctx, slowRequests)
+	defer cancel()
+	report := call.Report{
+		Tenant:   wire.DefaultTenant,
+		Reporter: call.Reporter{Kind: call.ByElement, ID: sipReporter, Evidence: call.Observed},
+		Report:   wire.Report{PartyDetails: r.PartyDetails, Seq: r.Seq, At: r.At, TTLSeconds: int(r.Lease.Seconds())},
+	}
+	if r.Vouched {
+		report.Reporter.Evidence = call.Trusted
+	}
+	var err error
+	if report.Raw, err = json.Marshal(report.Report); err != nil {
+		return fmt.Errorf("%w: %w", sip.ErrRefused, err)
+	}
+	if err := (calls{s}).vouched(ctx, &report, r.Passports); err != nil {
+		s.log.Info("a PASSporT of a call does not hold", "own", r.Own, "other", r.Other, "err", err)
+	}
+	if barred, err := s.barredCall(ctx, report); barred || err != nil {
+		return err
+	}
+	if _, err := s.matcher.Report(ctx, report); err != nil {
+		if errors.Is(err, call.ErrReport) {
+			err = fmt.Errorf("%w: %w", sip.ErrRefused, err)
+		}
+		return err
+	}
+	return s.reported(ctx, report)
+}
+
+// speaks: the element may report for the party.
+func (s *Server) speaks(own tel.Identity) bool {
+	if len(s.cfg.SIP.Ranges) == 0 {
+		return true
+	}
+	n, ok := own.Number()
+	return ok && slices.ContainsFunc(s.cfg.SIP.Ranges, func(r string) bool { return strings.HasPrefix(n.String(), r) })
+}
+
+// Softphone says how a device registers as its own number.
+func (s devices) Softphone(ctx context.Context, who httpapi.Caller) (wire.Softphone, error) {
+	if s.sip == nil || who.Tenant != wire.DefaultTenant {
+		return wire.Softphone{}, noSIP()
+	}
+	d, err := s.Server.devices.Get(ctx, who.Tenant, who.Device)
+	if err == nil {
+		err = d.Check(time.Now())
+	}
+	if err != nil {
+		return wire.Softphone{}, problem(s.log, "softphone", err)
+	}
+	now := time.Now()
+	number := d.Current(now)[0].Number // Check has seen one
+	name, password, expires := s.sip.Credential(number.String(), now)
+	domain := s.cfg.sipDomain()
+	if strings.Contains(domain, ":") {
+		domain = "[" + domain + "]"
+	}
+	return wire.Softphone{
+		URI: "sip:" + number.String() + "@" + domain + ";user=phone", WebSocketURL: "ws" + strings.TrimPrefix(s.cfg.URL(), "http") + SIPPath,
+		Username: name, Password: password, ExpiresSeconds: int(expires.Sub(now).Seconds()), ICEServers: s.iceServers(string(who.Device), expires),
+	}, nil
+}
+
+// iceServers are those for one device; TURN with a password that is made from the secret
+// (draft-uberti-behave-turn-rest-00).
+func (s *Server) iceServers(device string, expires time.Time) []wire.ICEServer {
+	servers := []wire.ICEServer{}
+	for _, u := range s.cfg.SIP.ICE {
+		i := wire.ICEServer{URLs: []string{u}}
+		if strings.HasPrefix(u, "turn") && s.cfg.SIP.TURNSecret != "" {
+			i.Username = strconv.FormatInt(expires.Unix(), 10) + ":" + device
+			h := hmac.New(sha1.New, []byte(s.cfg.SIP.TURNSecret))
+			h.Write([]byte(i.Username))
+			i.Credential = base64.StdEncoding.EncodeToString(h.Sum(nil))
+		}
+		servers = append(servers, i)
+	}
+	return servers
+}
