@@ -107,6 +107,8 @@ func TestClientKnowsOnlyTheWords(t *testing.T) {
 // with its reason. Whatever asks an address that somebody else chose uses internal/edge/fetch.
 var callers = map[string]string{
 	"internal/edge/fetch":             "it looks at each address that it connects to",
+	"internal/edge/push/apns":         "Apple's push service, or the address that the operator configured",
+	"internal/edge/push/fcm":          "Google's push service, or the address that the operator configured",
 	"internal/edge/push/sms":          "the operator's own gateway, named in the configuration",
 	"internal/edge/network/sip":       "phones that have registered, and the elements that the operator names",
 	"internal/edge/telephony/baresip": "the telephone on the user's own machine",

@@ -20,6 +20,8 @@ import (
 
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/push/apns"
+	"github.com/tandem-call/tandem/internal/edge/push/fcm"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -181,6 +183,28 @@ type Push struct {
 	// Timeout of one attempt.
 	Timeout time.Duration `koanf:"timeout"`
 	Web     WebPush       `koanf:"web"`
+	APNs    APNs          `koanf:"apns"`
+	FCM     FCM           `koanf:"fcm"`
+}
+
+// APNs is Apple's push service; it is used where Key is set.
+type APNs struct {
+	// Key is a file with the provider's key, as Apple gives it (.p8).
+	Key    string `koanf:"key"`
+	KeyID  string `koanf:"key_id"`
+	TeamID string `koanf:"team_id"`
+	// Topic is the app's bundle id.
+	Topic string `koanf:"topic"`
+	// URL of the service; Text of the alert.
+	URL  string `koanf:"url"`
+	Text string `koanf:"text"`
+}
+
+// FCM is Google's push service; it is used where Account is set.
+type FCM struct {
+	// Account is a file with the service account's key, JSON as Google gives it.
+	Account string `koanf:"account"`
+	URL     string `koanf:"url"`
 }
 
 // WebPush is RFC 8030's.
@@ -268,7 +292,7 @@ func Defaults() Config {
 		Files:    Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
 		SIP:      SIP{Mode: SIPAuto, Listen: "127.0.0.1:5060", PasswordFor: time.Hour},
 		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
-		Push:     Push{Timeout: 10 * time.Second},
+		Push:     Push{Timeout: 10 * time.Second, APNs: APNs{URL: apns.Production, Text: apns.DefaultText}, FCM: FCM{URL: fcm.Production}},
 		Limits: Limits{
 			FrameKiB: l.FrameBytes >> 10, MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
 			Members: l.Members, LogEntries: l.LogEntries, DeviceConnections: 8, PendingPerAddress: 64, Heartbeat: 25 * time.Second,

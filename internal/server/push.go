@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/fetch"
+	"github.com/tandem-call/tandem/internal/edge/push/apns"
+	"github.com/tandem-call/tandem/internal/edge/push/fcm"
 	"github.com/tandem-call/tandem/internal/edge/push/webpush"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
@@ -22,7 +25,11 @@ import (
 )
 
 // The platforms of wire.App.
-const platformWeb = "webpush"
+const (
+	platformAPNs = "apns"
+	platformFCM  = "fcm"
+	platformWeb  = "webpush"
+)
 
 // newPushes makes the service that wakes devices, and its way to each platform.
 func (s *Server) newPushes(ctx context.Context, version string) error {
@@ -50,8 +57,30 @@ func (s *Server) newPushes(ctx context.Context, version string) error {
 	if s.web, err = webpush.New(webpush.Config{Fetcher: out, Key: vapid, Subject: c.Web.Subject, Plain: c.Web.HTTP}); err != nil {
 		return err
 	}
+	pushers := map[string]notify.Pusher{platformWeb: s.web}
+	if c.APNs.Key != "" {
+		key, err := os.ReadFile(c.APNs.Key)
+		if err != nil {
+			return fmt.Errorf("push.apns.key: %w", err)
+		}
+		pushers[platformAPNs], err = apns.New(apns.Config{
+			Key: key, KeyID: c.APNs.KeyID, TeamID: c.APNs.TeamID, Topic: c.APNs.Topic, URL: c.APNs.URL, Text: c.APNs.Text,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if c.FCM.Account != "" {
+		account, err := os.ReadFile(c.FCM.Account)
+		if err != nil {
+			return fmt.Errorf("push.fcm.account: %w", err)
+		}
+		if pushers[platformFCM], err = fcm.New(fcm.Config{Account: account, URL: c.FCM.URL}); err != nil {
+			return err
+		}
+	}
 	s.wakes, err = notify.New(notify.Config{
-		Engine: s.engine, Secret: secret, Devices: wakeable{s}, Pushers: map[string]notify.Pusher{platformWeb: s.web},
+		Engine: s.engine, Secret: secret, Devices: wakeable{s}, Pushers: pushers,
 		Connected: func(tenant wire.TenantID, id wire.DeviceID) bool {
 			return s.present.is(wsconn.Identity{Tenant: tenant, Device: id})
 		},
@@ -84,10 +113,14 @@ func (s *Server) secret(ctx context.Context, name string, fresh func() ([]byte, 
 
 // checkApp refuses application ids that can wake nothing.
 func (s *Server) checkApp(a wire.App) error {
-	if a.Platform != platformWeb {
-		return nil
+	var err error
+	switch a.Platform {
+	case platformAPNs:
+		err = apns.CheckToken(a.ID)
+	case platformWeb:
+		_, err = webpush.Parse(a.ID, s.cfg.Push.Web.HTTP)
 	}
-	if _, err := webpush.Parse(a.ID, s.cfg.Push.Web.HTTP); err != nil {
+	if err != nil {
 		return fmt.Errorf("%w: %w", device.ErrRequest, err)
 	}
 	return nil
