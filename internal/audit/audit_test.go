@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/audit"
-	"github.com/tandem-call/tandem/internal/edge/store/pebblestore"
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -28,20 +28,6 @@ func identity(s string) tel.Identity {
 		panic(err)
 	}
 	return id
-}
-
-func engine(t *testing.T) store.Engine {
-	t.Helper()
-	e, err := pebblestore.Open(pebblestore.Options{Dir: t.TempDir(), Relaxed: true, CacheSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
 }
 
 func newLog(t *testing.T, c audit.Config) *audit.Log {
@@ -104,7 +90,7 @@ func TestHashIsThatOfCanonicalJSON(t *testing.T) {
 }
 
 func TestLogIsOneChain(t *testing.T) {
-	e := engine(t)
+	e := pebbletest.Open(t)
 	l := newLog(t, audit.Config{Engine: e})
 	add(t, l, 20)
 	// Another node begins where the first one stopped, and the first goes on after it.
@@ -121,7 +107,7 @@ func TestLogIsOneChain(t *testing.T) {
 }
 
 func TestNodesWriteAtOnce(t *testing.T) {
-	e := engine(t)
+	e := pebbletest.Open(t)
 	var wg sync.WaitGroup
 	for range 4 {
 		l := newLog(t, audit.Config{Engine: e})
@@ -146,7 +132,7 @@ func TestNodesWriteAtOnce(t *testing.T) {
 }
 
 func TestVerifierFindsTampering(t *testing.T) {
-	l := newLog(t, audit.Config{Engine: engine(t)})
+	l := newLog(t, audit.Config{Engine: pebbletest.Open(t)})
 	add(t, l, 10)
 	head := all(t, l)[9]
 	for name, tt := range map[string]struct {
@@ -197,7 +183,7 @@ func TestVerifierFindsTampering(t *testing.T) {
 
 // Somebody with the store in hand removes an entry: reading goes on behind it.
 func TestRemovedRecordIsFound(t *testing.T) {
-	e := engine(t)
+	e := pebbletest.Open(t)
 	add(t, newLog(t, audit.Config{Engine: e}), 70)
 	for _, seq := range []int{64, 5} {
 		key := store.Key("t", fmt.Sprintf("%020d", seq))
@@ -218,7 +204,7 @@ func TestRemovedRecordIsFound(t *testing.T) {
 }
 
 func TestPseudonyms(t *testing.T) {
-	l := newLog(t, audit.Config{Engine: engine(t)})
+	l := newLog(t, audit.Config{Engine: pebbletest.Open(t)})
 	record := audit.Record{Tenant: "t", Who: admin, What: audit.NumberRecycled, Parties: []tel.Identity{alice, {}}}
 	for range 2 {
 		if err := l.Append(t.Context(), record); err != nil {
@@ -248,7 +234,7 @@ func TestPseudonyms(t *testing.T) {
 }
 
 func TestOnlyIDsAndCodesAreTaken(t *testing.T) {
-	l := newLog(t, audit.Config{Engine: engine(t)})
+	l := newLog(t, audit.Config{Engine: pebbletest.Open(t)})
 	for name, r := range map[string]audit.Record{
 		"no tenant":        {Who: admin, What: audit.StoreBackup},
 		"unknown action":   {Tenant: "t", Who: admin, What: "session.opened"},
@@ -264,7 +250,7 @@ func TestOnlyIDsAndCodesAreTaken(t *testing.T) {
 
 func TestPrune(t *testing.T) {
 	now := noon
-	e := engine(t)
+	e := pebbletest.Open(t)
 	l := newLog(t, audit.Config{Engine: e, Retention: 24 * time.Hour, Now: func() time.Time { return now }})
 	add(t, l, 5)
 	if _, err := l.Pseudonym(t.Context(), "t", alice); err != nil {
@@ -310,7 +296,7 @@ func TestPrune(t *testing.T) {
 // Refusals that come too fast are counted; no more is written than the limit allows.
 func TestNotedBehind(t *testing.T) {
 	now := noon
-	l := newLog(t, audit.Config{Engine: engine(t), Now: func() time.Time { return now }})
+	l := newLog(t, audit.Config{Engine: pebbletest.Open(t), Now: func() time.Time { return now }})
 	refusal := audit.Record{Tenant: "t", Who: wire.AuditActor{Role: audit.RoleAnybody}, What: audit.LoginRefused}
 	for range 1000 {
 		l.Note(refusal)

@@ -321,7 +321,7 @@ func (l *Log) Prune(ctx context.Context, tenant wire.TenantID) error {
 		return nil
 	}
 	for seq := b.Removed + 1; seq <= b.Base; seq++ {
-		if err := remove(ctx, l.entries, entryKey(tenant, seq)); err != nil {
+		if err := store.Remove(ctx, l.entries, entryKey(tenant, seq)); err != nil {
 			return fmt.Errorf("audit: prune: %w", err)
 		}
 	}
@@ -334,20 +334,4 @@ func (l *Log) Prune(ctx context.Context, tenant wire.TenantID) error {
 		return fmt.Errorf("audit: prune: %w", err)
 	}
 	return nil
-}
-
-// remove deletes a record whatever it is; what is not there is no error.
-func remove[T any](ctx context.Context, t store.Table[T], key string) error {
-	for {
-		_, rev, err := t.Get(ctx, key)
-		if err == nil {
-			err = t.Delete(ctx, key, rev)
-		}
-		switch {
-		case err == nil || errors.Is(err, store.ErrNotFound):
-			return nil
-		case ctx.Err() != nil || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUncertain):
-			return err
-		}
-	}
 }

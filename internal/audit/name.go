@@ -56,7 +56,7 @@ func (l *Log) Known(ctx context.Context, tenant wire.TenantID, id tel.Identity) 
 
 // Erase forgets whose an identity's pseudonym was. It may repeat.
 func (l *Log) Erase(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
-	if err := remove(ctx, l.names, nameKey(tenant, id)); err != nil {
+	if err := store.Remove(ctx, l.names, nameKey(tenant, id)); err != nil {
 		return fmt.Errorf("audit: erase a pseudonym: %w", err)
 	}
 	return nil

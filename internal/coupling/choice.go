@@ -21,7 +21,7 @@ func (s *Service) Choose(ctx context.Context, tenant wire.TenantID, id wire.Devi
 	var err error
 	switch c {
 	case wire.ChoiceJoin:
-		err = remove(ctx, s.choices, key) // what holds without one
+		err = store.Remove(ctx, s.choices, key) // what holds without one
 	case wire.ChoiceTold, wire.ChoiceNone:
 		_, err = store.Change(ctx, s.choices, key, func(old Choice, _ bool) (Choice, bool, error) {
 			return Choice{c}, old.Session != c, nil

@@ -187,19 +187,3 @@ func sweep[T any](ctx context.Context, t store.Table[T], over func(T) bool) (n i
 	}
 	return n, nil
 }
-
-// remove deletes a record whatever it is; what is not there is no error.
-func remove[T any](ctx context.Context, t store.Table[T], key string) error {
-	for {
-		_, rev, err := t.Get(ctx, key)
-		if err == nil {
-			err = t.Delete(ctx, key, rev)
-		}
-		switch {
-		case err == nil || errors.Is(err, store.ErrNotFound):
-			return nil
-		case ctx.Err() != nil || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUncertain):
-			return err
-		}
-	}
-}

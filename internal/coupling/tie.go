@@ -72,7 +72,7 @@ func (s *Service) bind(ctx context.Context, key string, c Coupling) (device.Devi
 	d, err := s.cfg.Devices.Couple(ctx, c.request(), c.Voucher.Proof, c.until())
 	if err != nil {
 		if refused(err) && before.ID != c.ID {
-			err = errors.Join(err, remove(ctx, s.couplings, key))
+			err = errors.Join(err, store.Remove(ctx, s.couplings, key))
 		}
 		return d, err
 	}
@@ -171,7 +171,7 @@ func (s *Service) finish(ctx context.Context, key string, c Coupling) error {
 	if err := s.cfg.Devices.Uncouple(ctx, c.Voucher.Tenant, c.Device, c.Voucher.Number); err != nil && !errors.Is(err, device.ErrNotFound) {
 		return err
 	}
-	if err := remove(ctx, s.couplings, key); err != nil {
+	if err := store.Remove(ctx, s.couplings, key); err != nil {
 		return fmt.Errorf("coupling: end: %w", err)
 	}
 	s.cfg.Log.Info("coupling ended", "tenant", c.Voucher.Tenant, "device", c.Device, "number", c.Voucher.Number)
@@ -244,7 +244,7 @@ func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, of []tel.Numb
 				return err
 			}
 		}
-		if err := remove(ctx, s.limits, store.Key(string(tenant), "wrong", n.String())); err != nil {
+		if err := store.Remove(ctx, s.limits, store.Key(string(tenant), "wrong", n.String())); err != nil {
 			return fmt.Errorf("coupling: erase: %w", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-call/tandem/internal/credential"
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -26,7 +27,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{engine: openEngine(t), now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	w := &world{engine: pebbletest.Open(t), now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	s, err := credential.Open(credential.Config{
 		Engine: w.engine, Now: func() time.Time { return w.now },
 		OnRevoke: func(_ context.Context, _ wire.TenantID, id string) { w.revoked = append(w.revoked, id) },

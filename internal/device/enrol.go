@@ -124,7 +124,7 @@ func (r *Registry) Begin(ctx context.Context, q Request) (wire.Enrolment, error)
 	}
 	if err := r.cfg.Sender.SendCode(ctx, q.Number, code, r.cfg.Text(code)); err != nil {
 		r.cfg.Log.Warn("code not sent", "tenant", q.Tenant, "number", q.Number, "err", err)
-		if err := remove(ctx, r.enrolments, key); err != nil {
+		if err := store.Remove(ctx, r.enrolments, key); err != nil {
 			r.cfg.Log.Warn("enrolment without a code left to the sweeper", "err", err)
 		}
 		return wire.Enrolment{}, fmt.Errorf("%w: %w", ErrSender, err)

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -467,7 +468,7 @@ func TestSweep(t *testing.T) {
 
 func TestNodesAgreeOnTheSecret(t *testing.T) {
 	w := newWorld(t)
-	engine := openEngine(t)
+	engine := pebbletest.Open(t)
 	keys := make([]string, 8)
 	var all sync.WaitGroup
 	for i := range keys {

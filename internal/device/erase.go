@@ -52,7 +52,7 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 				return ids, err
 			}
 		}
-		if err := remove(ctx, r.limits, store.Key(string(tenant), "number", n.String())); err != nil {
+		if err := store.Remove(ctx, r.limits, store.Key(string(tenant), "number", n.String())); err != nil {
 			return ids, fmt.Errorf("device: erase: %w", err)
 		}
 	}
@@ -66,7 +66,7 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 		}
 	}
 	for _, key := range begun {
-		if err := remove(ctx, r.enrolments, key); err != nil {
+		if err := store.Remove(ctx, r.enrolments, key); err != nil {
 			return ids, fmt.Errorf("device: erase: %w", err)
 		}
 	}

@@ -404,7 +404,7 @@ func (r *Registry) change(ctx context.Context, tenant wire.TenantID, id wire.Dev
 
 // unindex removes the device from the number's index; it may repeat.
 func (r *Registry) unindex(ctx context.Context, tenant wire.TenantID, n tel.Number, id wire.DeviceID) error {
-	if err := remove(ctx, r.numbers, store.Key(string(tenant), n.String(), string(id))); err != nil {
+	if err := store.Remove(ctx, r.numbers, store.Key(string(tenant), n.String(), string(id))); err != nil {
 		return fmt.Errorf("device: remove %s from its number: %w", id, err)
 	}
 	return nil
@@ -418,22 +418,6 @@ func (r *Registry) index(ctx context.Context, tenant wire.TenantID, n tel.Number
 		return fmt.Errorf("device: add %s to its number: %w", id, err)
 	}
 	return nil
-}
-
-// remove deletes a record whatever it is; what is not there is no error.
-func remove[T any](ctx context.Context, t store.Table[T], key string) error {
-	for {
-		_, rev, err := t.Get(ctx, key)
-		if err == nil {
-			err = t.Delete(ctx, key, rev)
-		}
-		switch {
-		case err == nil || errors.Is(err, store.ErrNotFound):
-			return nil
-		case ctx.Err() != nil || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUncertain):
-			return err
-		}
-	}
 }
 
 func ours(err error) bool {

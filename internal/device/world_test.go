@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -49,7 +50,7 @@ type alert struct {
 }
 
 func newWorld(t testing.TB, change ...func(*device.Config)) *world {
-	w := &world{t: t, engine: openEngine(t), now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	w := &world{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	w.parties = party.New(w.engine, w.clock)
 	w.restart(change...)
 	return w

@@ -47,7 +47,7 @@ func (d *Directory) Unbar(ctx context.Context, tenant wire.TenantID, id tel.Iden
 		return fmt.Errorf("%w: it is not barred", ErrNotFound)
 	}
 	if err == nil {
-		err = remove(ctx, d.bars, keyOf(tenant, id))
+		err = store.Remove(ctx, d.bars, keyOf(tenant, id))
 	}
 	if err != nil {
 		return fmt.Errorf("party: unbar: %w", err)

@@ -6,12 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/tel"
 )
 
 func TestBarHoldsForTheWholeParty(t *testing.T) {
-	e := openEngine(t)
+	e := pebbletest.Open(t)
 	d := party.New(e, nil)
 	number, mail, other := id(t, "+442079460001"), id(t, "mailto:alice@example.com"), id(t, "+442079460002")
 	if _, err := d.Prove(t.Context(), "t", number, "one_time_code", time.Time{}); err != nil {

@@ -111,7 +111,7 @@ func (d *Directory) block(ctx context.Context, tenant wire.TenantID, by, other t
 
 // Unblock takes the block back. It may repeat.
 func (d *Directory) Unblock(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) error {
-	return d.pairs(ctx, tenant, by, other, func(key string) (bool, error) { return true, remove(ctx, d.blocks, key) })
+	return d.pairs(ctx, tenant, by, other, func(key string) (bool, error) { return true, store.Remove(ctx, d.blocks, key) })
 }
 
 // Blocked reports whether by has blocked other. Ask for both directions.
@@ -197,7 +197,7 @@ func (d *Directory) unblockAll(ctx context.Context, tenant wire.TenantID, by tel
 		keys = append(keys, item.Key)
 	}
 	for _, key := range keys {
-		if err := remove(ctx, d.blocks, key); err != nil {
+		if err := store.Remove(ctx, d.blocks, key); err != nil {
 			return fmt.Errorf("party: remove a block: %w", err)
 		}
 	}

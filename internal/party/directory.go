@@ -350,7 +350,7 @@ func (d *Directory) Forget(ctx context.Context, tenant wire.TenantID, id tel.Ide
 	if err := d.drop(ctx, tenant, id); err != nil {
 		return err
 	}
-	return remove(ctx, d.parties, keyOf(tenant, id))
+	return store.Remove(ctx, d.parties, keyOf(tenant, id))
 }
 
 // drop removes a name's record and then takes it from its party's list; it may repeat.
@@ -360,7 +360,7 @@ func (d *Directory) drop(ctx context.Context, tenant wire.TenantID, id tel.Ident
 		return nil
 	}
 	if err == nil {
-		err = remove(ctx, d.names, keyOf(tenant, id))
+		err = store.Remove(ctx, d.names, keyOf(tenant, id))
 	}
 	if err == nil {
 		_, err = store.Change(ctx, d.parties, keyOf(tenant, n.Principal), func(p partyRecord, exists bool) (partyRecord, bool, error) {
@@ -389,20 +389,4 @@ func (d *Directory) Allocate(ctx context.Context, tenant wire.TenantID, principa
 		return d.Prove(ctx, tenant, id, ProofAllocated, time.Time{})
 	}
 	return id, d.link(ctx, tenant, id, principal, ProofAllocated)
-}
-
-// remove deletes a record whatever it is; what is not there is no error.
-func remove[T any](ctx context.Context, t store.Table[T], key string) error {
-	for {
-		_, rev, err := t.Get(ctx, key)
-		if err == nil {
-			err = t.Delete(ctx, key, rev)
-		}
-		switch {
-		case err == nil || errors.Is(err, store.ErrNotFound):
-			return nil
-		case ctx.Err() != nil || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUncertain):
-			return err
-		}
-	}
 }

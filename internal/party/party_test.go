@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -26,7 +27,7 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	return worldOn(openEngine(t), wire.DefaultTenant)
+	return worldOn(pebbletest.Open(t), wire.DefaultTenant)
 }
 
 // worldOn is a world in a tenant of its own: opening an engine for each would take long.
@@ -333,7 +334,7 @@ func TestDirectoryAgreesWithItself(t *testing.T) {
 	for i := range names {
 		names[i] = id(t, fmt.Sprintf("user:u%d", i))
 	}
-	engine, runs := openEngine(t), 0
+	engine, runs := pebbletest.Open(t), 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
 		w := worldOn(engine, wire.TenantID(fmt.Sprint("run", runs)))
@@ -390,7 +391,7 @@ func (w *world) check(t *testing.T, rt interface{ Fatalf(string, ...any) }, name
 // Operators who link the same names crosswise at once leave no chains behind.
 func TestLinksAtOnce(t *testing.T) {
 	names := []tel.Identity{id(t, "user:a"), id(t, "user:b"), id(t, "user:c")}
-	engine := openEngine(t)
+	engine := pebbletest.Open(t)
 	for run := range 20 {
 		w := worldOn(engine, wire.TenantID(fmt.Sprint("run", run)))
 		var all sync.WaitGroup
@@ -450,7 +451,7 @@ func TestDeathAtEachStep(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			engine := openEngine(t)
+			engine := pebbletest.Open(t)
 			for steps := 0; ; steps++ {
 				w := worldOn(engine, wire.TenantID(fmt.Sprint("run", steps)))
 				w.prove(t, a, time.Hour)

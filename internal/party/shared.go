@@ -53,7 +53,7 @@ func (d *Directory) MarkShared(ctx context.Context, tenant wire.TenantID, id tel
 
 // UnmarkShared takes the mark away. It may repeat.
 func (d *Directory) UnmarkShared(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
-	if err := remove(ctx, d.shared, keyOf(tenant, id)); err != nil {
+	if err := store.Remove(ctx, d.shared, keyOf(tenant, id)); err != nil {
 		return fmt.Errorf("party: unmark %s: %w", id.Mask(), err)
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tandem-call/tandem/internal/edge/store/pebblestore"
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/passport/passporttest"
 	"github.com/tandem-call/tandem/internal/store"
@@ -49,16 +49,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), at: map[string][]byte{}}
-	e, err := pebblestore.Open(pebblestore.Options{Dir: t.TempDir(), Relaxed: true, CacheSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w.uses = store.TableOf[passport.Use](e, "passports")
+	w.uses = store.TableOf[passport.Use](pebbletest.Open(t), "passports")
 	w.ca = must(passporttest.NewAuthority(w.now))
 	w.provider = must(w.ca.Issue(&passport.TNAuthList{Codes: []string{"709J"}}))
 	w.at[certURL] = w.provider.PEM()

@@ -126,6 +126,25 @@ func Change[T any](ctx context.Context, t interface {
 	}
 }
 
+// Remove deletes a record whatever it is; what is not there is no error.
+func Remove[T any](ctx context.Context, t interface {
+	Get(context.Context, string) (T, Rev, error)
+	Delete(context.Context, string, Rev) error
+}, key string) error {
+	for {
+		_, rev, err := t.Get(ctx, key)
+		if err == nil {
+			err = t.Delete(ctx, key, rev)
+		}
+		switch {
+		case err == nil || isNotFound(err):
+			return nil
+		case ctx.Err() != nil || !retryable(err):
+			return err
+		}
+	}
+}
+
 func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
 
 func retryable(err error) bool { return errors.Is(err, ErrConflict) || errors.Is(err, ErrUncertain) }

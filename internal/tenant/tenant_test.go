@@ -6,24 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tandem-call/tandem/internal/edge/store/pebblestore"
-	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/wire"
 )
 
-func openEngine(t *testing.T) store.Engine {
-	t.Helper()
-	e, err := pebblestore.Open(pebblestore.Options{Dir: t.TempDir(), Relaxed: true, CacheSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { e.Close() })
-	return e
-}
-
 func TestTenants(t *testing.T) {
-	e := openEngine(t)
+	e := pebbletest.Open(t)
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	r, err := tenant.Open(t.Context(), e, func() time.Time { return now })
 	if err != nil {
@@ -84,7 +73,7 @@ func TestTenants(t *testing.T) {
 }
 
 func TestRefusedTenants(t *testing.T) {
-	r, err := tenant.Open(t.Context(), openEngine(t), nil)
+	r, err := tenant.Open(t.Context(), pebbletest.Open(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package party_test
+// Package pebbletest gives tests an engine: the embedded one, in a directory of the test's own.
+package pebbletest
 
 import (
 	"testing"
@@ -7,9 +8,9 @@ import (
 	"github.com/tandem-call/tandem/internal/store"
 )
 
-// openEngine returns a fresh engine for one test; what it acknowledges need not outlive
-// the machine.
-func openEngine(t testing.TB) store.Engine {
+// Open returns a fresh engine, which is closed when the test ends. What it acknowledges need not
+// outlive the machine: it does not sync.
+func Open(t testing.TB) store.Engine {
 	t.Helper()
 	e, err := pebblestore.Open(pebblestore.Options{Dir: t.TempDir(), Relaxed: true, CacheSize: 1 << 20})
 	if err != nil {
