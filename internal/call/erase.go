@@ -48,7 +48,7 @@ func (m *Matcher) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Ide
 		}
 	}
 	for _, key := range found {
-		if err := remove(ctx, m.Index, key); err != nil {
+		if err := store.Remove(ctx, m.Index, key); err != nil {
 			return erased, fmt.Errorf("call: erase: %w", err)
 		}
 	}
@@ -84,7 +84,7 @@ func (m *Matcher) erase(ctx context.Context, key string) error {
 		return nil
 	}
 	if err == nil {
-		err = remove(ctx, m.Records, key)
+		err = store.Remove(ctx, m.Records, key)
 	}
 	if err != nil {
 		return err
@@ -93,25 +93,9 @@ func (m *Matcher) erase(ctx context.Context, key string) error {
 	delete(m.marks, key)
 	m.mu.Unlock()
 	for _, p := range rec.Parties {
-		if err := remove(ctx, m.Index, indexKey(rec, p.Identity)); err != nil {
+		if err := store.Remove(ctx, m.Index, indexKey(rec, p.Identity)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// remove deletes a record whatever it is; what is not there is no error.
-func remove[T any](ctx context.Context, t Table[T], key string) error {
-	for {
-		_, rev, err := t.Get(ctx, key)
-		if err == nil {
-			err = t.Delete(ctx, key, rev)
-		}
-		switch {
-		case err == nil || errors.Is(err, store.ErrNotFound):
-			return nil
-		case ctx.Err() != nil || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUncertain):
-			return err
-		}
-	}
 }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-call/tandem/internal/call"
-	"github.com/tandem-call/tandem/internal/edge/store/pebblestore"
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -62,17 +62,7 @@ type town struct {
 
 func newTown(t testing.TB, rules call.Rules) *town {
 	t.Helper()
-	return townOn(newEngine(t), rules)
-}
-
-func newEngine(t testing.TB) store.Engine {
-	t.Helper()
-	e, err := pebblestore.Open(pebblestore.Options{Dir: t.TempDir(), Headroom: 1, CacheSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = e.Close() })
-	return e
+	return townOn(pebbletest.Open(t), rules)
 }
 
 func townOn(e store.Engine, rules call.Rules) *town {
@@ -607,7 +597,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 	}
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {
-			crashes, engine := 0, newEngine(t)
+			crashes, engine := 0, pebbletest.Open(t)
 			for after := 0; ; after++ {
 				w := townOn(engine, call.Rules{})
 				script := slices.Clone(script)

@@ -790,3 +790,23 @@ func TestTelephoneRestarts(t *testing.T) {
 		t.Errorf("did %q, want the same session to go on", did)
 	}
 }
+
+// TestLateRinging: "ringing" that comes after "active" changes nothing, unless what was known of
+// that call has lapsed: then it is a new one (found by TestAnyEvents).
+func TestLateRinging(t *testing.T) {
+	s := newScene(t, Rules{})
+	s.a(tel.Active)
+	s.b(tel.Active)
+	if did := names(s.b(tel.Ringing)); did != "" {
+		t.Errorf("late ringing did %q", did)
+	}
+	s.tick(time.Minute)
+	s.a(tel.Active)
+	s.tick(90 * time.Second) // only Alice's report still holds
+	if did := names(s.b(tel.Ringing)); did != string(CallEnded) {
+		t.Errorf("ringing after the lease did %q, want the end of the earlier call", did)
+	}
+	if did := names(s.b(tel.Active)); did != string(CallUp) {
+		t.Errorf("the new call did %q", did)
+	}
+}

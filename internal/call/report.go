@@ -155,8 +155,9 @@ func statementKey(side int, by Reporter, ref tel.Ref) string {
 }
 
 // hear works a report into the statement. An older report, by its sequence or else by its
-// time, only adds to what is known of the past. After "ended", only a later report
-// begins a new call under the same reference.
+// time, only adds to what is known of the past; so does one that says that an active leg
+// rings, which came late. After "ended" only a later report begins a new call under the same
+// reference; after an active leg's lease has run out, one that says that it rings.
 func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 	at := r.At
 	if at.IsZero() || at.After(now.Add(rules.Skew)) {
@@ -167,14 +168,14 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 		s.Began, s.First = at, now
 	case !s.After.IsZero() && !at.After(s.After):
 		return s // about the call before
-	case s.olderOrSame(r, at):
+	case s.olderOrSame(r, at), r.State == tel.Ringing && s.everActive() && s.standing(now):
 		s.note(r.State, at, now)
 		s.Reporter.Evidence = stronger(s.Reporter.Evidence, r.Reporter.Evidence)
 		if r.State == s.Details.State && s.Details.State != tel.Ended {
 			s.lease(r, now, rules)
 		}
 		return s
-	case s.Details.State == tel.Ended && r.State != tel.Ended:
+	case s.ended() && r.State != tel.Ended, r.State == tel.Ringing && s.everActive():
 		s = Statement{Side: s.Side, Began: at, First: now, After: s.At}
 	}
 	s.note(r.State, at, now)
