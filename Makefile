@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # The whole suite under the race detector; peers: also the tests that talk to real programs.
 TESTFLAGS ?= -race -tags peers -timeout 15m
 
-.PHONY: run build test check unit fuzz web bench generate clean help
+.PHONY: run build pages test check unit fuzz web bench generate clean help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,8 +16,11 @@ help: ## this list
 run: build ## start the server on the embedded engine, data in ./data
 	$(BIN) serve --data $(DATA)
 
-build: ## build bin/tandem
+build: pages ## build bin/tandem, with the web pages in it
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
+
+pages: ## build the web pages (needs Node 20 with npm; installs packages by the lock file)
+	@scripts/web-build
 
 test: check unit web ## everything that CI runs; installs the peers it lacks
 
@@ -33,7 +36,8 @@ unit: ## race, property, conformance and requirement tests, fuzz seeds, with the
 	$(GO) test -timeout 5m -run TestTiming ./internal/server # times of a race build would say nothing
 	cd bench && $(GO) test -timeout 5m ./...
 
-web: build ## types, lint and tests of the web side, against the real server
+web: build ## types, lint and tests of the web side, against the real server, in a real browser
+	scripts/test-deps
 	TANDEM_BIN=$(CURDIR)/$(BIN) scripts/web-test
 
 fuzz: ## each fuzz target for a moment (FUZZTIME=1m for longer)
@@ -46,4 +50,4 @@ generate: ## schemas and reference pages from the Go types
 	$(GO) generate ./...
 
 clean: ## remove what was built (not ./data)
-	rm -rf bin
+	rm -rf bin internal/edge/transport/webpages/built/callpage

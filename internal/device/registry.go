@@ -73,6 +73,9 @@ type Config struct {
 	// Codes sent to one number, per hour and per day; zero means 5 and 10. With 3 tries
 	// each, a day's guesses at a number are 30 in a million.
 	NumberPerHour, NumberPerDay int
+	// Unlimited reports whether codes to a number are not counted, since they are sent
+	// nowhere; nil: none.
+	Unlimited func(tel.Number) bool
 	// Codes asked for from one address (an IPv6 address counts with its /64), per hour;
 	// zero means 20.
 	AddressPerHour int

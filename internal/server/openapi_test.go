@@ -53,10 +53,14 @@ var operations = map[string]struct {
 	"list-party-devices":  {[]string{"device"}, "", "", 200},
 	"choose-party-device": {[]string{"device"}, "", `{"session":"told"}`, 404},
 
-	"list-sessions":  {[]string{"device"}, "", "", 200},
-	"get-session":    {[]string{"device"}, "", "", 404},
-	"list-messages":  {[]string{"device"}, "", "", 404},
-	"send":           {[]string{"device"}, "", `{"id":"1","kind":"text","body":{"text":"x"}}`, 404},
+	"list-sessions": {[]string{"device"}, "", "", 200},
+	"get-session":   {[]string{"device"}, "", "", 404},
+	"list-messages": {[]string{"device"}, "", "", 404},
+	"send":          {[]string{"device"}, "", `{"id":"1","kind":"text","body":{"text":"x"}}`, 404},
+
+	"page":       {anybody, "", "", 200},
+	"trial-code": {anybody, "", "", 403}, // but for the phones of Try it: TestTrialCode
+
 	"extend-session": {[]string{"device"}, "", `{"seconds":60}`, 404},
 	"leave-session":  {[]string{"device"}, "", `{}`, 404},
 

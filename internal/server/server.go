@@ -33,6 +33,7 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/transport/fileapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
+	"github.com/tandem-call/tandem/internal/edge/transport/webpages"
 	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/notify"
@@ -95,7 +96,8 @@ type Server struct {
 	sockets   *wsconn.Handler
 	present   presence
 	// sip is nil where no phones register.
-	sip *sip.Element
+	sip   *sip.Element
+	tryIt *tryIt
 
 	listener net.Listener
 	tls      *tls.Config
@@ -148,9 +150,12 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	s.codes = &pacedSender{Sender: sender}
+	if s.tryIt, err = newTryIt(s.cfg, o.Version); err != nil {
+		return err
+	}
+	s.codes = &pacedSender{Sender: s.tryIt.watch(sender)}
 	s.devices, err = device.New(ctx, device.Config{
-		Engine: s.engine, Parties: s.parties, Sender: s.codes, Via: via,
+		Engine: s.engine, Parties: s.parties, Sender: s.codes, Via: via, Unlimited: s.tryIt.fictional,
 		BindingTTL: time.Duration(s.cfg.Codes.BindingDays) * 24 * time.Hour,
 		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Changing: s.changing, CheckApp: s.checkApp, Barred: s.numberBarred, Log: s.log,
 	})
@@ -246,7 +251,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt,
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -260,6 +265,11 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: %w", err)
 	}
 	mux.Handle(fileapi.BasePath, uploads)
+	pages, err := webpages.New(webpages.Config{Phones: s.tryIt.hosts(), Parent: tryHost})
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	pages.Mount(mux)
 	// The devices' connections answer for other methods and origins themselves.
 	limited := s.limits.http.Handler
 	all := http.NewServeMux()

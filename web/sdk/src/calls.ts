@@ -1,11 +1,14 @@
 import type { Device } from "./device.ts";
 import { backoff, problemOf, retryable } from "./error.ts";
 import type { Clock } from "./ports.ts";
-import type { Ack, PartyDetails, Report } from "./wire.ts";
+import type { Ack, Report } from "./wire.ts";
+
+/** What is reported of a call; the reporter orders its reports itself. */
+export type CallDetails = Omit<Report, "report_seq">;
 
 /** What became of one report. */
 export interface Reported {
-  details: PartyDetails;
+  details: CallDetails;
   /** The server's answer, or */
   ack?: Ack;
   error?: unknown;
@@ -24,7 +27,7 @@ const tries = 4;
 
 interface Change {
   ref: string;
-  details: PartyDetails;
+  details: CallDetails;
   seq: number;
 }
 
@@ -53,12 +56,14 @@ export class CallReporter {
   }
 
   /** Takes the present state of a call. Calls are told apart by details.ref. */
-  update(details: PartyDetails): void {
+  update(details: CallDetails): void {
+    // By the clock, so that of two pages of one device the later word counts.
+    this.#seq = Math.max(this.#seq + 1, this.#config.clock.now());
     const { session_id = "", call_id = "", local = "" } = details.ref ?? {};
     const c: Change = {
       ref: JSON.stringify([session_id, call_id, local]),
       details,
-      seq: ++this.#seq,
+      seq: this.#seq,
     };
     if (details.state === "ended") {
       this.#up.delete(c.ref);

@@ -6,7 +6,7 @@
  * @packageDocumentation
  */
 export { Api, type RequestOptions, StatusError } from "./api.ts";
-export { CallReporter, type Reported, type ReporterConfig } from "./calls.ts";
+export { type CallDetails, CallReporter, type Reported, type ReporterConfig } from "./calls.ts";
 export type { Events } from "./connection.ts";
 export {
   Device,

@@ -649,6 +649,33 @@ export interface PartyMemberChange {
   session: SessionChoice;
 }
 
+/** Page is what the server's own pages need to know before they are a device. */
+export interface Page {
+  version: string;
+  /** region (ISO 3166-1) in which national numbers are read, if the server has one. */
+  region?: string;
+  /** try_it lists the phones that the first page shows side by side: on a development server on this machine only. */
+  try_it?: TryPhone[];
+  /** try_at is the origin of the page that shows them. */
+  try_at?: string;
+  /** phone is the one of them whose page this is. */
+  phone?: TryPhone;
+}
+
+/** TryPhone is a phone of a trial without real numbers. */
+export interface TryPhone {
+  name: string;
+  /** number is fictional. */
+  number: PhoneNumber;
+  /** origin of its page, where it is a device of its own. */
+  origin: string;
+}
+
+/** TrialCode is the one-time code that was made for the number of a TryPhone. */
+export interface TrialCode {
+  code: string;
+}
+
 /** TokenRequest exchanges a signed challenge for a bearer token. */
 export interface TokenRequest {
   /** Nonce from /v1/challenge */

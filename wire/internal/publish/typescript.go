@@ -50,6 +50,7 @@ var bodiesOfHTTP = []any{
 	wire.EnrolRequest{}, wire.Enrolment{}, wire.EnrolConfirm{}, wire.DeviceInfo{}, wire.DeviceChange{}, wire.Softphone{},
 	wire.CouplingOfferRequest{}, wire.CouplingOffer{}, wire.CouplingRequest{}, wire.CouplingPending{}, wire.CouplingClaim{}, wire.CouplingLook{},
 	wire.CouplingSeen{}, wire.CouplingAccept{}, wire.CouplingNear{}, wire.CouplingList{}, wire.PartyMemberList{}, wire.PartyMemberChange{},
+	wire.Page{}, wire.TryPhone{}, wire.TrialCode{},
 	wire.TokenRequest{}, wire.Token{}, wire.CallList{}, wire.SessionList{}, wire.MessageList{},
 	wire.SendRequest{}, wire.Sent{},
 }

@@ -41,6 +41,7 @@ type Config struct {
 	Bars      Bars
 	Tenants   Tenants
 	Pushes    Pushes
+	Pages     Pages
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -81,6 +82,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.bars()
 	a.tenants()
 	a.pushes()
+	a.ownPages()
 	a.pages(mux)
 	return a
 }

@@ -1,0 +1,284 @@
+import {
+  Device,
+  type DeviceInfo,
+  enrol,
+  forgetIdentity,
+  type Identity,
+  type Invite,
+  isProblem,
+  loadIdentity,
+  type NoticeBody,
+  type Page,
+  type PendingEnrolment,
+  type Ports,
+  pendingEnrolment,
+  type SessionID,
+  type SessionState,
+  type Words,
+} from "@tandem-call/sdk";
+import { browserPorts, wakeWithPage } from "@tandem-call/sdk/browser";
+import { SvelteMap } from "svelte/reactivity";
+import { HandReport } from "./hand.svelte.ts";
+import { now } from "./now.svelte.ts";
+import { Room } from "./room.svelte.ts";
+import { Telephone } from "./telephone.svelte.ts";
+
+/** The software's name for the operator's statistics. */
+export const client = "tandem-callpage/0.1";
+
+/** The sessions that this device was in are kept here, as they were told last: the history. */
+const history = "page/session/";
+/** How long they are kept; the server keeps what was said about as long. */
+const historyMs = 26 * 3600_000;
+
+/** How far the page has come. */
+export type Stage = "loading" | "stranger" | "device" | "ended";
+
+/** The page as a device: who it is, how it stands with the server, what happens to it. */
+class App {
+  stage = $state<Stage>("loading");
+  page = $state.raw<Page>();
+  identity = $state.raw<Identity>();
+  /** A code was sent and is waited for. */
+  pending = $state.raw<PendingEnrolment>();
+  connected = $state(false);
+  /** Since when there is no connection. */
+  lostAt = $state<number>();
+  /** Why the device cannot come back, once it cannot. */
+  end = $state.raw<unknown>();
+  info = $state.raw<DeviceInfo>();
+  readonly rooms = new SvelteMap<SessionID, Room>();
+  /** Sessions as they were told last, also of earlier runs. */
+  past = $state.raw<SessionState[]>([]);
+  readonly invites = new SvelteMap<string, Invite>();
+  readonly asked = new SvelteMap<string, Words>();
+  notices = $state.raw<NoticeBody[]>([]);
+  readonly ports: Ports = browserPorts();
+  device = $state.raw<Device>();
+  telephone = $state.raw<Telephone>();
+  hand = $state.raw<HandReport>();
+  readonly server = location.origin;
+
+  /** Messages and files that the server does not have yet. */
+  readonly unsent = $derived([...this.rooms.values()].reduce((n, r) => n + r.waiting, 0));
+
+  /** The session that the page shows when none is asked for: the newest that is open. */
+  readonly current = $derived(
+    [...this.rooms.values()]
+      .filter((r) => r.open)
+      .sort(
+        (a, b) =>
+          Number(b.state.phase === "in_call") - Number(a.state.phase === "in_call") ||
+          Date.parse(b.state.opened) - Date.parse(a.state.opened),
+      )[0],
+  );
+
+  /** Whether this page is one of the two phones of Try it. */
+  readonly trial = $derived(this.page?.phone !== undefined);
+
+  /** Finds out who this page is, and connects if it is a device. */
+  async start(): Promise<void> {
+    this.page = await this.#readPage();
+    const identity = await loadIdentity(this.ports.store);
+    if (identity) {
+      await this.#begin({ ...identity, server: this.server });
+      return;
+    }
+    this.pending = await pendingEnrolment(this.ports);
+    if (this.trial) {
+      await this.#enrolForTrial();
+      return;
+    }
+    this.stage = "stranger";
+  }
+
+  /** What the server says of itself; the page also opens without it. */
+  async #readPage(): Promise<Page | undefined> {
+    try {
+      const res = await fetch("/v1/page", { cache: "no-store", credentials: "omit" });
+      return res.ok ? ((await res.json()) as Page) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Asks for a code. */
+  async ask(number: string, name: string): Promise<void> {
+    const region = this.page?.region;
+    this.pending = await enrol(
+      { server: this.server, number, client, ...(name && { name }), ...(region && { region }) },
+      this.ports,
+    );
+  }
+
+  /** Gives the code. */
+  async confirm(code: string): Promise<void> {
+    if (!this.pending) {
+      return;
+    }
+    const identity = await this.pending.confirm(code);
+    this.pending = undefined;
+    await this.#begin(identity);
+  }
+
+  /** Gives the code up. */
+  async cancel(): Promise<void> {
+    await this.pending?.cancel();
+    this.pending = undefined;
+  }
+
+  /** Makes a phone of Try it a device, with the code that a development server tells it. */
+  async #enrolForTrial(): Promise<void> {
+    const phone = this.page?.phone;
+    if (!phone) {
+      return;
+    }
+    // One tab after the other: the second finds the first one's identity.
+    await navigator.locks.request("tandem-trial", async () => {
+      const known = await loadIdentity(this.ports.store);
+      if (known) {
+        await this.#begin({ ...known, server: this.server });
+        return;
+      }
+      await this.ask(phone.number, phone.name);
+      const res = await fetch("/v1/trial-code", { method: "POST" });
+      const { code } = (await res.json()) as { code: string };
+      await this.confirm(code);
+    });
+  }
+
+  async #begin(identity: Identity): Promise<void> {
+    const device = await Device.open({ identity, ports: this.ports, client, from: "start" });
+    this.identity = identity;
+    this.device = device;
+    device.on("connected", (w) => {
+      now.ahead = Date.parse(w.time) - Date.now();
+      this.connected = true;
+      this.lostAt = undefined;
+      void this.#refresh();
+    });
+    device.on("disconnected", () => {
+      this.connected = false;
+      this.lostAt ??= Date.now();
+    });
+    device.on("session", (s) => this.#session(s));
+    device.on("message", (m) => this.rooms.get(m.session)?.take(m));
+    device.on("rewind", ({ session, seq }) => this.rooms.get(session)?.rewind(seq));
+    device.on("signal", (m) => this.rooms.get(m.session)?.signal(m.kind, m.from, m.body));
+    device.on("sent", ({ frame, ack }) => this.rooms.get(frame.session)?.stored(frame, ack.seq));
+    device.on("refused", ({ frame, error }) =>
+      this.rooms.get(frame.session)?.refused(frame, error),
+    );
+    device.on("invite", (i) => this.invites.set(i.id, i));
+    device.on("words", (w) => {
+      this.invites.delete(w.invitation);
+      this.asked.set(w.invitation, w);
+    });
+    device.on("withdrawn", ({ invitation }) => {
+      this.invites.delete(invitation);
+      this.asked.delete(invitation);
+    });
+    device.on("notice", (n) => {
+      this.notices = [...this.notices, n];
+    });
+    this.past = await this.#readHistory();
+    this.hand = await HandReport.open(device, this.ports);
+    this.telephone = new Telephone(device, this.ports.clock);
+    this.stage = "device";
+    wakeWithPage(device);
+    device.run(new AbortController().signal).catch((err: unknown) => void this.#over(err));
+    void this.telephone.start();
+  }
+
+  async #readHistory(): Promise<SessionState[]> {
+    const all = (await this.ports.store.list(history)).map(([, s]) => s as SessionState);
+    const old = all.filter((s) => Date.now() - Date.parse(s.opened) > historyMs);
+    await this.ports.store.write(new Map(old.map((s) => [history + s.id, undefined])));
+    return all.filter((s) => !old.includes(s));
+  }
+
+  #session(s: SessionState): void {
+    if (s.opened) {
+      void this.ports.store.write(new Map([[history + s.id, s]]));
+    }
+    const room = this.rooms.get(s.id);
+    if (room) {
+      room.state = s;
+      return;
+    }
+    const made = new Room(this.device as Device, this.ports, s);
+    this.rooms.set(s.id, made);
+    void made.resumeUploads();
+    // Who just came hears of it a moment later than we.
+    setTimeout(() => made.connected(), 500);
+  }
+
+  /** Reads over HTTP what no event tells. */
+  async #refresh(): Promise<void> {
+    const device = this.device;
+    if (!device) {
+      return;
+    }
+    for (const room of this.rooms.values()) {
+      room.connected();
+    }
+    try {
+      this.info = await device.api.device();
+    } catch {
+      // The next connection asks again.
+    }
+  }
+
+  /** A session by its id, also one that is over. */
+  async room(id: SessionID): Promise<Room | undefined> {
+    const known = this.rooms.get(id);
+    if (known || !this.device) {
+      return known;
+    }
+    const state = await this.device.api.session(id);
+    const room = new Room(this.device, this.ports, state);
+    await room.read();
+    this.rooms.set(id, room);
+    return room;
+  }
+
+  /** The device has ended: it was revoked, or its proof is too old, or the server is another. */
+  async #over(err: unknown): Promise<void> {
+    this.connected = false;
+    this.telephone?.stop();
+    if (this.trial && isProblem(err, "unauthenticated", "revoked", "binding-expired")) {
+      // A development server with fresh data: begin anew.
+      await forgetIdentity(this.ports.store);
+      location.reload();
+      return;
+    }
+    this.end = err;
+    this.stage = "ended";
+  }
+
+  /** Accepts or declines an invitation. */
+  async answer(invite: Invite, accept: boolean): Promise<void> {
+    this.invites.delete(invite.id);
+    await this.device?.answer(invite.id, accept);
+  }
+
+  /** Changes the name that others see. */
+  async rename(name: string): Promise<void> {
+    if (this.device && this.identity) {
+      this.info = await this.device.api.changeDevice({ name });
+      this.identity = { ...this.identity, name };
+      await this.ports.store.write(new Map([["identity", this.identity]]));
+    }
+  }
+
+  /** Forgets the device, here and at the server if that can be reached. */
+  async forget(): Promise<void> {
+    this.telephone?.stop();
+    await this.device?.api.removeDevice().catch(() => {});
+    await forgetIdentity(this.ports.store);
+    location.hash = "";
+    location.reload();
+  }
+}
+
+export const app = new App();

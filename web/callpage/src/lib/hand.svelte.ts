@@ -1,0 +1,83 @@
+import { CallReporter, type Device, newID, type Ports, type Reported } from "@tandem-call/sdk";
+
+const kept = "page/hand";
+interface Kept {
+  other: string;
+  ref: string;
+  own?: string;
+}
+
+/**
+ * A call that a person tells of (A2): the page has no telephone, so the user says with whom
+ * they speak, and when it is over. It is told again as long as the page is open, also after
+ * a reload.
+ */
+export class HandReport {
+  call = $state.raw<Kept>();
+  /** What the server said last. */
+  error = $state.raw<unknown>();
+  readonly #reporter: CallReporter;
+  readonly #ports: Ports;
+  /** The other tabs of this device: what the user says in one holds in all. */
+  readonly #tabs = new BroadcastChannel("tandem-hand");
+
+  private constructor(device: Device, ports: Ports) {
+    this.#ports = ports;
+    this.#tabs.onmessage = ({ data }) => {
+      const { call, state } = data as { call: Kept; state: "active" | "ended" };
+      this.#report(call, state);
+    };
+    this.#reporter = new CallReporter(device, {
+      clock: ports.clock,
+      told: (r: Reported) => {
+        this.error = r.error;
+        if (r.error) {
+          this.call = undefined;
+          void ports.store.write(new Map([[kept, undefined]]));
+        }
+      },
+    });
+  }
+
+  /** Takes up what an earlier run of the page was told. */
+  static async open(device: Device, ports: Ports): Promise<HandReport> {
+    const h = new HandReport(device, ports);
+    const old = (await ports.store.get(kept)) as Kept | undefined;
+    if (old) {
+      h.#report(old, "active");
+    }
+    return h;
+  }
+
+  /** The user is on a call with the other number. own: which of the user's it is. */
+  async begin(other: string, own: string | undefined): Promise<void> {
+    const ref = newID("hand-", this.#ports.crypto.random);
+    const call: Kept = { other, ref, ...(own && { own }) };
+    this.#report(call, "active");
+    this.#tabs.postMessage({ call, state: "active" });
+    await this.#ports.store.write(new Map([[kept, call]]));
+  }
+
+  /** The call is over. */
+  async end(): Promise<void> {
+    const { call } = this;
+    if (call) {
+      this.#report(call, "ended");
+      this.#tabs.postMessage({ call, state: "ended" });
+      await this.#ports.store.write(new Map([[kept, undefined]]));
+    }
+  }
+
+  #report(call: Kept, state: "active" | "ended"): void {
+    this.error = undefined;
+    this.call = state === "active" ? call : undefined;
+    const details = {
+      other: call.other,
+      state,
+      ref: { local: call.ref },
+      typed: true,
+      ...(call.own && { own: call.own }),
+    };
+    this.#reporter.update(details);
+  }
+}

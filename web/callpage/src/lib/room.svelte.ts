@@ -1,0 +1,418 @@
+import {
+  type Device,
+  type Envelope,
+  type FileOffer,
+  type FileProgress,
+  isProblem,
+  type LinkOffer,
+  type Message,
+  newID,
+  type Ports,
+  type SendFrame,
+  type SessionID,
+  type SessionState,
+  type TextMessage,
+} from "@tandem-call/sdk";
+import { SvelteMap } from "svelte/reactivity";
+import { asLink } from "./format.ts";
+
+/** What became of something that this page sends. */
+export type Status = "waiting" | "stored" | "refused";
+
+/** One thing that was said or shown in a session. */
+export interface Entry {
+  /** Names it within the page. */
+  key: string;
+  mine: boolean;
+  /** The member who sent it; undefined for what this page sends until the server has said. */
+  from?: string | undefined;
+  at: number;
+  /** Its place; what is not stored yet has none, and stands at the end. */
+  seq?: number | undefined;
+  status?: Status | undefined;
+  /** Why it was refused. */
+  error?: unknown;
+  text?: string | undefined;
+  link?: LinkOffer | undefined;
+  file?: FileOffer | undefined;
+  /** A file that is on its way. */
+  upload?: { name: string; size: number; sent: number } | undefined;
+  /** A service data object, of a kind that the page does not know. */
+  kind?: string | undefined;
+  /** A change of the session. */
+  phase?: SessionState["phase"] | undefined;
+  /** The content, where this page has it at hand. */
+  content?: Blob | undefined;
+}
+
+/** Signals between pages; they need not arrive. */
+const typing = "page.typing";
+const seen = "page.seen";
+const hello = "page.hello";
+
+/** A file that waits to be sent is kept here until the server has it all. */
+const uploads = "page/upload/";
+interface KeptUpload {
+  session: SessionID;
+  id: string;
+  name: string;
+  content: Blob;
+  at: number;
+}
+
+/** How long "is typing" stands without a further key. */
+const typingMs = 5_000;
+
+/** What is said in one session. */
+export class Room {
+  readonly id: SessionID;
+  state = $state.raw<SessionState>() as SessionState;
+  readonly #entries = new SvelteMap<string, Entry>();
+  /** Up to where each other member has seen; by member. */
+  readonly #seen = new SvelteMap<string, number>();
+  /** Files that others are sending. */
+  readonly incoming = new SvelteMap<string, FileProgress>();
+  /** When each other member typed last. */
+  readonly #typed = new SvelteMap<string, number>();
+  /** Whether the user looks at it. */
+  #looking = false;
+  unread = $state(0);
+  #sawMine = 0;
+  readonly #device: Device;
+  readonly #ports: Ports;
+  readonly #stops = new Map<string, AbortController>();
+  #lastTyped = 0;
+
+  constructor(device: Device, ports: Ports, state: SessionState) {
+    this.#device = device;
+    this.#ports = ports;
+    this.id = state.id;
+    this.state = state;
+    for (const { frame, since } of device.unsent()) {
+      if (frame.session === this.id) {
+        this.#put({ ...told(frame.kind, frame.body), ...own(frame.id, since), status: "waiting" });
+      }
+    }
+  }
+
+  /** What was said, in order. */
+  readonly entries = $derived(
+    [...this.#entries.values()].sort(
+      (a, b) => (a.seq ?? Number.MAX_VALUE) - (b.seq ?? Number.MAX_VALUE) || a.at - b.at,
+    ),
+  );
+
+  /** Members of the other parties. */
+  readonly others = $derived.by(() => {
+    const side = this.state.members.find((m) => m.id === this.state.you)?.side;
+    return this.state.members.filter((m) => m.side !== side);
+  });
+
+  readonly open = $derived(this.state.phase !== "closed");
+
+  /** How many entries have no place yet. */
+  readonly waiting = $derived(
+    [...this.#entries.values()].filter((e) => e.status === "waiting").length,
+  );
+
+  /** Whether anybody of the other side has seen the entry. */
+  isSeen(e: Entry): boolean {
+    return (
+      e.seq !== undefined && this.others.some((m) => (this.#seen.get(m.id) ?? 0) >= (e.seq ?? 0))
+    );
+  }
+
+  /** Who is typing at a time. */
+  typingAt(now: number): string[] {
+    return [...this.#typed].filter(([, at]) => now - at < typingMs).map(([id]) => id);
+  }
+
+  /** Takes a message that came, or was read from the log. */
+  take(m: Message | Envelope): void {
+    const mine = m.from !== undefined && m.from === this.state.you;
+    const at = m.time ? Date.parse(m.time) : Date.now();
+    const key = mine && m.id ? own(m.id, 0).key : `${m.epoch}/${m.seq}`;
+    const before = this.#entries.get(key);
+    const file = m.kind === "file" ? (m.body as FileOffer) : undefined;
+    if (file) {
+      this.incoming.delete(file.id);
+    }
+    if (m.from) {
+      this.#typed.delete(m.from);
+    }
+    this.#put({
+      ...told(m.kind ?? "", m.body),
+      key,
+      mine,
+      from: m.from,
+      at,
+      seq: m.seq,
+      content: before?.content,
+      ...(mine && { status: "stored" as const }),
+    });
+    if (!mine && m.kind !== "tandem.state" && m.kind !== undefined) {
+      this.unread += this.#looking ? 0 : 1;
+    }
+    if (this.#looking) {
+      this.#tellSeen();
+    }
+  }
+
+  /** Forgets what was never stored. */
+  rewind(seq: number): void {
+    for (const [key, e] of this.#entries) {
+      if ((e.seq ?? 0) > seq) {
+        this.#entries.delete(key);
+      }
+    }
+  }
+
+  /** Takes a signal of another member's. */
+  signal(kind: string, from: string | undefined, body: unknown): void {
+    switch (kind) {
+      case typing:
+        if (from) {
+          this.#typed.set(from, Date.now());
+        }
+        break;
+      case seen:
+        if (from) {
+          const n = Number((body as { seq?: unknown } | undefined)?.seq);
+          this.#seen.set(from, Math.max(this.#seen.get(from) ?? 0, Number.isFinite(n) ? n : 0));
+        }
+        break;
+      case hello:
+        this.#sawMine = 0;
+        this.#tellSeen();
+        break;
+      case "file.progress": {
+        const p = body as FileProgress;
+        if (from !== this.state.you) {
+          this.incoming.set(p.id, p);
+        }
+      }
+    }
+  }
+
+  /** To be called after each connection: what was signalled meanwhile is lost. */
+  connected(): void {
+    if (this.open) {
+      this.#device.signal(this.id, hello);
+      this.#sawMine = 0;
+      this.#tellSeen();
+    }
+  }
+
+  /** Says whether the user looks at the session. */
+  look(looking: boolean): void {
+    this.#looking = looking;
+    if (looking) {
+      this.unread = 0;
+      this.#tellSeen();
+    }
+  }
+
+  #tellSeen(): void {
+    if (!this.#looking || !this.open || document.visibilityState !== "visible") {
+      return;
+    }
+    const last = Math.max(
+      0,
+      ...[...this.#entries.values()].filter((e) => !e.mine).map((e) => e.seq ?? 0),
+    );
+    if (last > this.#sawMine) {
+      this.#sawMine = last;
+      this.#device.signal(this.id, seen, { seq: last });
+    }
+  }
+
+  /** To be called at each key of the user's. */
+  typed(): void {
+    const at = Date.now();
+    if (at - this.#lastTyped > typingMs / 2) {
+      this.#lastTyped = at;
+      this.#device.signal(this.id, typing);
+    }
+  }
+
+  /** Sends a text; one that is a web address goes as data by reference (C1). */
+  say(text: string): void {
+    const id = newID("m", this.#ports.crypto.random);
+    const url = asLink(text);
+    const [kind, body] = url
+      ? (["link", { url }] as const)
+      : (["text", { text } satisfies TextMessage] as const);
+    this.#put({ ...told(kind, body), ...own(id, Date.now()), status: "waiting" });
+    this.#lastTyped = 0;
+    // sent and refused tell what becomes of it, also in a later run.
+    this.#device.send(this.id, kind, body, { id }).catch(() => {});
+  }
+
+  /** A message of this page's is stored. */
+  stored(frame: SendFrame, seq: number | undefined): void {
+    this.#change(own(frame.id, 0).key, { status: "stored", seq });
+  }
+
+  /** The server refuses a message of this page's. */
+  refused(frame: SendFrame, error: unknown): void {
+    this.#change(own(frame.id, 0).key, { status: "refused", error });
+  }
+
+  /** Sends a file. It is kept until the server has all of it, so that a reload loses nothing. */
+  async send(file: File): Promise<void> {
+    const id = newID("u", this.#ports.crypto.random);
+    const kept: KeptUpload = {
+      session: this.id,
+      id,
+      name: file.name,
+      content: file,
+      at: Date.now(),
+    };
+    try {
+      await this.#ports.store.write(new Map([[uploads + id, kept]]));
+    } catch {
+      // No room to keep it: it is sent all the same, as long as the page is open.
+    }
+    await this.#upload(kept);
+  }
+
+  /** Takes up what an earlier run of the page could not finish. */
+  async resumeUploads(): Promise<void> {
+    for (const [, value] of await this.#ports.store.list(uploads)) {
+      const kept = value as KeptUpload;
+      if (kept.session === this.id && !this.#stops.has(kept.id)) {
+        void this.#upload(kept);
+      }
+    }
+  }
+
+  async #upload(kept: KeptUpload): Promise<void> {
+    const { id, name, content, at } = kept;
+    const key = own(id, at).key;
+    const stop = new AbortController();
+    this.#stops.set(id, stop);
+    if (this.#entries.get(key)?.seq === undefined) {
+      const upload = { name, size: content.size, sent: 0 };
+      this.#put({ ...own(id, at), status: "waiting", upload, content });
+    }
+    try {
+      const { upload } = await import("@tandem-call/sdk/files");
+      await upload(this.#device.api, this.#ports, {
+        session: this.id,
+        id,
+        content,
+        name,
+        signal: stop.signal,
+        progress: (sent, total) =>
+          this.#change(key, { upload: { name, size: total, sent } }, (e) => e.file === undefined),
+      });
+    } catch (error) {
+      if (stop.signal.aborted) {
+        this.#entries.delete(key);
+      } else {
+        this.#change(key, { status: "refused", error }, (e) => e.file === undefined);
+      }
+    } finally {
+      this.#stops.delete(id);
+      await this.#ports.store.write(new Map([[uploads + id, undefined]]));
+    }
+  }
+
+  /** Gives up a file that is on its way. */
+  cancel(e: Entry): void {
+    this.#stops.get(e.key.slice(3))?.abort(new Error("cancelled by the user"));
+  }
+
+  /** Takes away something that was refused. */
+  dismiss(e: Entry): void {
+    this.#entries.delete(e.key);
+  }
+
+  /** Sends again what was refused. */
+  again(e: Entry): void {
+    this.#entries.delete(e.key);
+    if (e.upload && e.content) {
+      void this.send(new File([e.content], e.upload.name, { type: e.content.type }));
+    } else if (e.link) {
+      this.say(e.link.url);
+    } else if (e.text) {
+      this.say(e.text);
+    }
+  }
+
+  /** Keeps the session open longer, as far as it may. */
+  async extend(): Promise<void> {
+    const { until, may_extend_to } = this.state;
+    const most = may_extend_to ? Date.parse(may_extend_to) : 0;
+    const now = this.#device.welcome ? Date.now() : 0;
+    const left = until ? Date.parse(until) - now : 0;
+    const seconds = Math.floor(Math.min(left + 600_000, most - now) / 1000);
+    if (seconds > 0) {
+      await this.#device.extend(this.id, seconds);
+    }
+  }
+
+  /** Takes this party out of the session. */
+  async leave(block: boolean): Promise<void> {
+    await this.#device.leave(this.id, block ? { block } : {});
+  }
+
+  /** Reads the whole log over HTTP, for a session that is over. */
+  async read(): Promise<void> {
+    try {
+      for (let after = 0; ; ) {
+        const page = await this.#device.api.call<{ messages: Envelope[]; head: number }>(
+          "GET",
+          `/v1/sessions/${encodeURIComponent(this.id)}/messages?after=${after}`,
+        );
+        for (const m of page.messages) {
+          this.take(m);
+          after = Math.max(after, m.seq ?? 0);
+        }
+        if (page.messages.length === 0 || after >= page.head) {
+          return;
+        }
+      }
+    } catch (err) {
+      if (!isProblem(err, "not-found", "not-a-member")) {
+        throw err;
+      }
+    }
+  }
+
+  #put(e: Entry): void {
+    this.#entries.set(e.key, e);
+  }
+
+  #change(key: string, change: Partial<Entry>, unless: (e: Entry) => boolean = () => true): void {
+    const e = this.#entries.get(key);
+    if (e && unless(e)) {
+      this.#entries.set(key, { ...e, ...change });
+    }
+  }
+}
+
+/** What this page itself sends, by its request's id. */
+function own(id: string, at: number): Pick<Entry, "key" | "mine" | "at"> {
+  return { key: `me/${id}`, mine: true, at };
+}
+
+/** What a message says, by its kind; a body that is not of its kind is shown as unknown. */
+export function told(
+  kind: string,
+  body: unknown,
+): Pick<Entry, "text" | "link" | "file" | "kind" | "phase"> {
+  const b = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
+  switch (true) {
+    case kind === "text" && typeof b.text === "string":
+      return { text: b.text };
+    case kind === "link" && typeof b.url === "string" && asLink(b.url) !== undefined:
+      return { link: b as unknown as LinkOffer };
+    case kind === "file" && typeof b.path === "string" && typeof b.name === "string":
+      return { file: b as unknown as FileOffer };
+    case kind === "tandem.state" && typeof b.phase === "string":
+      return { phase: b.phase as SessionState["phase"] };
+    default:
+      return { kind: kind || "?" };
+  }
+}

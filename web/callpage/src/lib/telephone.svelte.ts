@@ -1,0 +1,177 @@
+import { CallReporter, type Clock, type Device, isProblem, problemOf } from "@tandem-call/sdk";
+import type { Account } from "../phone/account.ts";
+import type { CallState, PhoneCall, Softphone, Source } from "../phone/softphone.ts";
+
+/**
+ * How it stands with the telephone. "none": the server has none for this device.
+ * "elsewhere": another tab of the page has it.
+ */
+export type Line = "starting" | "ready" | "offline" | "none" | "elsewhere";
+
+/** How long after its end a call is still shown. */
+const endedMs = 4_000;
+
+/**
+ * The page's own telephone. Its events are what the device reports of its calls (A1): nothing
+ * is asked for again and again.
+ */
+export class Telephone {
+  line = $state<Line>("starting");
+  call = $state.raw<PhoneCall>();
+  /** When the call was answered. */
+  since = $state<number>();
+  muted = $state(false);
+  quiet = $state(false);
+  source = $state<Source>("tone");
+  level = $state(0);
+  /** The microphone was wanted and is not to be had. */
+  refused = $state(false);
+  readonly #device: Device;
+  readonly #clock: Clock;
+  readonly #reporter: CallReporter;
+  #phone: Softphone | undefined;
+  #release: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(device: Device, clock: Clock) {
+    this.#device = device;
+    this.#clock = clock;
+    this.#reporter = new CallReporter(device, { clock });
+  }
+
+  /** Whether there is a call that is not over. */
+  readonly busy = $derived(this.call !== undefined && this.call.state !== "ended");
+
+  /** Registers, in one tab of the page only: two would ring both. */
+  async start(): Promise<void> {
+    const held = await navigator.locks.query();
+    if (held.held?.some((l) => l.name === "tandem-telephone")) {
+      this.line = "elsewhere";
+    }
+    await navigator.locks.request("tandem-telephone", async () => {
+      await this.#register();
+      await new Promise<void>((resolve) => {
+        this.#release = resolve;
+      });
+    });
+  }
+
+  async #register(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        const account = await this.#device.api.call<Account>("GET", "/v1/softphone");
+        const { Softphone } = await import("../phone/softphone.ts");
+        const url = new URL(account.websocket_url);
+        // The page's own host, whatever name the server knows itself by.
+        const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+        const socket = `${scheme}//${location.host}${url.pathname}`;
+        this.#phone = new Softphone(account, socket, {
+          registered: () => {
+            this.line = "ready";
+          },
+          unregistered: () => {
+            this.line = "offline";
+          },
+          call: (call) => this.#told(call),
+          level: (level) => {
+            this.level = level;
+          },
+          silent: () => {
+            this.source = "tone";
+            this.refused = true;
+          },
+        });
+        this.#phone.start();
+        const renew = Math.max(60, account.expires_s / 2) * 1000;
+        this.#clock.after(renew, () => void this.#renew());
+        return;
+      } catch (err) {
+        if (problemOf(err) && !isProblem(err, "too-many-requests", "draining")) {
+          this.line = "none";
+          return;
+        }
+        this.line = "offline";
+        await new Promise<void>((resolve) => {
+          this.#clock.after(3_000, resolve);
+        });
+      }
+    }
+  }
+
+  /** Takes a fresh password before the old one ends, when there is no call. */
+  async #renew(): Promise<void> {
+    if (this.#stopped) {
+      return;
+    }
+    if (this.busy) {
+      this.#clock.after(30_000, () => void this.#renew());
+      return;
+    }
+    this.#phone?.stop();
+    await this.#register();
+  }
+
+  #told(call: PhoneCall): void {
+    const before: CallState | undefined = this.call?.id === call.id ? this.call.state : undefined;
+    this.call = call;
+    if (call.state === "active" && before !== "active") {
+      this.since = Date.now();
+    }
+    const state = call.state === "calling" ? "ringing" : call.state;
+    this.#reporter.update({
+      other: call.other,
+      direction: call.direction,
+      state,
+      ref: { call_id: call.id },
+    });
+    if (call.state === "ended") {
+      this.muted = false;
+      this.#clock.after(endedMs, () => {
+        if (this.call?.id === call.id) {
+          this.call = undefined;
+          this.since = undefined;
+        }
+      });
+    }
+  }
+
+  async dial(number: string): Promise<void> {
+    this.refused = false;
+    this.since = undefined;
+    await this.#phone?.dial(number.replace(/[\s()./-]/g, ""), this.source);
+  }
+
+  async answer(): Promise<void> {
+    this.refused = false;
+    await this.#phone?.answer(this.source);
+  }
+
+  hangUp(): void {
+    this.#phone?.hangUp();
+  }
+
+  mute(): void {
+    this.muted = !this.muted;
+    this.#phone?.mute(this.muted);
+  }
+
+  hush(): void {
+    this.quiet = !this.quiet;
+    this.#phone?.quiet(this.quiet);
+  }
+
+  /** Speaks, or lets a tone sound instead. */
+  async speak(source: Source): Promise<void> {
+    this.refused = false;
+    this.source = source;
+    if (this.busy) {
+      this.source = (await this.#phone?.use(source)) ?? source;
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#phone?.stop();
+    this.#release?.();
+  }
+}

@@ -1,0 +1,30 @@
+interface TrustedTypes {
+  createPolicy(
+    name: string,
+    rules: { createScriptURL(url: string): string },
+  ): {
+    createScriptURL(url: string): string;
+  };
+}
+
+/** Lets the page open offline, from what the service worker keeps. */
+export function registerWorker(): void {
+  if (!("serviceWorker" in navigator)) {
+    return;
+  }
+  const { trustedTypes } = globalThis as { trustedTypes?: TrustedTypes };
+  const url =
+    trustedTypes
+      ?.createPolicy("tandem", {
+        createScriptURL: () => "/sw.js",
+      })
+      .createScriptURL("/sw.js") ?? "/sw.js";
+  navigator.serviceWorker.register(url, { type: "module" }).catch(() => {
+    // Blocked by the browser: the page works, but not offline.
+  });
+}
+
+/** The browser's offer to install the page, until it is taken (Chromium). */
+export interface InstallOffer extends Event {
+  prompt(): Promise<void>;
+}

@@ -1,0 +1,247 @@
+/**
+ * A softphone over SIP and WebRTC (RFC 7118, RFC 8826), with JsSIP. It is a chunk of its own, which
+ * the page loads when the server has a telephone for it.
+ */
+import JsSIP from "jssip";
+import type { RTCSession } from "jssip/lib/RTCSession";
+import type { RTCSessionEvent, UA } from "jssip/lib/UA";
+import type { Account } from "./account.ts";
+import { startTone, type Tone } from "./tone.ts";
+
+/** How far a call has come. */
+export type CallState = "calling" | "ringing" | "active" | "ended";
+
+/** What is known of a call. */
+export interface PhoneCall {
+  /** The SIP Call-ID (RFC 3261, 8.1.1.4), which both sides share. */
+  id: string;
+  direction: "outgoing" | "incoming";
+  /** The other side's number, or SIP address. */
+  other: string;
+  name?: string;
+  state: CallState;
+  /** Why it ended, in JsSIP's words: "Busy", "Rejected", … */
+  cause?: string;
+}
+
+/** Where the sound comes from that the other side hears. */
+export type Source = "tone" | "microphone";
+
+/** What the softphone tells. */
+export interface PhoneEvents {
+  registered(): void;
+  unregistered(cause: string): void;
+  call(call: PhoneCall): void;
+  /** How loud the other side is, from 0 to 1, a few times a second. */
+  level(level: number): void;
+  /** The microphone is not to be had: a tone is sent instead. */
+  silent(err: unknown): void;
+}
+
+/** How long after the first address of our own we wait for more (trickle ICE is not used). */
+const gatherMs = 600;
+
+/** One line of a telephone: one call at a time. */
+export class Softphone {
+  readonly #ua: UA;
+  readonly #account: Account;
+  readonly #events: PhoneEvents;
+  #session: RTCSession | undefined;
+  #call: PhoneCall | undefined;
+  #tone: Tone | undefined;
+  #microphone: MediaStream | undefined;
+  #source: Source = "tone";
+  readonly #ear = new Audio();
+  #meter: (() => void) | undefined;
+
+  /** @param socket the address of the SIP server's WebSocket, on the page's own host */
+  constructor(account: Account, socket: string, events: PhoneEvents) {
+    this.#account = account;
+    this.#events = events;
+    this.#ear.autoplay = true;
+    this.#ua = new JsSIP.UA({
+      sockets: [new JsSIP.WebSocketInterface(socket)],
+      uri: account.uri,
+      authorization_user: account.username,
+      password: account.password,
+      register: true,
+      register_expires: 120,
+      session_timers: false,
+      user_agent: "tandem-callpage",
+      connection_recovery_min_interval: 1,
+      connection_recovery_max_interval: 10,
+    });
+    this.#ua.on("registered", () => events.registered());
+    this.#ua.on("unregistered", () => events.unregistered(""));
+    this.#ua.on("registrationFailed", (e) => events.unregistered(String(e.cause ?? "")));
+    this.#ua.on("disconnected", () => events.unregistered("connection"));
+    this.#ua.on("newRTCSession", (e: RTCSessionEvent) => this.#begun(e));
+  }
+
+  start(): void {
+    this.#ua.start();
+  }
+
+  /** Ends a call, and the registration. */
+  stop(): void {
+    this.hangUp();
+    this.#ua.stop();
+  }
+
+  /** Calls a number. */
+  async dial(number: string, source: Source): Promise<void> {
+    const domain = this.#account.uri.replace(/^sips?:[^@]*@/, "");
+    const mediaStream = await this.#sound(source);
+    this.#ua.call(number.includes("@") ? number : `sip:${number}@${domain}`, {
+      mediaStream,
+      pcConfig: this.#ice,
+    });
+  }
+
+  async answer(source: Source): Promise<void> {
+    const session = this.#session;
+    const mediaStream = await this.#sound(source);
+    session?.answer({ mediaStream, pcConfig: this.#ice });
+  }
+
+  /** Ends the call, or declines one that comes in. */
+  hangUp(): void {
+    if (this.#session && !this.#session.isEnded()) {
+      this.#session.terminate();
+    }
+  }
+
+  /** Sends nothing while muted. */
+  mute(muted: boolean): void {
+    if (muted) {
+      this.#session?.mute({ audio: true });
+    } else {
+      this.#session?.unmute({ audio: true });
+    }
+  }
+
+  /** Plays nothing while silent. */
+  quiet(silent: boolean): void {
+    this.#ear.muted = silent;
+  }
+
+  /** Changes where the sound comes from, within the call. */
+  async use(source: Source): Promise<Source> {
+    const stream = await this.#sound(source);
+    const sender = this.#session?.connection?.getSenders().find((s) => s.track?.kind === "audio");
+    await sender?.replaceTrack(stream.getAudioTracks()[0] ?? null);
+    return this.#source;
+  }
+
+  get #ice(): RTCConfiguration {
+    const iceServers = (this.#account.ice_servers ?? []) as RTCIceServer[];
+    return { iceServers };
+  }
+
+  /** The stream to send; a tone where the microphone is not to be had. */
+  async #sound(source: Source): Promise<MediaStream> {
+    this.#silence();
+    if (source === "microphone") {
+      try {
+        this.#microphone = await navigator.mediaDevices.getUserMedia({
+          audio: { echoCancellation: true, noiseSuppression: true },
+        });
+        this.#source = "microphone";
+        return this.#microphone;
+      } catch (err) {
+        this.#events.silent(err);
+      }
+    }
+    this.#source = "tone";
+    this.#tone = startTone();
+    return this.#tone.stream;
+  }
+
+  #silence(): void {
+    this.#tone?.stop();
+    this.#tone = undefined;
+    for (const track of this.#microphone?.getTracks() ?? []) {
+      track.stop();
+    }
+    this.#microphone = undefined;
+  }
+
+  #begun({ session, request, originator }: RTCSessionEvent): void {
+    if (this.#session && !this.#session.isEnded()) {
+      session.terminate({ status_code: 486 }); // busy: one line
+      return;
+    }
+    this.#session = session;
+    const identity = session.remote_identity;
+    this.#call = {
+      // Its types leave out that both kinds of request have it.
+      id: (request as unknown as { call_id: string }).call_id,
+      direction: originator === "local" ? "outgoing" : "incoming",
+      other: /^\+?\d+$/.test(identity.uri.user) ? identity.uri.user : identity.uri.toAor(),
+      state: originator === "local" ? "calling" : "ringing",
+      ...(identity.display_name && { name: identity.display_name }),
+    };
+    const own = session;
+    const change = (change: Partial<PhoneCall>) => {
+      if (own === this.#session && this.#call) {
+        this.#call = { ...this.#call, ...change };
+        this.#events.call(this.#call);
+      }
+    };
+    const over = (cause: string) => {
+      if (own === this.#session) {
+        change({ state: "ended", cause });
+        this.#session = undefined;
+        this.#meter?.();
+        this.#silence();
+        this.#ear.srcObject = null;
+      }
+    };
+    session.on("progress", () => change({ state: "ringing" }));
+    session.on("accepted", () => change({ state: "active" }));
+    session.on("confirmed", () => change({ state: "active" }));
+    session.on("ended", (e) => over(String(e.cause ?? "")));
+    session.on("failed", (e) => over(String(e.cause ?? "")));
+    let first = true;
+    session.on("icecandidate", ({ ready }) => {
+      if (first) {
+        first = false;
+        setTimeout(ready, gatherMs);
+      }
+    });
+    session.on("peerconnection", ({ peerconnection }) => this.#listen(peerconnection));
+    if (session.connection) {
+      this.#listen(session.connection); // an outgoing call has its connection already
+    }
+    this.#events.call(this.#call);
+  }
+
+  #listen(connection: RTCPeerConnection): void {
+    connection.addEventListener("track", ({ streams, track }) => {
+      const stream = streams[0] ?? new MediaStream([track]);
+      this.#ear.srcObject = stream;
+      this.#ear.play().catch(() => {}); // a browser may want a touch first: the button "sound"
+      this.#measure(stream);
+    });
+  }
+
+  #measure(stream: MediaStream): void {
+    this.#meter?.();
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    analyser.fftSize = 512;
+    context.createMediaStreamSource(stream).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    const timer = setInterval(() => {
+      analyser.getFloatTimeDomainData(samples);
+      const power = samples.reduce((sum, x) => sum + x * x, 0) / samples.length;
+      this.#events.level(Math.min(1, Math.sqrt(power) * 12));
+    }, 150);
+    this.#meter = () => {
+      clearInterval(timer);
+      void context.close();
+      this.#events.level(0);
+      this.#meter = undefined;
+    };
+  }
+}

@@ -1,0 +1,60 @@
+/// <reference lib="webworker" />
+/** Keeps the page, so that it opens without a network. What belongs to calls is never kept here. */
+const worker = self as unknown as ServiceWorkerGlobalScope;
+
+/** Filled in by the build. */
+const assets = "__OFFLINE__".split(" ");
+const others = ["/", "/manifest.webmanifest", "/icon.svg", "/icon-192.png"];
+const cacheName = `page-${digest(assets.join())}`;
+
+worker.addEventListener("install", (e) => {
+  e.waitUntil(
+    caches
+      .open(cacheName)
+      .then((cache) => cache.addAll([...others, ...assets]))
+      .then(() => worker.skipWaiting()),
+  );
+});
+
+worker.addEventListener("activate", (e) => {
+  e.waitUntil(
+    caches
+      .keys()
+      .then((names) =>
+        Promise.all(
+          names
+            .filter((n) => n.startsWith("page-") && n !== cacheName)
+            .map((n) => caches.delete(n)),
+        ),
+      )
+      .then(() => worker.clients.claim()),
+  );
+});
+
+worker.addEventListener("fetch", (e) => {
+  const url = new URL(e.request.url);
+  if (e.request.method !== "GET" || url.origin !== worker.location.origin) {
+    return;
+  }
+  if (e.request.mode === "navigate" && url.pathname === "/") {
+    e.respondWith(fetch(e.request).catch(() => kept("/")));
+  } else if (assets.includes(url.pathname)) {
+    e.respondWith(kept(url.pathname).then((hit) => (hit.ok ? hit : fetch(e.request))));
+  } else if (others.includes(url.pathname)) {
+    e.respondWith(fetch(e.request).catch(() => kept(url.pathname)));
+  }
+});
+
+async function kept(path: string): Promise<Response> {
+  const cache = await caches.open(cacheName);
+  return (await cache.match(path)) ?? Response.error();
+}
+
+/** A short name of a text (FNV-1a): a new list of assets makes a new cache. */
+function digest(text: string): string {
+  let h = 0x811c9dc5;
+  for (const c of text) {
+    h = Math.imul(h ^ (c.codePointAt(0) ?? 0), 0x01000193) >>> 0;
+  }
+  return h.toString(16);
+}

@@ -1,0 +1,107 @@
+import axeCore from "axe-core";
+import { type Browser, chromium, type Frame, type Page } from "playwright-core";
+
+/** What is loaded into a page to look for faults of accessibility. */
+const axeSource = axeCore.source;
+
+/** Debian's Chromium, with a microphone that needs no hardware and no question. */
+export function launch(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-background-networking",
+      "--allow-loopback-in-peer-connection",
+      "--use-fake-device-for-media-stream",
+      "--use-fake-ui-for-media-stream",
+      "--autoplay-policy=no-user-gesture-required",
+    ],
+  });
+}
+
+/** A page, and everything that went wrong in it. */
+export interface Watched {
+  page: Page;
+  /** Errors of scripts, what the content security policy refused, and requests to other hosts. */
+  faults: string[];
+}
+
+/** Opens a page in a profile of its own. */
+export async function open(
+  browser: Browser,
+  url: string,
+  options: Parameters<Browser["newContext"]>[0] = {},
+): Promise<Watched> {
+  const context = await browser.newContext({
+    viewport: { width: 400, height: 780 },
+    locale: "en-GB",
+    ...options,
+  });
+  context.setDefaultTimeout(60_000);
+  const page = await context.newPage();
+  const faults: string[] = [];
+  watch(page, faults);
+  await page.goto(url);
+  return { page, faults };
+}
+
+/** Notes what goes wrong in a page. */
+export function watch(page: Page, faults: string[]): void {
+  page.on("pageerror", (e) => faults.push(`error: ${e.message}`));
+  page.on("console", (m) => {
+    if (/Content Security Policy|Trusted ?Type|Refused to/i.test(m.text())) {
+      faults.push(`policy: ${m.text()}`);
+    }
+  });
+  page.on("request", (r) => {
+    const { hostname, protocol } = new URL(r.url());
+    if (/^(https?|wss?):$/.test(protocol) && !/^(127\.0\.0\.1|(.+\.)?localhost)$/.test(hostname)) {
+      faults.push(`a third party is asked: ${r.url()}`);
+    }
+  });
+}
+
+/** The faults of accessibility that axe finds in what is shown (WCAG 2.2 A and AA). */
+export async function axe(target: Page | Frame): Promise<string[]> {
+  // Not by a script element: the page's policy forbids that.
+  await target.evaluate(axeSource);
+  return target.evaluate(async () => {
+    // What is fading in has no colours of its own yet.
+    const moving = document
+      .getAnimations()
+      .filter((a) => a.effect?.getComputedTiming().iterations !== Number.POSITIVE_INFINITY);
+    await Promise.allSettled(moving.map((a) => a.finished));
+    const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
+    const { violations } = await axe.run({
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    });
+    return violations.map(
+      (v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`,
+    );
+  });
+}
+
+/** Makes the page a device, with the code that the server prints. */
+export async function enrol(
+  { page }: Watched,
+  server: { code(): Promise<string> },
+  number: string,
+  name: string,
+): Promise<void> {
+  await page.getByRole("link", { name: "Use this device" }).click();
+  await page.getByLabel("Telephone number").fill(number);
+  await page.getByLabel("Your name").fill(name);
+  await page.getByRole("button", { name: "Send the code" }).click();
+  await page.getByLabel("Code").fill(await server.code());
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await page.getByText("Connected").waitFor();
+}
+
+/** Says by hand with whom one is in a call (A2). */
+export async function report({ page }: Watched, other: string): Promise<void> {
+  await page.getByRole("link", { name: "I’m on a call with…" }).click();
+  await page.getByLabel("Their number").fill(other);
+  await page.getByRole("button", { name: "Ask for a session" }).click();
+  await page.getByRole("heading", { name: /Waiting for|You said that/ }).waitFor();
+  await page.getByRole("link", { name: "Back" }).click();
+}

@@ -1,0 +1,31 @@
+package wire
+
+import "github.com/tandem-call/tandem/tel"
+
+// Page is what the server's own pages need to know before they are a device.
+type Page struct {
+	Version string `json:"version"`
+	// Region (ISO 3166-1) in which national numbers are read, if the server has one.
+	Region string `json:"region,omitempty"`
+	// TryIt lists the phones that the first page shows side by side: on a development
+	// server on this machine only.
+	TryIt []TryPhone `json:"try_it,omitempty"`
+	// TryAt is the origin of the page that shows them.
+	TryAt string `json:"try_at,omitempty"`
+	// Phone is the one of them whose page this is.
+	Phone *TryPhone `json:"phone,omitempty"`
+}
+
+// TryPhone is a phone of a trial without real numbers.
+type TryPhone struct {
+	Name string `json:"name"`
+	// Number is fictional.
+	Number tel.Number `json:"number"`
+	// Origin of its page, where it is a device of its own.
+	Origin string `json:"origin"`
+}
+
+// TrialCode is the one-time code that was made for the number of a TryPhone.
+type TrialCode struct {
+	Code string `json:"code"`
+}
