@@ -1,5 +1,11 @@
-import { CallReporter, type Clock, type Device, isProblem, problemOf } from "@tandem-call/sdk";
-import type { Account } from "../phone/account.ts";
+import {
+  type Softphone as Account,
+  CallReporter,
+  type Clock,
+  type Device,
+  isProblem,
+  problemOf,
+} from "@tandem-call/sdk";
 import type { CallState, PhoneCall, Softphone, Source } from "../phone/softphone.ts";
 
 /**

@@ -2,10 +2,11 @@
  * A softphone over SIP and WebRTC (RFC 7118, RFC 8826), with JsSIP. It is a chunk of its own, which
  * the page loads when the server has a telephone for it.
  */
+
+import type { Softphone as Account } from "@tandem-call/sdk";
 import JsSIP from "jssip";
 import type { RTCSession } from "jssip/lib/RTCSession";
 import type { RTCSessionEvent, UA } from "jssip/lib/UA";
-import type { Account } from "./account.ts";
 import { startTone, type Tone } from "./tone.ts";
 
 /** How far a call has come. */
@@ -90,7 +91,7 @@ export class Softphone {
 
   /** Calls a number. */
   async dial(number: string, source: Source): Promise<void> {
-    const domain = this.#account.uri.replace(/^sips?:[^@]*@/, "");
+    const domain = this.#account.uri.replace(/^sips?:[^@]*@|[;?].*$/g, "");
     const mediaStream = await this.#sound(source);
     this.#ua.call(number.includes("@") ? number : `sip:${number}@${domain}`, {
       mediaStream,
