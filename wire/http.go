@@ -44,6 +44,18 @@ type Enrolment struct {
 	Via string `json:"via"`
 }
 
+// BindingRequest says that a device has a number (elements with the scope bind, operators).
+type BindingRequest struct {
+	Number string `json:"number" maxLength:"64" doc:"E.164, e.g. +442079460001"`
+	Key    JWK    `json:"key" doc:"The device's public key"`
+	// Proof: network, where the access network showed the number; sim, where the SIM card
+	// answered a challenge; operator, who alone may say so without either.
+	Proof  string `json:"proof" enum:"network,sim,operator" doc:"How it was proved"`
+	Name   string `json:"name,omitempty" maxLength:"64" doc:"Shown to the other members"`
+	Client string `json:"client,omitempty" maxLength:"64" doc:"The device's software"`
+	App    *App   `json:"app,omitempty"`
+}
+
 // EnrolConfirm completes an enrolment.
 type EnrolConfirm struct {
 	Code string `json:"code" minLength:"6" maxLength:"6" doc:"The six digits received"`
@@ -147,20 +159,29 @@ type CredentialRequest struct {
 	Name string `json:"name" minLength:"1" maxLength:"128" doc:"Who holds it, for the list"`
 	// Ranges are the number prefixes that an element or provider may speak for.
 	Ranges []string `json:"ranges,omitempty" doc:"Number prefixes it may speak for, e.g. +44207946"`
+	// Scopes that it is limited to; none: all that its role can do, but "bind".
+	Scopes []string `json:"scopes,omitempty" maxItems:"16" doc:"What it may do, within its role; none: all of it but bind"`
 	// Days until it expires; zero: a year.
 	Days int `json:"days,omitempty" minimum:"0" maximum:"3650"`
+	// Seconds until it expires, instead of Days.
+	Seconds int `json:"seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Instead of days: seconds until it expires, at least 60"`
+	// Certificate is the SHA-256 of a client certificate (DER), in base64url without padding, as in x5t#S256 of RFC 8705.
+	Certificate string `json:"certificate,omitempty" maxLength:"43" doc:"x5t#S256 (RFC 8705) of the TLS client certificate with which alone the key is valid"`
 }
 
 // Credential describes an API key; Secret is shown once, when it is made.
 type Credential struct {
-	ID      string    `json:"id"`
-	Role    string    `json:"role"`
-	Name    string    `json:"name"`
-	Ranges  []string  `json:"ranges,omitempty"`
-	Created time.Time `json:"created"`
-	Expires time.Time `json:"expires"`
-	Revoked time.Time `json:"revoked,omitzero"`
-	Key     string    `json:"key,omitempty" doc:"The key itself, shown only once"`
+	ID     string   `json:"id"`
+	Role   string   `json:"role"`
+	Name   string   `json:"name"`
+	Ranges []string `json:"ranges,omitempty"`
+	Scopes []string `json:"scopes,omitempty"`
+	// Certificate is the x5t#S256 of the one with which alone it is valid; empty: none is needed.
+	Certificate string    `json:"certificate,omitempty"`
+	Created     time.Time `json:"created"`
+	Expires     time.Time `json:"expires"`
+	Revoked     time.Time `json:"revoked,omitzero"`
+	Key         string    `json:"key,omitempty" doc:"The key itself, shown only once"`
 }
 
 // CredentialList lists API keys.

@@ -25,7 +25,7 @@ const (
 	CouplingOffered   Action = "coupling.offered"
 	EnrolmentRefused  Action = "enrolment.refused"  // reason: a problem code
 	LoginRefused      Action = "login.refused"      // reason: a problem code; by: key, device
-	CredentialCreated Action = "credential.created" // role, days
+	CredentialCreated Action = "credential.created" // role, until
 	CredentialRevoked Action = "credential.revoked"
 	ReportRefused     Action = "report.refused" // reason: a problem code
 	IdentityLinked    Action = "identity.linked"

@@ -8,6 +8,7 @@
 package credential
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,6 +62,9 @@ type Credential struct {
 	// Expires; zero: never.
 	Expires   time.Time `json:"expires,omitzero"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
+	// Certificate is the SHA-256 of the TLS client certificate (DER) with which alone the
+	// key is valid (RFC 8705 section 3); empty: it needs none.
+	Certificate []byte `json:"certificate,omitempty"`
 	// SecretSHA256 is the hash of the key's secret part, which has 130 random bits.
 	SecretSHA256 []byte `json:"secret_sha256"`
 }
@@ -71,11 +75,6 @@ func (c Credential) MaySpeakFor(id tel.Identity) bool {
 		return false
 	}
 	return slices.ContainsFunc(c.Speaks, func(r string) bool { return covers(r, id) })
-}
-
-// May reports whether the credential has the scope.
-func (c Credential) May(scope string) bool {
-	return len(c.Scopes) == 0 || slices.Contains(c.Scopes, scope)
 }
 
 // check returns why the credential cannot be used now, or nil.
@@ -147,6 +146,8 @@ type New struct {
 	Speaks []string
 	// Expires; zero: never.
 	Expires time.Time
+	// Certificate to bind it to; nil: none.
+	Certificate []byte
 }
 
 func (n *New) check(now time.Time) error {
@@ -161,6 +162,9 @@ func (n *New) check(now time.Time) error {
 	}
 	if !n.Expires.IsZero() && !n.Expires.After(now) {
 		return fmt.Errorf("%w: it would expire in the past", ErrRequest)
+	}
+	if n.Certificate != nil && len(n.Certificate) != sha256.Size {
+		return fmt.Errorf("%w: a certificate is named by its SHA-256", ErrRequest)
 	}
 	if len(n.Speaks) > 1000 || len(n.Scopes) > 100 {
 		return fmt.Errorf("%w: more than 1000 ranges or 100 scopes", ErrRequest)

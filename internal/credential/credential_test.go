@@ -289,12 +289,6 @@ func TestRangesAreBeginnings(t *testing.T) {
 	})
 }
 
-func TestScopes(t *testing.T) {
-	if !(credential.Credential{}).May("report") || !(credential.Credential{Scopes: []string{"report"}}).May("report") || (credential.Credential{Scopes: []string{"report"}}).May("read") {
-		t.Error("scopes do not narrow a role down")
-	}
-}
-
 func FuzzVerify(f *testing.F) {
 	w := newWorld(f)
 	w.create(f, pbx)

@@ -74,7 +74,7 @@ func (s *Store) Create(ctx context.Context, n New) (key string, c Credential, er
 	sum := sha256.Sum256([]byte(secret))
 	c = Credential{
 		ID: id, Tenant: n.Tenant, Role: n.Role, Name: n.Name, Scopes: n.Scopes, Speaks: n.Speaks,
-		Created: now, Expires: n.Expires, SecretSHA256: sum[:],
+		Created: now, Expires: n.Expires, Certificate: n.Certificate, SecretSHA256: sum[:],
 	}
 	// The way to the tenant first: a way that leads nowhere does no harm.
 	_, err = store.Change(ctx, s.tenants, store.Key(id), func(_ tenantRecord, exists bool) (tenantRecord, bool, error) {

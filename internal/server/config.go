@@ -70,6 +70,8 @@ type TLS struct {
 	Email     string       `koanf:"email"`
 	Directory string       `koanf:"directory"`
 	Roots     string       `koanf:"roots"`
+	// ClientCertificates asks clients for one, for API keys that are bound to one.
+	ClientCertificates bool `koanf:"client_certificates"`
 }
 
 // Engine keeps the data.
@@ -392,6 +394,7 @@ func (c Config) Validate() error {
 		fault(err == nil, "trusted_proxies: %q is not a network such as 10.0.0.0/8", n)
 	}
 	fault(c.TLS.Mode != tlscert.Off || c.loopback(), "tls.mode: off is for loopback only, and listen is %s; set it to files, acme or local, or to proxy when a proxy in front ends TLS", c.Listen)
+	fault(!c.TLS.ClientCertificates || c.TLS.Mode != tlscert.Off && c.TLS.Mode != tlscert.Proxy, "tls.client_certificates: TLS must end at this server; tls.mode is %s", c.TLS.Mode)
 	fault(c.Engine.Durability == "fsync" || c.Engine.Durability == "relaxed", "engine.durability: %q; use fsync or relaxed", c.Engine.Durability)
 	fault(c.Engine.HeadroomMiB >= 16, "engine.headroom_mib: at least 16")
 	switch c.Codes.Sender {

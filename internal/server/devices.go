@@ -21,7 +21,7 @@ type auth struct{ *Server }
 func (s auth) bearer(ctx context.Context, token string) (httpapi.Caller, error) {
 	if strings.HasPrefix(token, "tdm_") {
 		c, err := s.keys.Verify(ctx, token)
-		if err == nil && !athome(ctx, c.Tenant) {
+		if err == nil && (!athome(ctx, c.Tenant) || !shows(ctx, c.Certificate)) {
 			err = credential.ErrInvalid
 		}
 		if err != nil {
@@ -31,7 +31,7 @@ func (s auth) bearer(ctx context.Context, token string) (httpapi.Caller, error) 
 		if !ok {
 			return httpapi.Caller{}, wire.NewProblem(wire.CodeForbidden, "keys of the role %s have no use here yet", c.Role)
 		}
-		return httpapi.Caller{Tenant: c.Tenant, Role: role, Credential: c.ID}, nil
+		return httpapi.Caller{Tenant: c.Tenant, Role: role, Credential: c.ID, Scopes: scopesOf(c)}, nil
 	}
 	d, err := s.auth.VerifyToken(ctx, token)
 	if err == nil && !athome(ctx, d.Tenant) {
@@ -92,6 +92,46 @@ func (s enrolment) Confirm(ctx context.Context, id string, c wire.EnrolConfirm) 
 		return wire.DeviceInfo{}, problem(s.log, "renew couplings", err)
 	}
 	return s.info(ctx, d)
+}
+
+func (s enrolment) Bind(ctx context.Context, who httpapi.Caller, r wire.BindingRequest) (wire.DeviceInfo, error) {
+	n, err := tel.ParseNumber(r.Number, s.cfg.Codes.Region)
+	if err != nil {
+		return wire.DeviceInfo{}, problem(s.log, "bind", err)
+	}
+	proved := audit.Record{What: audit.DeviceEnrolled, Parties: []tel.Identity{n.Identity()}, Details: map[string]string{"proof": r.Proof}}
+	if err := s.mayBind(ctx, who, n, r.Proof); err != nil {
+		return wire.DeviceInfo{}, s.refused(who, audit.Record{What: audit.EnrolmentRefused, Parties: proved.Parties}, err)
+	}
+	var d device.Device
+	err = s.audited(ctx, who, proved, func() (err error) {
+		d, err = s.Server.devices.Bind(ctx, device.Request{Tenant: who.Tenant, Number: n, Key: r.Key, Name: r.Name, Client: r.Client, App: r.App}, r.Proof)
+		return err
+	})
+	if err != nil {
+		return wire.DeviceInfo{}, err
+	}
+	return s.info(ctx, d)
+}
+
+// mayBind: an element vouches for its own numbers, with what a network can know.
+func (s *Server) mayBind(ctx context.Context, who httpapi.Caller, n tel.Number, proof string) error {
+	if who.Role == httpapi.RoleElement {
+		c, err := s.keys.Get(ctx, who.Tenant, who.Credential)
+		switch {
+		case err != nil:
+			return err
+		case !c.MaySpeakFor(n.Identity()):
+			return wire.NewProblem(wire.CodeForbidden, "this key may not speak for %s", n)
+		case proof != device.ProofNetwork && proof != device.ProofSIM:
+			return wire.NewProblem(wire.CodeForbidden, "a network element proves by network or sim")
+		}
+	}
+	barred, err := s.numberBarred(ctx, who.Tenant, n)
+	if err == nil && barred {
+		err = wire.NewProblem(wire.CodeForbidden, "the operator has barred the number")
+	}
+	return err
 }
 
 // devices serves httpapi.Devices.

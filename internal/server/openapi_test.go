@@ -28,6 +28,7 @@ var operations = map[string]struct {
 }{
 	"begin-enrolment":   {anybody, "", `{"number":"NUMBER","key":KEY}`, 202},
 	"confirm-enrolment": {anybody, "", `{"code":"123456","assertion":"a.b.c"}`, 410},
+	"bind-device":       {[]string{"operator"}, "", `{"number":"NUMBER","key":KEY,"proof":"sim"}`, 201}, // elements need a scope: TestScopes
 	"challenge":         {anybody, "", "", 200},
 	"token":             {anybody, "", `{"nonce":"n","assertion":"a.b.c"}`, 401},
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
-	"time"
 
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/credential"
@@ -32,22 +30,24 @@ func (s operator) Credentials(ctx context.Context, who httpapi.Caller) ([]wire.C
 }
 
 func credentialInfo(c credential.Credential) wire.Credential {
-	return wire.Credential{ID: c.ID, Role: string(c.Role), Name: c.Name, Ranges: c.Speaks, Created: c.Created, Expires: c.Expires, Revoked: c.RevokedAt}
+	return wire.Credential{
+		ID: c.ID, Role: string(c.Role), Name: c.Name, Ranges: c.Speaks, Scopes: c.Scopes, Certificate: thumbprint(c.Certificate),
+		Created: c.Created, Expires: c.Expires, Revoked: c.RevokedAt,
+	}
 }
 
 func (s operator) CreateCredential(ctx context.Context, who httpapi.Caller, r wire.CredentialRequest) (wire.Credential, error) {
-	days := r.Days
-	if days == 0 {
-		days = 365
+	n, err := newKey(who, r)
+	if err != nil {
+		return wire.Credential{}, err
 	}
 	id := credential.NewID()
 	var key string
 	var c credential.Credential
-	made := audit.Record{What: audit.CredentialCreated, On: on("credential", id), Details: map[string]string{"role": r.Role, "days": strconv.Itoa(days)}}
-	err := s.audited(ctx, who, made, func() (err error) {
-		key, c, err = s.keys.Create(ctx, credential.New{
-			ID: id, Tenant: who.Tenant, Role: credential.Role(r.Role), Name: r.Name, Speaks: r.Ranges, Expires: time.Now().AddDate(0, 0, days),
-		})
+	made := audit.Record{What: audit.CredentialCreated, On: on("credential", id), Details: map[string]string{"role": r.Role, "until": n.Expires.UTC().Format("2006-01-02T15:04:05Z")}}
+	err = s.audited(ctx, who, made, func() (err error) {
+		n.ID = id
+		key, c, err = s.keys.Create(ctx, n)
 		return err
 	})
 	if err != nil {

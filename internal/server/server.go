@@ -238,6 +238,9 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
+	if s.tls != nil && s.cfg.TLS.ClientCertificates {
+		s.tls.ClientAuth = tls.RequestClientCert
+	}
 	s.sockets, err = wsconn.New(wsconn.Config{
 		Backend: socket{s}, Origins: s.cfg.originHosts(), Heartbeat: s.cfg.Limits.Heartbeat,
 		MaxConnsPerDevice: s.cfg.Limits.DeviceConnections, MaxPendingPerAddr: s.cfg.Limits.PendingPerAddress,
@@ -281,7 +284,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		Handler: limited(mux), Origins: s.cfg.Origins, Methods: fileapi.AllowMethods, Headers: fileapi.AllowHeaders,
 		Expose: fileapi.ExposeHeaders + ", Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate",
 	})
-	s.handler = s.hosts(headers(all))
+	s.handler = s.hosts(certificates(headers(all)))
 	s.sip, err = s.newSIP(ctx)
 	return err
 }

@@ -51,6 +51,15 @@ func (v *victim) state() string {
 	return said
 }
 
+// freshKey is the public key of a device that nobody knows.
+func freshKey(t *testing.T) string {
+	t.Helper()
+	id, err := client.NewIdentity("http://nowhere.example")
+	check(t, err)
+	k := id.PublicKey()
+	return fmt.Sprintf(`{"kty":"EC","crv":"P-256","x":%q,"y":%q}`, k.X, k.Y)
+}
+
 // accepts says that the invitation is still there for the one who was asked.
 func (v *victim) accepts() {
 	v.w.t.Helper()
@@ -220,6 +229,8 @@ var aimed = map[string]struct {
 	path, body string
 	status     int
 }{
+	"bind-device": {"", `{"number":"NUMBER","key":KEY,"proof":"network"}`, 201},
+
 	"get-device":    {"", "", 200},
 	"change-device": {"", `{"name":"walker"}`, 200},
 	"remove-device": {"", "", 204},
@@ -312,7 +323,7 @@ func TestWalkOperations(t *testing.T) {
 			if strings.HasPrefix(a.path, "?") {
 				path = st.path + a.path
 			}
-			path, body := v.aim(path), v.aim(a.body)
+			path, body := v.aim(path), strings.ReplaceAll(v.aim(a.body), "KEY", freshKey(t))
 			r := w.ask(st.method, path, f.token, body)
 			want := a.status
 			switch {

@@ -40,13 +40,14 @@ const patience = 30 * time.Second
 
 // world is a real server on a directory of its own.
 type world struct {
-	t     testing.TB
-	ctx   context.Context
-	dir   string // the server's data
-	addr  string // the same after each start
-	codes chan string
-	log   *lines
-	stop  func()
+	t      testing.TB
+	ctx    context.Context
+	dir    string // the server's data
+	addr   string // the same after each start
+	scheme string // http or https
+	codes  chan string
+	log    *lines
+	stop   func()
 
 	server *server.Server
 	op     string // an operator's key
@@ -73,7 +74,12 @@ func (l *lines) String() string {
 
 func newWorld(t testing.TB, cfg ...func(*server.Config)) *world {
 	t.Helper()
-	w := &world{t: t, ctx: t.Context(), dir: filepath.Join(t.TempDir(), "data"), codes: make(chan string, 64), log: &lines{}}
+	return newWorldOver(t, "http", cfg...)
+}
+
+func newWorldOver(t testing.TB, scheme string, cfg ...func(*server.Config)) *world {
+	t.Helper()
+	w := &world{t: t, scheme: scheme, ctx: t.Context(), dir: filepath.Join(t.TempDir(), "data"), codes: make(chan string, 64), log: &lines{}}
 	w.http = clientOf(t, nil)
 	w.start(cfg...)
 	t.Cleanup(func() { w.stop() })
@@ -113,6 +119,9 @@ func (w *world) start(cfg ...func(*server.Config)) {
 			w.t.Errorf("the server ended: %v", err)
 		}
 	})
+	if w.scheme == "https" {
+		w.http.Transport.(withHeader).TLSClientConfig = w.trust()
+	}
 	w.until("the server answers", func() bool {
 		return w.ask("GET", "/healthz", "", "").status == http.StatusOK
 	})
@@ -194,7 +203,7 @@ func (w *world) admin() *http.Client {
 	return &http.Client{Transport: tr}
 }
 
-func (w *world) url() string { return "http://" + w.addr }
+func (w *world) url() string { return w.scheme + "://" + w.addr }
 
 // reply is an answer over HTTP.
 type reply struct {

@@ -13,7 +13,10 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-const rolesKey = "roles"
+const (
+	rolesKey = "roles"
+	scopeKey = "scope"
+)
 
 type (
 	callerKey struct{}
@@ -64,7 +67,8 @@ func (a *API) authorise(ctx huma.Context, next func(huma.Context)) {
 	}
 	who, err := a.caller(ctx.Context(), ctx.Header("Authorization"))
 	if err == nil {
-		err = allow(who, roles)
+		scope, _ := ctx.Operation().Metadata[scopeKey].(Scope)
+		err = allow(who, roles, scope)
 	}
 	if err != nil {
 		_, w := humago.Unwrap(ctx)
@@ -74,8 +78,8 @@ func (a *API) authorise(ctx huma.Context, next func(huma.Context)) {
 	next(huma.WithContext(ctx, WithCaller(ctx.Context(), who)))
 }
 
-// allow refuses a caller whose role is not among the roles.
-func allow(who Caller, roles []Role) error {
+// allow refuses a caller whose role is not among the roles, or whose key has not the scope.
+func allow(who Caller, roles []Role, scope Scope) error {
 	if who.Role == "" {
 		return wire.NewProblem(wire.CodeUnauthenticated, "send an Authorization header with a bearer token")
 	}
@@ -85,6 +89,9 @@ func allow(who Caller, roles []Role) error {
 			names[i] = string(r)
 		}
 		return wire.NewProblem(wire.CodeForbidden, "this is for the role %s, and these credentials are of the role %s", strings.Join(names, " or "), who.Role)
+	}
+	if !who.May(scope) {
+		return wire.NewProblem(wire.CodeForbidden, "this needs the scope %s, which this key has not", scope)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (a *API) couplings() {
 		Body wire.CouplingOfferRequest
 	}
 	register(a, Operation{
-		ID: "offer-coupling", Method: http.MethodPost, Path: "/v1/couplings/offers", Roles: ownersAndOperators, Status: http.StatusCreated, Tag: tag,
+		ID: "offer-coupling", Method: http.MethodPost, Path: "/v1/couplings/offers", Roles: ownersAndOperators, Scope: ScopeCouplings, Status: http.StatusCreated, Tag: tag,
 		Summary:     "A code to type at a device that is to carry data for a telephone",
 		Description: "It serves once. An operator names the number; a device vouches for the number that it has proved itself.",
 		Codes:       []wire.Code{wire.CodeBadNumber, wire.CodeSecondHand},
@@ -51,7 +51,7 @@ func (a *API) couplings() {
 		Body wire.CouplingLook
 	}
 	register(a, Operation{
-		ID: "look-coupling", Method: http.MethodPost, Path: "/v1/couplings/look", Roles: ownersAndOperators, Tag: tag,
+		ID: "look-coupling", Method: http.MethodPost, Path: "/v1/couplings/look", Roles: ownersAndOperators, Scope: ScopeCouplings, Tag: tag,
 		Summary: "Which device shows this code?", Codes: []wire.Code{wire.CodeWrongCode, wire.CodeSecondHand},
 	}, func(ctx context.Context, who Caller, in *look) (*body[wire.CouplingSeen], error) {
 		return answer(a.Couplings.Look(ctx, who, in.Body))
@@ -60,7 +60,7 @@ func (a *API) couplings() {
 		Body wire.CouplingAccept
 	}
 	register(a, Operation{
-		ID: "accept-coupling", Method: http.MethodPost, Path: "/v1/couplings/accept", Roles: vouchers, Tag: tag,
+		ID: "accept-coupling", Method: http.MethodPost, Path: "/v1/couplings/accept", Roles: vouchers, Scope: ScopeCouplings, Tag: tag,
 		Summary:     "Vouch for the device that shows this code",
 		Description: "By a device that has proved the number, by an operator, or by an element on whose service number the code was keyed: it names the number that the network showed.",
 		Codes:       []wire.Code{wire.CodeWrongCode, wire.CodeSecondHand, wire.CodeBadNumber},
@@ -71,7 +71,7 @@ func (a *API) couplings() {
 		Number string `query:"number" maxLength:"64" doc:"Of this number only; an operator must name one"`
 	}
 	register(a, Operation{
-		ID: "list-couplings", Method: http.MethodGet, Path: "/v1/couplings", Roles: ownersAndOperators, Tag: tag,
+		ID: "list-couplings", Method: http.MethodGet, Path: "/v1/couplings", Roles: ownersAndOperators, Scope: ScopeCouplings, Tag: tag,
 		Summary: "The devices that carry data for the party's telephones", Codes: []wire.Code{wire.CodeBadNumber},
 	}, func(ctx context.Context, who Caller, in *list) (*body[wire.CouplingList], error) {
 		l, err := a.Couplings.Couplings(ctx, who, in.Number)
@@ -82,7 +82,7 @@ func (a *API) couplings() {
 		Number string `query:"number" maxLength:"64" doc:"An operator must name the telephone's number"`
 	}
 	register(a, Operation{
-		ID: "end-coupling", Method: http.MethodDelete, Path: "/v1/couplings/{id}", Roles: ownersAndOperators, Status: http.StatusNoContent, Tag: tag,
+		ID: "end-coupling", Method: http.MethodDelete, Path: "/v1/couplings/{id}", Roles: ownersAndOperators, Scope: ScopeCouplings, Status: http.StatusNoContent, Tag: tag,
 		Summary: "End a coupling: the device's connections close, and it leaves the sessions",
 		Codes:   []wire.Code{wire.CodeNotFound, wire.CodeSecondHand, wire.CodeBadNumber},
 	}, func(ctx context.Context, who Caller, in *one) (*struct{}, error) {

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,6 +123,8 @@ type Operation struct {
 	Description string
 	// Roles that may call it; none: anybody.
 	Roles []Role
+	// Scope that an API key needs, if it has any; always there where keys may call.
+	Scope Scope
 	// Status of the answer; zero: 200.
 	Status int
 	Tag    string
@@ -134,7 +137,10 @@ func register[I, O any](a *API, op Operation, f func(ctx context.Context, who Ca
 	h := huma.Operation{
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description,
 		Tags: []string{op.Tag}, DefaultStatus: op.Status, MaxBodyBytes: a.MaxBody, BodyReadTimeout: 15 * time.Second,
-		Metadata: map[string]any{rolesKey: op.Roles}, Responses: map[string]*huma.Response{},
+		Metadata: map[string]any{rolesKey: op.Roles, scopeKey: op.Scope}, Responses: map[string]*huma.Response{},
+	}
+	if op.Scope == "" && slices.ContainsFunc(op.Roles, func(r Role) bool { return r != RoleDevice }) {
+		panic("httpapi: " + op.ID + " can be called with API keys and has no scope")
 	}
 	statuses := map[int]bool{}
 	codes := append([]wire.Code{wire.CodeBadRequest, wire.CodeTooMany, wire.CodeInternal}, op.Codes...)

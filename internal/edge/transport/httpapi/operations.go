@@ -12,6 +12,7 @@ var (
 	devices   = []Role{RoleDevice}
 	reporters = []Role{RoleDevice, RoleElement, RoleProvider, RoleOperator}
 	operators = []Role{RoleOperator}
+	binders   = []Role{RoleElement, RoleOperator}
 )
 
 func (a *API) enrolment() {
@@ -36,6 +37,18 @@ func (a *API) enrolment() {
 		Codes:   []wire.Code{wire.CodeWrongCode, wire.CodeCodeExpired, wire.CodeNotFound},
 	}, func(ctx context.Context, _ Caller, in *confirm) (*body[wire.DeviceInfo], error) {
 		return answer(a.Enrolment.Confirm(ctx, in.ID, in.Body))
+	})
+	type bind struct {
+		Body wire.BindingRequest
+	}
+	register(a, Operation{
+		ID: "bind-device", Method: http.MethodPost, Path: "/v1/bindings", Roles: binders, Scope: ScopeBind, Status: http.StatusCreated, Tag: "enrolment",
+		Summary: "Say that a device has a number, proved by the network, the SIM card, or an operator",
+		Description: "For the telephone network's own entitlement server, which has seen the number in the access network or asked the SIM card " +
+			"(EAP-AKA, GSMA TS.43), with the scope bind and the number in its ranges. The device then shows its key on each connection.",
+		Codes: []wire.Code{wire.CodeBadNumber, wire.CodeRevoked, wire.CodeConflict},
+	}, func(ctx context.Context, who Caller, in *bind) (*body[wire.DeviceInfo], error) {
+		return answer(a.Enrolment.Bind(ctx, who, in.Body))
 	})
 	register(a, Operation{
 		ID: "challenge", Method: http.MethodGet, Path: "/v1/challenge", Tag: "enrolment",
@@ -92,7 +105,7 @@ func (a *API) calls() {
 		Body wire.Report
 	}
 	register(a, Operation{
-		ID: "report", Method: http.MethodPost, Path: "/v1/reports", Roles: reporters, Tag: "call",
+		ID: "report", Method: http.MethodPost, Path: "/v1/reports", Roles: reporters, Scope: ScopeReport, Tag: "call",
 		Summary: "Report a call: it rings, is up, is held or is over",
 		Description: "Idempotent by the reporter and the call's reference. The answer names the session once there is one; " +
 			"\"no match yet\", \"ambiguous\" and \"no such call\" are one answer: none.",

@@ -13,7 +13,7 @@ import (
 func (a *API) operator() {
 	const tag = "operator"
 	register(a, Operation{
-		ID: "list-credentials", Method: http.MethodGet, Path: "/v1/operator/credentials", Roles: operators, Tag: tag,
+		ID: "list-credentials", Method: http.MethodGet, Path: "/v1/operator/credentials", Roles: operators, Scope: ScopeKeys, Tag: tag,
 		Summary: "API keys, without their secrets",
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.CredentialList], error) {
 		l, err := a.Operator.Credentials(ctx, who)
@@ -23,7 +23,7 @@ func (a *API) operator() {
 		Body wire.CredentialRequest
 	}
 	register(a, Operation{
-		ID: "create-credential", Method: http.MethodPost, Path: "/v1/operator/credentials", Roles: operators, Status: http.StatusCreated, Tag: tag,
+		ID: "create-credential", Method: http.MethodPost, Path: "/v1/operator/credentials", Roles: operators, Scope: ScopeKeys, Status: http.StatusCreated, Tag: tag,
 		Summary: "Make an API key; it is shown this once",
 	}, func(ctx context.Context, who Caller, in *create) (*body[wire.Credential], error) {
 		return answer(a.Operator.CreateCredential(ctx, who, in.Body))
@@ -32,7 +32,7 @@ func (a *API) operator() {
 		ID string `path:"id" maxLength:"64"`
 	}
 	register(a, Operation{
-		ID: "revoke-credential", Method: http.MethodDelete, Path: "/v1/operator/credentials/{id}", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "revoke-credential", Method: http.MethodDelete, Path: "/v1/operator/credentials/{id}", Roles: operators, Scope: ScopeKeys, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Revoke an API key", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *byID) (*struct{}, error) {
 		return done(a.Operator.RevokeCredential(ctx, who, in.ID))
@@ -42,7 +42,7 @@ func (a *API) operator() {
 		Body wire.LinkRequest
 	}
 	register(a, Operation{
-		ID: "link-identity", Method: http.MethodPost, Path: "/v1/operator/identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "link-identity", Method: http.MethodPost, Path: "/v1/operator/identities", Roles: operators, Scope: ScopeParties, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Give a party a further identity", Description: "An e-mail address, SIP URI, user name or social account by which reports may name it.",
 		Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound, wire.CodeConflict},
 	}, func(ctx context.Context, who Caller, in *link) (*struct{}, error) {
@@ -60,14 +60,14 @@ func (a *API) operator() {
 		Identity string `query:"identity" required:"true" maxLength:"512"`
 	}
 	register(a, Operation{
-		ID: "unlink-identity", Method: http.MethodDelete, Path: "/v1/operator/identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "unlink-identity", Method: http.MethodDelete, Path: "/v1/operator/identities", Roles: operators, Scope: ScopeParties, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Take an identity from its party", Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *identity) (*struct{}, error) {
 		return onIdentity(in.Identity, func(id tel.Identity) error { return a.Operator.Unlink(ctx, who, id) })
 	})
 
 	register(a, Operation{
-		ID: "list-shared", Method: http.MethodGet, Path: "/v1/operator/shared-identities", Roles: operators, Tag: tag,
+		ID: "list-shared", Method: http.MethodGet, Path: "/v1/operator/shared-identities", Roles: operators, Scope: ScopeParties, Tag: tag,
 		Summary: "Identities that many callers share: trunks, contact centres, conferences",
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.SharedList], error) {
 		l, err := a.Operator.Shared(ctx, who)
@@ -77,13 +77,13 @@ func (a *API) operator() {
 		Body wire.SharedRequest
 	}
 	register(a, Operation{
-		ID: "share-identity", Method: http.MethodPost, Path: "/v1/operator/shared-identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "share-identity", Method: http.MethodPost, Path: "/v1/operator/shared-identities", Roles: operators, Scope: ScopeParties, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Mark an identity as shared: its calls match only by reference, extension or conference id", Codes: []wire.Code{wire.CodeBadIdentity},
 	}, func(ctx context.Context, who Caller, in *share) (*struct{}, error) {
 		return onIdentity(in.Body.Identity, func(id tel.Identity) error { return a.Operator.Share(ctx, who, id) })
 	})
 	register(a, Operation{
-		ID: "unshare-identity", Method: http.MethodDelete, Path: "/v1/operator/shared-identities", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "unshare-identity", Method: http.MethodDelete, Path: "/v1/operator/shared-identities", Roles: operators, Scope: ScopeParties, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Unmark a shared identity", Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *identity) (*struct{}, error) {
 		return onIdentity(in.Identity, func(id tel.Identity) error { return a.Operator.Unshare(ctx, who, id) })
@@ -93,7 +93,7 @@ func (a *API) operator() {
 		Number string `path:"number" maxLength:"64"`
 	}
 	register(a, Operation{
-		ID: "recycle-number", Method: http.MethodDelete, Path: "/v1/operator/numbers/{number}/devices", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "recycle-number", Method: http.MethodDelete, Path: "/v1/operator/numbers/{number}/devices", Roles: operators, Scope: ScopeParties, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Forget every device's proof of a number that has a new owner", Codes: []wire.Code{wire.CodeBadNumber},
 	}, func(ctx context.Context, who Caller, in *number) (*struct{}, error) {
 		n, err := tel.ParseNumber(in.Number, "")
@@ -106,7 +106,7 @@ func (a *API) operator() {
 		Body wire.ExplainRequest
 	}
 	register(a, Operation{
-		ID: "explain-call", Method: http.MethodPost, Path: "/v1/operator/explain", Roles: operators, Tag: tag,
+		ID: "explain-call", Method: http.MethodPost, Path: "/v1/operator/explain", Roles: operators, Scope: ScopeCalls, Tag: tag,
 		Summary: "Why did the reports of two parties match, or not?", Codes: []wire.Code{wire.CodeBadIdentity},
 	}, func(ctx context.Context, who Caller, in *explain) (*body[wire.Explanation], error) {
 		x, err := parseIdentity("body.a", in.Body.A)
@@ -120,7 +120,7 @@ func (a *API) operator() {
 		return answer(a.Operator.Explain(ctx, who, x, y))
 	})
 	register(a, Operation{
-		ID: "close-session", Method: http.MethodDelete, Path: "/v1/operator/sessions/{session}", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "close-session", Method: http.MethodDelete, Path: "/v1/operator/sessions/{session}", Roles: operators, Scope: ScopeCalls, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Close a session", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *SessionPath) (*struct{}, error) {
 		return done(a.Operator.CloseSession(ctx, who, in.ID))
@@ -129,7 +129,7 @@ func (a *API) operator() {
 		Body wire.BackupRequest
 	}
 	register(a, Operation{
-		ID: "backup", Method: http.MethodPost, Path: "/v1/operator/backups", Roles: operators, Tag: tag,
+		ID: "backup", Method: http.MethodPost, Path: "/v1/operator/backups", Roles: operators, Scope: ScopeServer, Tag: tag,
 		Summary: "Write a backup of the store into a directory on the server, while it runs", Codes: []wire.Code{wire.CodeConflict, wire.CodeStorageFull},
 	}, func(ctx context.Context, who Caller, in *backup) (*body[wire.BackupDone], error) {
 		return answer(a.Operator.Backup(ctx, who, in.Body.Dir))
@@ -138,7 +138,7 @@ func (a *API) operator() {
 		Body wire.PartyRequest
 	}
 	register(a, Operation{
-		ID: "export-party", Method: http.MethodPost, Path: "/v1/operator/parties/export", Roles: operators, Tag: tag,
+		ID: "export-party", Method: http.MethodPost, Path: "/v1/operator/parties/export", Roles: operators, Scope: ScopeParties, Tag: tag,
 		Summary: "All that is kept of a party, for the party", Codes: []wire.Code{wire.CodeBadIdentity},
 	}, func(ctx context.Context, who Caller, in *ofParty) (*body[wire.PartyExport], error) {
 		id, err := parseIdentity("body.party", in.Body.Party)
@@ -148,7 +148,7 @@ func (a *API) operator() {
 		return answer(a.Operator.ExportParty(ctx, who, id))
 	})
 	register(a, Operation{
-		ID: "erase-party", Method: http.MethodPost, Path: "/v1/operator/parties/erase", Roles: operators, Tag: tag,
+		ID: "erase-party", Method: http.MethodPost, Path: "/v1/operator/parties/erase", Roles: operators, Scope: ScopeParties, Tag: tag,
 		Summary:     "Erase all that is kept of a party",
 		Description: "Its devices are cut off; its sessions close and go, with the messages and files of all members. Repeating it is harmless. It answers when the store's files are rewritten without what was erased.",
 		Codes:       []wire.Code{wire.CodeBadIdentity, wire.CodeStorageFull},
@@ -169,7 +169,7 @@ func (a *API) operator() {
 		Body        []byte
 	}
 	register(a, Operation{
-		ID: "audit", Method: http.MethodGet, Path: "/v1/operator/audit", Roles: operators, Tag: tag,
+		ID: "audit", Method: http.MethodGet, Path: "/v1/operator/audit", Roles: operators, Scope: ScopeAudit, Tag: tag,
 		Summary:     "The audit log, one entry of JSON per line",
 		Description: "A page with fewer than limit entries reaches to the end. Each entry has the hash of the one before it: `tandem audit verify` checks the chain.",
 		Codes:       []wire.Code{wire.CodeBadIdentity},

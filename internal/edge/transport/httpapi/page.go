@@ -27,7 +27,7 @@ func (a *API) pages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		who, err := a.Caller(r)
 		if err == nil {
-			err = allow(who, operators)
+			err = allow(who, operators, ScopeServer)
 		}
 		if err == nil && who.Tenant != wire.DefaultTenant {
 			err = wire.NewProblem(wire.CodeForbidden, "metrics are of all tenants together: for the operator of the server")

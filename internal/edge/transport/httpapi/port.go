@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tandem-call/tandem/tel"
@@ -20,6 +21,25 @@ const (
 	RoleProvider Role = "provider" // a contact centre, for its own numbers
 )
 
+// Scope narrows down what an API key can do, within its role.
+type Scope string
+
+// Scopes.
+const (
+	ScopeReport    Scope = "report"    // report calls
+	ScopeCouplings Scope = "couplings" // tie devices to telephones
+	ScopeBind      Scope = "bind"      // say that a device has a number
+	ScopeKeys      Scope = "keys"      // make and revoke API keys, with no more scopes than its own
+	ScopeParties   Scope = "parties"   // identities, shared and barred numbers, export, erasure
+	ScopeCalls     Scope = "calls"     // explain calls, close sessions
+	ScopeAudit     Scope = "audit"     // read the audit log
+	ScopeWebhooks  Scope = "webhooks"  // webhooks and their deliveries
+	ScopeServer    Scope = "server"    // metrics, backups
+)
+
+// Scopes are all of them.
+var Scopes = []Scope{ScopeReport, ScopeCouplings, ScopeBind, ScopeKeys, ScopeParties, ScopeCalls, ScopeAudit, ScopeWebhooks, ScopeServer}
+
 // Caller is who makes a request. The zero Caller is anybody.
 type Caller struct {
 	Tenant wire.TenantID
@@ -29,7 +49,12 @@ type Caller struct {
 	// Credential is the id of the API key, for the other roles; "admin-socket" for the
 	// operator on the machine itself.
 	Credential string
+	// Scopes of the API key; none: all that its role can do.
+	Scopes []Scope
 }
+
+// May reports whether the caller has the scope.
+func (c Caller) May(s Scope) bool { return len(c.Scopes) == 0 || slices.Contains(c.Scopes, s) }
 
 // Every port returns errors that are, or wrap, a *wire.Problem; anything else is told
 // to the caller as "internal".
@@ -44,6 +69,8 @@ type Auth interface {
 type Enrolment interface {
 	Begin(ctx context.Context, r wire.EnrolRequest, remote netip.Addr) (wire.Enrolment, error)
 	Confirm(ctx context.Context, id string, c wire.EnrolConfirm) (wire.DeviceInfo, error)
+	// Bind enrols a device on the word of the network, the SIM card's check, or an operator.
+	Bind(ctx context.Context, who Caller, r wire.BindingRequest) (wire.DeviceInfo, error)
 }
 
 // Devices are enrolled devices, each about itself.

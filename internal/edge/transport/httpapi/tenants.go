@@ -10,7 +10,7 @@ import (
 func (a *API) tenants() {
 	const tag = "operator"
 	register(a, Operation{
-		ID: "list-tenants", Method: http.MethodGet, Path: "/v1/operator/tenants", Roles: operators, Tag: tag,
+		ID: "list-tenants", Method: http.MethodGet, Path: "/v1/operator/tenants", Roles: operators, Scope: ScopeServer, Tag: tag,
 		Summary: "The tenants that share this server, over the operator's socket only",
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.TenantList], error) {
 		l, err := a.Tenants.Tenants(ctx, who)
@@ -21,7 +21,7 @@ func (a *API) tenants() {
 		Body wire.TenantRequest
 	}
 	register(a, Operation{
-		ID: "set-tenant", Method: http.MethodPut, Path: "/v1/operator/tenants/{id}", Roles: operators, Tag: tag,
+		ID: "set-tenant", Method: http.MethodPut, Path: "/v1/operator/tenants/{id}", Roles: operators, Scope: ScopeServer, Tag: tag,
 		Summary:     "Add a tenant, or change its name and hosts; over the operator's socket only",
 		Description: "Devices that ask one of its hosts enrol with it; its keys and tokens are taken by its own hosts, and by hosts of no tenant.",
 		Codes:       []wire.Code{wire.CodeConflict},

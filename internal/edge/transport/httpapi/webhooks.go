@@ -33,7 +33,7 @@ type Bars interface {
 func (a *API) webhooks() {
 	const tag = "operator"
 	register(a, Operation{
-		ID: "list-webhooks", Method: http.MethodGet, Path: "/v1/operator/webhooks", Roles: operators, Tag: tag,
+		ID: "list-webhooks", Method: http.MethodGet, Path: "/v1/operator/webhooks", Roles: operators, Scope: ScopeWebhooks, Tag: tag,
 		Summary: "Webhooks, without their secrets",
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.WebhookList], error) {
 		l, err := a.Config.Webhooks.Webhooks(ctx, who)
@@ -43,7 +43,7 @@ func (a *API) webhooks() {
 		Body wire.WebhookRequest
 	}
 	register(a, Operation{
-		ID: "add-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks", Roles: operators, Status: http.StatusCreated, Tag: tag,
+		ID: "add-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks", Roles: operators, Scope: ScopeWebhooks, Status: http.StatusCreated, Tag: tag,
 		Summary:     "Send events to an address; the secret is shown this once",
 		Description: "Events are CloudEvents 1.0 with the headers of Standard Webhooks. They come at least once, in no promised order.",
 		Codes:       []wire.Code{wire.CodeConflict},
@@ -54,25 +54,25 @@ func (a *API) webhooks() {
 		ID string `path:"id" maxLength:"64"`
 	}
 	register(a, Operation{
-		ID: "remove-webhook", Method: http.MethodDelete, Path: "/v1/operator/webhooks/{id}", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "remove-webhook", Method: http.MethodDelete, Path: "/v1/operator/webhooks/{id}", Roles: operators, Scope: ScopeWebhooks, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Remove a webhook, with what is pending for it", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *byID) (*struct{}, error) {
 		return done(a.Webhooks.RemoveWebhook(ctx, who, in.ID))
 	})
 	register(a, Operation{
-		ID: "rotate-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks/{id}/secret", Roles: operators, Tag: tag,
+		ID: "rotate-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks/{id}/secret", Roles: operators, Scope: ScopeWebhooks, Tag: tag,
 		Summary: "Make a new secret; for a day events are signed with both", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *byID) (*body[wire.Webhook], error) {
 		return answer(a.Webhooks.RotateWebhook(ctx, who, in.ID))
 	})
 	register(a, Operation{
-		ID: "enable-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks/{id}/enable", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "enable-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks/{id}/enable", Roles: operators, Scope: ScopeWebhooks, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Let a disabled webhook work again", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *byID) (*struct{}, error) {
 		return done(a.Webhooks.EnableWebhook(ctx, who, in.ID))
 	})
 	register(a, Operation{
-		ID: "test-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks/{id}/test", Roles: operators, Tag: tag,
+		ID: "test-webhook", Method: http.MethodPost, Path: "/v1/operator/webhooks/{id}/test", Roles: operators, Scope: ScopeWebhooks, Tag: tag,
 		Summary: "Send one event of the type webhook.test, and say what came of it", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *byID) (*body[wire.WebhookDelivery], error) {
 		return answer(a.Webhooks.TestWebhook(ctx, who, in.ID))
@@ -83,7 +83,7 @@ func (a *API) webhooks() {
 		Limit   int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	}
 	register(a, Operation{
-		ID: "list-webhook-deliveries", Method: http.MethodGet, Path: "/v1/operator/webhook-deliveries", Roles: operators, Tag: tag,
+		ID: "list-webhook-deliveries", Method: http.MethodGet, Path: "/v1/operator/webhook-deliveries", Roles: operators, Scope: ScopeWebhooks, Tag: tag,
 		Summary: "The log of deliveries, the newest first",
 	}, func(ctx context.Context, who Caller, in *list) (*body[wire.WebhookDeliveryList], error) {
 		l, err := a.Webhooks.Deliveries(ctx, who, in.Webhook, in.Status, in.Limit)
@@ -94,7 +94,7 @@ func (a *API) webhooks() {
 		Body  wire.WebhookReplay
 	}
 	register(a, Operation{
-		ID: "replay-event", Method: http.MethodPost, Path: "/v1/operator/webhook-deliveries/{event}/replay", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "replay-event", Method: http.MethodPost, Path: "/v1/operator/webhook-deliveries/{event}/replay", Roles: operators, Scope: ScopeWebhooks, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Send an event again, with the same id", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *replay) (*struct{}, error) {
 		return done(a.Webhooks.Replay(ctx, who, in.Event, in.Body.Webhook))
@@ -104,7 +104,7 @@ func (a *API) webhooks() {
 func (a *API) bars() {
 	const tag = "operator"
 	register(a, Operation{
-		ID: "list-barred", Method: http.MethodGet, Path: "/v1/operator/barred", Roles: operators, Tag: tag,
+		ID: "list-barred", Method: http.MethodGet, Path: "/v1/operator/barred", Roles: operators, Scope: ScopeParties, Tag: tag,
 		Summary: "Numbers, and other identities, that are barred",
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.BarredList], error) {
 		l, err := a.Bars.Barred(ctx, who)
@@ -114,7 +114,7 @@ func (a *API) bars() {
 		Body wire.BarRequest
 	}
 	register(a, Operation{
-		ID: "bar", Method: http.MethodPost, Path: "/v1/operator/barred", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "bar", Method: http.MethodPost, Path: "/v1/operator/barred", Roles: operators, Scope: ScopeParties, Status: http.StatusNoContent, Tag: tag,
 		Summary:     "Bar a number: no enrolment, no matches, no sessions; open ones are closed",
 		Description: "Whoever tries is not told: answers are those of a number that nobody calls.",
 		Codes:       []wire.Code{wire.CodeBadIdentity},
@@ -125,7 +125,7 @@ func (a *API) bars() {
 		Identity string `query:"identity" required:"true" maxLength:"512"`
 	}
 	register(a, Operation{
-		ID: "unbar", Method: http.MethodDelete, Path: "/v1/operator/barred", Roles: operators, Status: http.StatusNoContent, Tag: tag,
+		ID: "unbar", Method: http.MethodDelete, Path: "/v1/operator/barred", Roles: operators, Scope: ScopeParties, Status: http.StatusNoContent, Tag: tag,
 		Summary: "Take a bar back", Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *identity) (*struct{}, error) {
 		return onIdentity(in.Identity, func(id tel.Identity) error { return a.Bars.Unbar(ctx, who, id) })
