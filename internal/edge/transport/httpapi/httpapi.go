@@ -7,6 +7,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +16,6 @@ import (
 	"net/http"
 	"net/netip"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -123,7 +123,7 @@ type Operation struct {
 	Description string
 	// Roles that may call it; none: anybody.
 	Roles []Role
-	// Scope that an API key needs, if it has any; always there where keys may call.
+	// Scope that an API key needs, if it is limited; zero: ScopeServer.
 	Scope Scope
 	// Status of the answer; zero: 200.
 	Status int
@@ -137,10 +137,7 @@ func register[I, O any](a *API, op Operation, f func(ctx context.Context, who Ca
 	h := huma.Operation{
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description,
 		Tags: []string{op.Tag}, DefaultStatus: op.Status, MaxBodyBytes: a.MaxBody, BodyReadTimeout: 15 * time.Second,
-		Metadata: map[string]any{rolesKey: op.Roles, scopeKey: op.Scope}, Responses: map[string]*huma.Response{},
-	}
-	if op.Scope == "" && slices.ContainsFunc(op.Roles, func(r Role) bool { return r != RoleDevice }) {
-		panic("httpapi: " + op.ID + " can be called with API keys and has no scope")
+		Metadata: map[string]any{rolesKey: op.Roles, scopeKey: cmp.Or(op.Scope, ScopeServer)}, Responses: map[string]*huma.Response{},
 	}
 	statuses := map[int]bool{}
 	codes := append([]wire.Code{wire.CodeBadRequest, wire.CodeTooMany, wire.CodeInternal}, op.Codes...)
