@@ -8,13 +8,16 @@ LDFLAGS := -X main.version=$(VERSION)
 # The whole suite under the race detector; peers: also the tests that talk to real programs.
 TESTFLAGS ?= -race -tags peers -timeout 15m
 
-.PHONY: run build pages test check unit fuzz web bench generate clean help
+.PHONY: run cluster build pages test test-cluster check unit fuzz web bench generate clean help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: build ## start the server on the embedded engine, data in ./data
 	$(BIN) serve --data $(DATA)
+
+cluster: build ## three NATS servers and three nodes on this machine, for trying out; Ctrl-C stops them
+	@scripts/cluster
 
 build: pages ## build bin/tandem, with the web pages in it
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
@@ -35,6 +38,9 @@ unit: ## race, property, conformance and requirement tests, fuzz seeds, with the
 	$(GO) test $(TESTFLAGS) ./...
 	$(GO) test -timeout 5m -run TestTiming ./internal/server # times of a race build would say nothing
 	cd bench && $(GO) test -timeout 5m ./...
+
+test-cluster: ## all requirement scripts against a NATS cluster (make test runs a few of them)
+	TANDEM_SPEC_CLUSTER=all $(GO) test -count=1 -timeout 30m -run OnCluster ./spec
 
 web: build ## types, lint and tests of the web side, against the real server, in a real browser
 	scripts/test-deps

@@ -411,8 +411,14 @@ func TestCoverage(t *testing.T) {
 // TestMetrics: the page for operators lists exactly the metrics that there are.
 func TestMetrics(t *testing.T) {
 	var real []string
-	for _, m := range regexp.MustCompile(`desc\("(\w+)"`).FindAllStringSubmatch(read(t, "../internal/server/metrics.go"), -1) {
-		real = append(real, "tandem_"+m[1])
+	sources, err := filepath.Glob("../internal/server/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range sources {
+		for _, m := range regexp.MustCompile(`desc\("(\w+)"`).FindAllStringSubmatch(read(t, path), -1) {
+			real = append(real, "tandem_"+m[1])
+		}
 	}
 	if len(real) < 10 {
 		t.Fatalf("only the metrics %v were found", real)

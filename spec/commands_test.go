@@ -39,12 +39,15 @@ import (
 //	passport VAR ORIG DEST [NAME=VALUE …]  let it vouch for a call; keep the SIP Identity header
 //	pushservice NAME           start a push service for Web Push; see startPushService
 //	browser NAME SERVICE       subscribe a browser; $NAME_app is its application id
+//	cluster                    start three NATS servers and three nodes by scripts/cluster; $node1 to
+//	                           $node3 are their addresses, the program is called server, its data
+//	                           and the process ids are in cluster/
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"pushservice": startPushService, "browser": subscribeBrowser,
-	"host": atHost, "secure": secure, "revoke": revoke, "provider": startProvider, "passport": signPassport,
+	"host": atHost, "cluster": startCluster, "secure": secure, "revoke": revoke, "provider": startProvider, "passport": signPassport,
 }
 
 // patience is how long a script waits for what must come.
@@ -139,7 +142,7 @@ func (w *world) program(ts *testscript.TestScript, name string) *program {
 // environ is the script's environment, with further values.
 func environ(ts *testscript.TestScript, more ...string) []string {
 	var env []string
-	for _, k := range []string{"PATH", "HOME", "TMPDIR", "TANDEM_HOME", "TANDEM_DATA", "TANDEM_SERVER", "TANDEM_CA"} {
+	for _, k := range []string{"PATH", "HOME", "TMPDIR", "TANDEM_HOME", "TANDEM_DATA", "TANDEM_SERVER", "TANDEM_CA", "TANDEM_ENGINE_NATS", "TANDEM_ENGINE_PREFIX"} {
 		if v := ts.Getenv(k); v != "" {
 			env = append(env, k+"="+v)
 		}

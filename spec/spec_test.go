@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,10 +9,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tandem-call/tandem/internal/edge/store/natsstore/natstest"
 )
 
-// tandem is the program under test, built once.
-var tandem string
+// tandem is the program under test and nats the cluster's server, each built once.
+var tandem, nats string
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(receiverAddr); addr != "" {
@@ -28,8 +31,11 @@ func TestMain(m *testing.M) {
 			err = fmt.Errorf("%w\n%s", err, out)
 		}
 	}
+	if err == nil {
+		nats, err = natstest.Build(context.Background(), dir)
+	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "spec: build tandem:", err)
+		fmt.Fprintln(os.Stderr, "spec: build the programs:", err)
 		os.Exit(1)
 	}
 	code := m.Run()

@@ -16,7 +16,7 @@ type serveCommand struct {
 	Config string `short:"c" env:"TANDEM_CONFIG" type:"existingfile" placeholder:"FILE" help:"Configuration file; tandem.example.yaml is its manual."`
 	Data   string `placeholder:"DIR" help:"Directory of everything that lasts (default: data)."`
 	Listen string `placeholder:"HOST:PORT" help:"Address to listen on (default: 127.0.0.1:8080)."`
-	NATS   string `name:"nats" placeholder:"URL" help:"Keep the data in this NATS JetStream cluster instead of --data (not yet proved under faults: see docs/operations.md)."`
+	NATS   string `name:"nats" placeholder:"URL" help:"Keep the data in this NATS JetStream cluster instead of --data, for several nodes: see docs/operations.md."`
 	Check  bool   `help:"Check the configuration and stop."`
 }
 

@@ -18,8 +18,9 @@ const (
 	ticksAtOnce = 64
 )
 
-// Run completes what a crash has left undone and lets time have its effects, until ctx
-// ends. It returns nil then, and whatever keeps the store from being read otherwise.
+// Run completes what a crash has left undone, here or on another node, and lets time have
+// its effects, until ctx ends. It returns nil then. While the store cannot be read it goes
+// on trying.
 func (m *Matcher) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(ticksAtOnce)
@@ -28,11 +29,9 @@ func (m *Matcher) Run(ctx context.Context) error {
 	for {
 		if now := m.Now(); scanned.IsZero() || now.Sub(scanned) >= m.Rescan {
 			scanned = now
-			if err := m.rescan(ctx, &g); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return err
+			if err := m.rescan(ctx, &g); err != nil && ctx.Err() == nil {
+				m.Log.Error("call: the records cannot be read, will try again", "err", err)
+				scanned = now.Add(clearAfter - m.Rescan)
 			}
 		}
 		now := m.Now()

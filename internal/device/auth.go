@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -34,8 +33,9 @@ const (
 )
 
 // Authenticator proves devices by their keys. A challenge can be answered on any node,
-// since nonces are signed rather than kept; that an answer serves only once is
-// remembered by the node that took it, for as long as the nonce lasts.
+// since nonces are signed rather than kept. That an answer serves only once is remembered
+// for as long as the nonce lasts: by the node that took it and, where several nodes share
+// the devices (Config.Shared), in the device's record too.
 type Authenticator struct {
 	registry *Registry
 	replay   replay
@@ -137,6 +137,13 @@ func (a *Authenticator) verify(ctx context.Context, home wire.TenantID, nonce, a
 	if err := a.replay.use(random, now); err != nil {
 		return Device{}, err
 	}
+	if a.registry.cfg.Shared {
+		fresh, err := a.registry.answered(ctx, d, random, now)
+		if err != nil {
+			return Device{}, err
+		}
+		return d, check(fresh, now) // what was read before may have been a lagging node's
+	}
 	return d, nil
 }
 
@@ -193,38 +200,4 @@ func (a *Authenticator) VerifyToken(ctx context.Context, token string) (Device, 
 		return Device{}, err
 	}
 	return d, d.Check(now)
-}
-
-// replay remembers the nonces used within the last NonceTTL at least, in two halves of
-// which the older is forgotten at each turn.
-type replay struct {
-	max int
-
-	mu       sync.Mutex
-	now, old map[[nonceRandom]byte]struct{}
-	turned   time.Time
-}
-
-// use notes the nonce; ErrAssertion if it was used before, ErrBusy if there is no room.
-// Only answers that hold get this far, so nobody without a device can fill it.
-func (r *replay) use(nonce [nonceRandom]byte, now time.Time) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if since := now.Sub(r.turned); r.now == nil || since >= NonceTTL {
-		r.old, r.now = r.now, map[[nonceRandom]byte]struct{}{}
-		if since >= 2*NonceTTL {
-			r.old = nil
-		}
-		r.turned = now
-	}
-	_, inNow := r.now[nonce]
-	_, inOld := r.old[nonce]
-	if inNow || inOld {
-		return fmt.Errorf("%w: the nonce was used before", ErrAssertion)
-	}
-	if len(r.now) >= r.max {
-		return ErrBusy
-	}
-	r.now[nonce] = struct{}{}
-	return nil
 }

@@ -266,6 +266,75 @@ func TestReplayMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// uncertainOnce loses the answer to the next write.
+type uncertainOnce struct {
+	store.Engine
+	lose atomic.Bool
+}
+
+func (u *uncertainOnce) Put(ctx context.Context, table, key string, v []byte, at store.Rev) (store.Rev, error) {
+	rev, err := u.Engine.Put(ctx, table, key, v, at)
+	if err == nil && u.lose.CompareAndSwap(true, false) {
+		return 0, store.ErrUncertain
+	}
+	return rev, err
+}
+
+// Nodes that share the devices refuse what another one has taken; a lost answer of the
+// store is not taken for a replay.
+func TestReplayOnAnotherNode(t *testing.T) {
+	w := newWorld(t)
+	e := &uncertainOnce{Engine: w.engine}
+	shared := func(cfg *device.Config) { cfg.Shared, cfg.Engine = true, e }
+	w.restart(shared)
+	first := w.auth
+	w.restart(shared) // a second node
+	p := newPhone(t)
+	d := w.enrol(p, number(t, alice))
+	for i := range 5 {
+		nonce := first.Nonce()
+		assertion := w.sign(p, jwt.MapClaims{"nonce": nonce})
+		e.lose.Store(i == 2)
+		if _, err := first.VerifyHello(t.Context(), "", nonce, assertion); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.auth.VerifyHello(t.Context(), "", nonce, assertion)
+		want(t, err, device.ErrAssertion)
+	}
+	// At once on both: one gets in.
+	nonce := first.Nonce()
+	assertion := w.sign(p, jwt.MapClaims{"nonce": nonce})
+	var in atomic.Int32
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if _, err := []*device.Authenticator{first, w.auth}[i%2].VerifyHello(t.Context(), "", nonce, assertion); err == nil {
+				in.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if in.Load() != 1 {
+		t.Errorf("%d of 20 equal answers got in", in.Load())
+	}
+	// What is remembered is bounded, and forgotten.
+	for {
+		nonce := first.Nonce()
+		if _, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce})); err != nil {
+			want(t, err, device.ErrBusy)
+			break
+		}
+	}
+	w.pass(2 * time.Minute)
+	nonce = first.Nonce()
+	if _, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce})); err != nil {
+		t.Error(err)
+	}
+	if d, err := w.registry.Get(t.Context(), wire.DefaultTenant, d.ID); err != nil || len(d.Answers) != 1 {
+		t.Errorf("%d answers are remembered, %v", len(d.Answers), err)
+	}
+}
+
 func TestRevoked(t *testing.T) {
 	w := newWorld(t)
 	p, n := newPhone(t), number(t, alice)

@@ -66,6 +66,9 @@ type Device struct {
 	// LastSeen is right to within [SeenEvery].
 	LastSeen  time.Time `json:"last_seen,omitzero"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
+	// Answers are the challenges that it has answered lately, where several nodes share
+	// the devices.
+	Answers []answer `json:"answers,omitempty"`
 }
 
 // Check returns nil while the device may act: ErrRevoked, ErrBindingExpired.

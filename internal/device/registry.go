@@ -80,6 +80,10 @@ type Config struct {
 	// zero means 20.
 	AddressPerHour int
 
+	// Shared says that other nodes use the same engine: that a challenge was answered is
+	// then written down for them, which costs a write for each authentication.
+	Shared bool
+
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log; nil means no log.
@@ -424,7 +428,7 @@ func (r *Registry) index(ctx context.Context, tenant wire.TenantID, n tel.Number
 }
 
 func ours(err error) bool {
-	for _, e := range []error{ErrNotFound, ErrRevoked, ErrBindingExpired, ErrOtherParty, ErrRequest, ErrCodeExpired, ErrTooMany} {
+	for _, e := range []error{ErrNotFound, ErrRevoked, ErrBindingExpired, ErrOtherParty, ErrRequest, ErrCodeExpired, ErrTooMany, ErrAssertion, ErrBusy} {
 		if errors.Is(err, e) {
 			return true
 		}

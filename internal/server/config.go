@@ -79,6 +79,10 @@ type Engine struct {
 	// NATS is the URL of a JetStream cluster; empty: Pebble in this process.
 	NATS     string `koanf:"nats"`
 	Replicas int    `koanf:"replicas"`
+	// Credentials is the path of a NATS credentials file; empty: none.
+	Credentials string `koanf:"credentials"`
+	// Prefix of the names of all streams, buckets and subjects.
+	Prefix string `koanf:"prefix"`
 	// Durability is "fsync" or, for trials that may lose data, "relaxed".
 	Durability string `koanf:"durability"`
 	// HeadroomMiB of free disk below which writes are refused.
@@ -127,6 +131,8 @@ type Calls struct {
 	AnswerEvery time.Duration `koanf:"answer_every"`
 	// Retention of call details after the session has closed.
 	Retention time.Duration `koanf:"retention"`
+	// Rescan is how often a node looks for what a node that died has left undone.
+	Rescan time.Duration `koanf:"rescan"`
 }
 
 // Evidence says what it takes to believe that a call is real, and a number its device's.
@@ -279,12 +285,12 @@ func Defaults() Config {
 		Data:      "data",
 		Listen:    "127.0.0.1:8080",
 		TLS:       TLS{Mode: tlscert.Off},
-		Engine:    Engine{Durability: "fsync", HeadroomMiB: 256, Replicas: 3},
+		Engine:    Engine{Durability: "fsync", HeadroomMiB: 256, Replicas: 3, Prefix: "tandem"},
 		Codes:     Codes{Sender: "dev", BindingDays: 180},
 		Couplings: Couplings{CodeTTL: 5 * time.Minute, Lease: 2 * time.Minute, PerNumber: 16},
 		Calls: Calls{
 			PartialDetails: call.PartialConfirm, InviteDelay: 2 * time.Second, InvitesPerHour: 3,
-			Lease: time.Duration(l.ReportTTLSeconds) * time.Second, ClockSkew: 30 * time.Second, AnswerEvery: 10 * time.Millisecond, Retention: 10 * time.Minute,
+			Lease: time.Duration(l.ReportTTLSeconds) * time.Second, ClockSkew: 30 * time.Second, AnswerEvery: 10 * time.Millisecond, Retention: 10 * time.Minute, Rescan: time.Minute,
 		},
 		Evidence: Evidence{Freshness: time.Minute, Minimum: Minimum{Binding: device.ProofCode, Session: call.Typed, Invitation: call.Typed}},
 		Sessions: Sessions{
@@ -416,6 +422,7 @@ func (c Config) Validate() error {
 		fault(false, "calls.partial_details: %q; use confirm, auto or off", c.Calls.PartialDetails)
 	}
 	fault(c.Calls.Lease >= time.Second, "calls.lease: at least 1s")
+	fault(c.Calls.Rescan >= time.Second, "calls.rescan: at least 1s")
 	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
 	fault(c.Calls.AnswerEvery >= 0 && c.Calls.AnswerEvery <= time.Second, "calls.answer_every: from 0s to 1s")
 	c.Evidence.validate(fault)

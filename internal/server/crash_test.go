@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 const (
 	childData   = "TANDEM_TEST_CHILD_DATA"
 	childListen = "TANDEM_TEST_CHILD_LISTEN"
+	childNATS   = "TANDEM_TEST_CHILD_NATS"
 )
 
 func serveAsChild(dir, listen string) int {
@@ -38,7 +40,11 @@ func serveAsChild(dir, listen string) int {
 		if err != nil {
 			return err
 		}
-		s, err := server.New(ctx, settings(dir, l), server.Options{
+		c := settings(dir, l)
+		if c.Engine.NATS = os.Getenv(childNATS); c.Engine.NATS != "" {
+			c.Calls.Rescan = 2 * time.Second
+		}
+		s, err := server.New(ctx, c, server.Options{
 			Version: "test", Listener: l, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 			Show: func(line string) { fmt.Println(line) },
 		})
@@ -59,23 +65,35 @@ type child struct {
 	t     testing.TB
 	dir   string
 	addr  string
+	nats  string // the cluster's address; empty: the embedded engine
 	codes chan string
 	cmd   *exec.Cmd
 	read  chan struct{} // closed when its output is read to the end
 }
 
-func newChild(t testing.TB) *child {
+func newChild(t testing.TB) *child { return newNode(t, "") }
+
+// newNode starts a child on a cluster's engine, or on its own.
+func newNode(t testing.TB, nats string) *child {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: l.Addr().String(), codes: make(chan string, 1000)}
+	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: l.Addr().String(), nats: nats, codes: make(chan string, 1000)}
 	check(t, l.Close())
 	c.start()
 	t.Cleanup(func() { _ = c.end(syscall.SIGKILL) })
+	c.ready()
+	return c
+}
+
+// ready waits until requests can come.
+func (c *child) ready() {
+	t := c.t
+	t.Helper()
 	hc := clientOf(t, nil)
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		if res, err := hc.Get(c.url() + "/readyz"); err == nil {
 			check(t, res.Body.Close())
-			return c
+			return
 		}
 		if time.Now().After(end) {
 			t.Fatal("the server does not answer")
@@ -90,7 +108,7 @@ func (c *child) start() {
 	self, err := os.Executable()
 	check(c.t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr)
+	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(c.t, err)
@@ -139,13 +157,15 @@ type load struct {
 	running sync.WaitGroup
 }
 
-func newLoad(t *testing.T, c *child, devices int) *load {
+// newLoad enrols the devices with one server; they connect to the address at, or to the server.
+func newLoad(t *testing.T, c *child, at string, devices int) *load {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{t: t, quiet: make(chan struct{}), stop: cancel}
 	t.Cleanup(func() { cancel(); l.running.Wait() })
 	number := func(i int) string { return fmt.Sprintf("+4420794610%02d", i) }
 	for i := range devices {
 		k := &talker{id: enrol(t, c.url(), number(i), c.codes), open: make(chan wire.SessionID, 1)}
+		k.id.Server = cmp.Or(at, k.id.Server)
 		var err error
 		k.Device, err = client.Connect(client.Config{Identity: k.id, HTTP: clientOf(t, nil), Transport: client.WebSocket, Events: client.Events{
 			Connected:    func(wire.Welcome) { k.do(func() { k.inside = true }) },
@@ -310,7 +330,7 @@ func prefix(device int) string { return fmt.Sprintf(`{"text":"%d says`, device) 
 // that it acknowledged, and its devices come back by themselves.
 func TestKilledUnderLoad(t *testing.T) {
 	c := newChild(t)
-	l := newLoad(t, c, 50)
+	l := newLoad(t, c, "", 50)
 	for range 5 {
 		l.more(500)
 		if err := c.end(syscall.SIGKILL); err == nil {
@@ -326,7 +346,7 @@ func TestKilledUnderLoad(t *testing.T) {
 // keeps what it took, and ends in good order.
 func TestDrainedUnderLoad(t *testing.T) {
 	c := newChild(t)
-	l := newLoad(t, c, 10)
+	l := newLoad(t, c, "", 10)
 	for range 2 {
 		l.more(300)
 		if err := c.end(syscall.SIGTERM); err != nil {

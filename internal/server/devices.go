@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -213,6 +214,23 @@ func (s *Server) watchRevoked(ctx context.Context) (cancel func(), err error) {
 			s.sockets.CloseDevice(wire.TenantID(tenant), wire.DeviceID(id), wire.CloseRevoked)
 		}
 	})
+}
+
+// closeGone closes what is left here of devices that were revoked on another node, whose
+// word was lost: the bus promises nothing while the cluster is disturbed.
+func (s *Server) closeGone(ctx context.Context) {
+	for _, who := range s.present.all() {
+		d, err := s.devices.Get(ctx, who.Tenant, who.Device)
+		switch {
+		case errors.Is(err, device.ErrNotFound), err == nil && !d.RevokedAt.IsZero():
+			s.sockets.CloseDevice(who.Tenant, who.Device, wire.CloseRevoked)
+		case err != nil:
+			if ctx.Err() == nil {
+				s.log.Warn("connected devices could not be looked at", "err", err)
+			}
+			return
+		}
+	}
 }
 
 // alertEarlier tells a party's earlier devices that a further one has proved the number:

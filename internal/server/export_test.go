@@ -3,11 +3,18 @@ package server
 import (
 	"context"
 
+	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/wire"
 )
 
 // ThroughProxies is tested by itself: a test has no network of proxies.
 var ThroughProxies = throughProxies
+
+// CloseGone is what a node of a cluster does every few minutes.
+func (s *Server) CloseGone(ctx context.Context) { s.closeGone(ctx) }
+
+// Engine is where the server keeps everything.
+func (s *Server) Engine() store.Engine { return s.engine }
 
 // SessionDropped is what the sessions call when one's time is over, minutes after it was
 // closed at the earliest.

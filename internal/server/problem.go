@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -95,6 +96,7 @@ var problems = []struct {
 
 	{store.ErrFull, wire.CodeStorageFull, false},
 	{store.ErrUncertain, wire.CodeUncertain, false},
+	{context.DeadlineExceeded, wire.CodeUncertain, false}, // the cluster has no leader just now
 	{store.ErrTooLarge, wire.CodeTooLarge, false},
 	{store.ErrClosed, wire.CodeDraining, false},
 }

@@ -158,6 +158,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		Engine: s.engine, Parties: s.parties, Sender: s.codes, Via: via, Unlimited: s.tryIt.fictional,
 		BindingTTL: time.Duration(s.cfg.Codes.BindingDays) * 24 * time.Hour,
 		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Changing: s.changing, CheckApp: s.checkApp, Barred: s.numberBarred, Log: s.log,
+		Shared: s.cfg.Engine.NATS != "",
 	})
 	if err != nil {
 		return fmt.Errorf("server: devices: %w", err)
@@ -196,7 +197,8 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 			QuestionsPerHour: s.cfg.Calls.InvitesPerHour, Partial: s.cfg.Calls.PartialDetails, Retention: s.cfg.Calls.Retention,
 			MinSession: s.cfg.Evidence.Minimum.Session, MinInvitation: s.cfg.Evidence.Minimum.Invitation,
 		},
-		Log: s.log,
+		Rescan: s.cfg.Calls.Rescan,
+		Log:    s.log,
 	})
 	if err != nil {
 		return fmt.Errorf("server: calls: %w", err)
@@ -417,6 +419,9 @@ func (s *Server) sweep(ctx context.Context) error {
 			return nil
 		case <-t.C:
 			s.reloadTenants(ctx)
+			if s.cfg.Engine.NATS != "" {
+				s.closeGone(ctx)
+			}
 			if _, err := s.devices.Sweep(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("sweeping enrolments", "err", err)
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -177,6 +178,13 @@ func (p *presence) is(who wsconn.Identity) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.conns[who]) > 0
+}
+
+// all lists the devices that are connected here.
+func (p *presence) all() []wsconn.Identity {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.conns))
 }
 
 func (p *presence) tell(who wsconn.Identity, frame []byte) {

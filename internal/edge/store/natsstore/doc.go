@@ -56,7 +56,9 @@
 // The suite in internal/store/storetest runs here against one embedded server, and
 // tables, logs, counters and bus also run on three clustered servers with replicas 3 and one node
 // per server. Lost answers, lost live copies, racing nodes, a full store, replicas that
-// do not help and a restart of the server have tests of their own. Still to be done (issue "Beyond one machine"):
+// do not help and a restart of the server have tests of their own. internal/server runs
+// three nodes on three nats-server processes and kills nodes under load; spec kills a
+// server and runs the requirement scripts. Still to be done (issue "Beyond one machine"):
 //   - the cluster under cuts and kills: a leader that is cut off from its peers goes
 //     on answering reads from its old state until it notices (some seconds), so Get
 //     and Head can be stale then; decisions are safe, since writes need the quorum;

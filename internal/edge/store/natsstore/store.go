@@ -40,8 +40,11 @@ type Options struct {
 	// Prefix begins the name of every bucket, stream and subject, so that several
 	// deployments can share an account: letters, digits and "-". Empty: "tandem".
 	Prefix string
+	// Tables are made by Open where they are not there yet; others are made by the first
+	// write to them, which waits for that.
+	Tables []string
 	// Timeout is how long a call goes on trying when its context has no earlier
-	// deadline. Zero: 5 s.
+	// deadline. Zero: 12 s, since an election of a stream's leader takes up to 9 s.
 	Timeout time.Duration
 	// Recheck is how often a watch asks for the head of its log, in case a live copy
 	// was lost and no later one has shown the gap. Zero: 30 s.
@@ -60,7 +63,7 @@ func (o *Options) complete() error {
 		o.Prefix = "tandem"
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 5 * time.Second
+		o.Timeout = 12 * time.Second
 	}
 	if o.Recheck == 0 {
 		o.Recheck = 30 * time.Second
@@ -143,7 +146,11 @@ func (s *Store) connect() error {
 	log := s.opt.Logger
 	options := []nats.Option{
 		nats.Name("tandem " + s.opt.Prefix),
-		nats.Timeout(s.opt.Timeout),
+		// A server that hangs, or whose machine is gone without a word, is noticed after
+		// some six seconds, and then another one is asked.
+		nats.Timeout(2 * time.Second),
+		nats.PingInterval(2 * time.Second),
+		nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		// Nothing is kept for later while there is no connection: a write that its
@@ -206,6 +213,11 @@ func (s *Store) prepare(ctx context.Context) error {
 		MaxMsgsPerSubject: 1,
 		AllowMsgCounter:   true,
 	})
+	for _, table := range s.opt.Tables {
+		if err == nil {
+			_, err = s.bucket(ctx, table, true)
+		}
+	}
 	return err
 }
 

@@ -1,0 +1,221 @@
+// Package natstest runs a JetStream cluster of real nats-server processes on this machine,
+// for the tests of several packages: to be killed, stopped and started again.
+package natstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Cluster is servers that know each other.
+type Cluster struct{ Servers []*Server }
+
+// Server is one nats-server process.
+type Server struct {
+	bin, dir string
+	addr     string
+	cmd      *exec.Cmd // nil: not running
+	log      *os.File
+}
+
+// Build builds nats-server, in the version that go.mod asks for, into dir.
+func Build(ctx context.Context, dir string) (path string, err error) {
+	path = filepath.Join(dir, "nats-server")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("natstest: build nats-server: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// Start builds nats-server and starts a cluster of n servers with their data in dir. It
+// returns when JetStream answers on each of them.
+func Start(ctx context.Context, dir string, n int) (*Cluster, error) {
+	bin, err := Build(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(2 * n)
+	if err != nil {
+		return nil, fmt.Errorf("natstest: %w", err)
+	}
+	var routes []string
+	for _, p := range ports[n:] {
+		routes = append(routes, fmt.Sprintf("\"nats://127.0.0.1:%d\"", p))
+	}
+	c := &Cluster{}
+	for i := range n {
+		s := &Server{bin: bin, dir: filepath.Join(dir, "nats-"+strconv.Itoa(i)), addr: "127.0.0.1:" + strconv.Itoa(ports[i])}
+		c.Servers = append(c.Servers, s)
+		config := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream { store_dir: %q }\ncluster { name: tandem, listen: \"127.0.0.1:%d\", routes: [%s] }\n",
+			i, s.addr, s.dir, ports[n+i], strings.Join(routes, ", "))
+		if err = os.MkdirAll(s.dir, 0o700); err == nil {
+			err = os.WriteFile(s.config(), []byte(config), 0o600)
+		}
+		if err == nil {
+			err = s.Start()
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("natstest: %w", err), c.Stop())
+		}
+	}
+	if err := c.Ready(ctx); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	return c, nil
+}
+
+func freePorts(n int) (ports []int, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+// URL names all servers, for a client.
+func (c *Cluster) URL() string {
+	var urls []string
+	for _, s := range c.Servers {
+		urls = append(urls, s.URL())
+	}
+	return strings.Join(urls, ",")
+}
+
+// Ready waits until JetStream answers on every server that runs.
+func (c *Cluster) Ready(ctx context.Context) error {
+	for _, s := range c.Servers {
+		for s.cmd != nil {
+			err := s.answers(ctx)
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return fmt.Errorf("natstest: %s is not ready: %w", s.addr, err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// Stop ends all servers and waits for them.
+func (c *Cluster) Stop() error {
+	var faults []error
+	for _, s := range c.Servers {
+		if s.cmd != nil {
+			faults = append(faults, s.End(syscall.SIGKILL))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// URL for a client.
+func (s *Server) URL() string { return "nats://" + s.addr }
+
+func (s *Server) config() string { return s.dir + ".conf" }
+
+// Start starts the server, again on the same data.
+func (s *Server) Start() error {
+	log, err := os.OpenFile(s.dir+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(s.bin, "-c", s.config())
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return errors.Join(err, log.Close())
+	}
+	s.cmd, s.log = cmd, log
+	return nil
+}
+
+// Signal sends a signal: SIGSTOP and SIGCONT hold a server and let it go on.
+func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
+
+// End sends a signal that ends the server, and waits.
+func (s *Server) End(sig syscall.Signal) error {
+	if err := s.Signal(sig); err != nil {
+		return fmt.Errorf("natstest: end %s: %w", s.addr, err)
+	}
+	_ = s.cmd.Wait() // how it ended is what was asked for
+	s.cmd = nil
+	return s.log.Close()
+}
+
+// answers returns nil when JetStream is ready.
+func (s *Server) answers(ctx context.Context) error {
+	nc, err := nats.Connect(s.URL(), nats.Timeout(time.Second), nats.RetryOnFailedConnect(false))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err = js.AccountInfo(ctx)
+	return err
+}
+
+// Forget removes the streams and buckets of a prefix, so that the servers do not drown in
+// those of tests that are over.
+func (c *Cluster) Forget(ctx context.Context, prefix string) error {
+	nc, err := nats.Connect(c.URL())
+	if err != nil {
+		return fmt.Errorf("natstest: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("natstest: %w", err)
+	}
+	var faults []error
+	names := js.StreamNames(ctx)
+	for name := range names.Name() {
+		if strings.HasPrefix(strings.TrimPrefix(name, "KV_"), prefix+"_") {
+			faults = append(faults, js.DeleteStream(ctx, name))
+		}
+	}
+	return errors.Join(append(faults, names.Err())...)
+}
+
+// Leader is the server that leads a stream.
+func (c *Cluster) Leader(ctx context.Context, stream string) (*Server, error) {
+	nc, err := nats.Connect(c.URL())
+	if err != nil {
+		return nil, fmt.Errorf("natstest: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("natstest: %w", err)
+	}
+	st, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("natstest: stream %s: %w", stream, err)
+	}
+	for i, s := range c.Servers {
+		if info := st.CachedInfo(); info.Cluster != nil && info.Cluster.Leader == "n"+strconv.Itoa(i) {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("natstest: stream %s has no leader", stream)
+}

@@ -1,0 +1,250 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/store/natsstore/natstest"
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// farm is three nats-server processes, three nodes in processes of their own, and a
+// balancer in front of the nodes.
+type farm struct {
+	servers  *natstest.Cluster
+	nodes    []*child
+	balancer *balancer
+}
+
+func newFarm(t *testing.T) *farm {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	servers, err := natstest.Start(ctx, t.TempDir(), 3)
+	check(t, err)
+	t.Cleanup(func() { check(t, servers.Stop()) })
+	f := &farm{servers: servers}
+	for range 3 {
+		f.nodes = append(f.nodes, newNode(t, servers.URL()))
+	}
+	f.balancer = newBalancer(t, f.nodes)
+	return f
+}
+
+// balancer passes connections on to a node that takes them, as a load balancer on level 4.
+type balancer struct {
+	listener net.Listener
+	nodes    []*child
+	next     atomic.Uint32
+	wg       sync.WaitGroup
+}
+
+func newBalancer(t *testing.T, nodes []*child) *balancer {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	b := &balancer{listener: l, nodes: nodes}
+	b.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			b.wg.Go(func() { b.pass(c) })
+		}
+	})
+	t.Cleanup(func() {
+		check(t, l.Close())
+		for _, n := range nodes {
+			_ = n.end(syscall.SIGKILL) // ends what is passed on
+		}
+		b.wg.Wait()
+	})
+	return b
+}
+
+func (b *balancer) url() string { return "http://" + b.listener.Addr().String() }
+
+func (b *balancer) pass(from net.Conn) {
+	defer from.Close()
+	for range b.nodes {
+		n := b.nodes[int(b.next.Add(1))%len(b.nodes)]
+		to, err := net.DialTimeout("tcp", n.addr, time.Second)
+		if err != nil {
+			continue
+		}
+		defer to.Close()
+		done := make(chan struct{}, 2)
+		for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
+			b.wg.Go(func() {
+				_, _ = io.Copy(way[0], way[1]) // one end is gone: so is the other
+				done <- struct{}{}
+			})
+		}
+		<-done
+		return
+	}
+}
+
+// TestCluster (B12) drives one farm, which takes its time to start.
+func TestCluster(t *testing.T) {
+	f := newFarm(t)
+	t.Run("AcrossNodes", f.acrossNodes)
+	t.Run("EffectsOfADeadNode", f.effectsOfADeadNode)
+	t.Run("NodesKilledUnderLoad", f.nodesKilledUnderLoad)
+}
+
+// nodesKilledUnderLoad: devices on different nodes of a cluster talk to each other
+// while one node after the other is killed and comes back; they go on at another node.
+// Nothing that was acknowledged is lost, and everybody has seen the log as it is.
+func (f *farm) nodesKilledUnderLoad(t *testing.T) {
+	l := newLoad(t, f.nodes[0], f.balancer.url(), 8)
+	for _, n := range f.nodes {
+		l.more(100)
+		if err := n.end(syscall.SIGKILL); err == nil {
+			t.Fatal("it ended in good order")
+		}
+		l.more(50) // without it
+		n.start()
+		n.ready()
+	}
+	l.more(100)
+	l.settle()
+}
+
+// effectsOfADeadNode: a node is killed while it brings two reports together. What
+// it has decided and not carried out is completed by the others, once: there is one
+// session, both devices are in it, and it works.
+func (f *farm) effectsOfADeadNode(t *testing.T) {
+	victim, other := f.nodes[0], f.nodes[1]
+	for round := range 4 {
+		a := enrol(t, other.url(), fmt.Sprintf("+4420794620%02d", 2*round), other.codes)
+		b := enrol(t, other.url(), fmt.Sprintf("+4420794620%02d", 2*round+1), other.codes)
+		hc := clientOf(t, nil)
+		first := client.NewAPI(a, hc)
+		var ack wire.Ack
+		check(t, first.Call(t.Context(), http.MethodPost, "/v1/reports", wire.Report{PartyDetails: details(a, b.Number.String(), tel.Outgoing, tel.Active)}, &ack))
+		// The second report decides; its node is killed somewhere on the way.
+		b.Server = victim.url()
+		var sent sync.WaitGroup
+		second := client.NewAPI(b, hc)
+		_, err := second.Bearer(t.Context())
+		check(t, err)
+		sent.Go(func() {
+			var ack wire.Ack
+			_ = second.Call(t.Context(), http.MethodPost, "/v1/reports", wire.Report{PartyDetails: details(b, a.Number.String(), tel.Incoming, tel.Active)}, &ack)
+		})
+		time.Sleep(time.Duration(rand.Int64N(int64(40 * time.Millisecond)))) // where it hits is chance, what must follow is not
+		if err := victim.end(syscall.SIGKILL); err == nil {
+			t.Fatal("it ended in good order")
+		}
+		sent.Wait()
+		b.Server = other.url()
+		last := client.NewAPI(b, hc)
+		if !joined(t, first, last, round) {
+			// The report itself may not have been stored: then it was not acknowledged, and the
+			// device repeats it.
+			check(t, last.Call(t.Context(), http.MethodPost, "/v1/reports", wire.Report{PartyDetails: details(b, a.Number.String(), tel.Incoming, tel.Active)}, &ack))
+			if !joined(t, first, last, round) {
+				t.Fatalf("round %d: the two are not in one session", round)
+			}
+		}
+		victim.start()
+		victim.ready()
+	}
+}
+
+// joined waits until both devices are in one session, the same. False: the second report
+// is not known, so that there is nothing to wait for.
+func joined(t *testing.T, a, b *client.API, round int) bool {
+	t.Helper()
+	for end := time.Now().Add(3 * patience); ; time.Sleep(20 * time.Millisecond) {
+		var calls wire.CallList
+		check(t, b.Call(t.Context(), http.MethodGet, "/v1/calls", nil, &calls))
+		if len(calls.Calls) == 0 {
+			return false
+		}
+		var in [2]wire.SessionList
+		for i, api := range []*client.API{a, b} {
+			check(t, api.Call(t.Context(), http.MethodGet, "/v1/sessions", nil, &in[i]))
+		}
+		if len(in[0].Sessions) > 1 || len(in[1].Sessions) > 1 {
+			t.Fatalf("round %d: more than one session: %+v", round, in)
+		}
+		if len(in[0].Sessions) == 1 && len(in[1].Sessions) == 1 {
+			if x, y := in[0].Sessions[0], in[1].Sessions[0]; x.ID != y.ID || len(x.Members) != 2 {
+				t.Fatalf("round %d: not one session of two: %+v", round, in)
+			}
+			return true
+		}
+		if time.Now().After(end) {
+			t.Fatalf("round %d: a dead node's effects are not completed: %+v, sessions %+v", round, calls, in)
+		}
+	}
+}
+
+// acrossNodes: what one node knows holds on the others: a challenge that was answered
+// is not answered again, and a revoked device is disconnected.
+func (f *farm) acrossNodes(t *testing.T) {
+	id := enrol(t, f.nodes[0].url(), alice, f.nodes[0].codes)
+	hc := clientOf(t, nil)
+	at := func(n *child) *world { return &world{t: t, ctx: t.Context(), addr: n.addr, http: hc, log: &lines{}} }
+
+	// The nodes' nonces are signed by one secret, so that any node takes any node's: once.
+	nonce := at(f.nodes[0]).dial().nonce
+	assertion, err := id.Assert(nonce)
+	check(t, err)
+	body := fmt.Sprintf(`{"nonce":%q,"assertion":%q}`, nonce, assertion)
+	if r := at(f.nodes[1]).ask("POST", "/v1/tokens", "", body); r.status != http.StatusOK {
+		t.Fatalf("another node's nonce: %+v", r)
+	}
+	for i, n := range f.nodes {
+		if r := at(n).ask("POST", "/v1/tokens", "", body); r.status != http.StatusUnauthorized {
+			t.Errorf("node %d takes an answer again: %+v", i, r)
+		}
+	}
+
+	var sockets []*socket
+	for _, n := range f.nodes {
+		sockets = append(sockets, at(n).enter(id))
+	}
+	id.Server = f.nodes[2].url()
+	check(t, client.NewAPI(id, hc).Call(t.Context(), http.MethodDelete, "/v1/device", nil, nil))
+	for i, s := range sockets {
+		if code := s.closed(); code != wire.CloseRevoked {
+			t.Errorf("node %d closed the revoked device's connection with %d", i, code)
+		}
+	}
+}
+
+// TestRevokedUnheard: a node that did not hear of a revocation closes the device's
+// connections when it looks, and leaves others alone.
+func TestRevokedUnheard(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.enrol(alice), w.enrol(bob)
+	gone, stays := w.enter(a), w.enter(b)
+	devices := store.TableOf[device.Device](w.server.Engine(), "devices")
+	_, err := store.Change(t.Context(), devices, store.Key(string(wire.DefaultTenant), string(a.Device)), func(d device.Device, exists bool) (device.Device, bool, error) {
+		d.RevokedAt = time.Now()
+		return d, exists, nil
+	})
+	check(t, err)
+	w.server.CloseGone(t.Context())
+	if code := gone.closed(); code != wire.CloseRevoked {
+		t.Errorf("closed with %d", code)
+	}
+	if _, p := stays.answer(`{"type":"report","id":"r1","body":` + report(alice, "outgoing", "active", "c") + `}`); p.Code != "" {
+		t.Errorf("the other device is disturbed: %+v", p)
+	}
+}

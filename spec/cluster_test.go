@@ -1,0 +1,119 @@
+package spec
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tandem-call/tandem/internal/edge/store/natsstore/natstest"
+)
+
+// startCluster runs scripts/cluster, as make cluster does.
+func startCluster(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: cluster")
+	}
+	script, err := filepath.Abs("../scripts/cluster")
+	ts.Check(err)
+	base := freeBase(ts)
+	p := start(ts, "server", environ(ts, fmt.Sprintf("BASE=%d", base), "TANDEM="+tandem, "NATS_SERVER="+nats), script, filepath.Join(ts.Getenv("WORK"), "cluster"))
+	if p.await(regexp.MustCompile(`Ctrl-C stops all`)) == "" {
+		ts.Fatalf("the cluster does not start; it said:\n%s", p.text())
+	}
+	for n := 1; n <= 3; n++ {
+		ts.Setenv(fmt.Sprintf("node%d", n), fmt.Sprintf("http://127.0.0.1:%d", base+n))
+	}
+}
+
+// freeBase is a port from which scripts/cluster can count. It is looked for below the range
+// that the system takes ports for outgoing connections from.
+func freeBase(ts *testscript.TestScript) int {
+	for range 100 {
+		n, err := rand.Int(rand.Reader, big.NewInt(300))
+		ts.Check(err)
+		base := 20_000 + 40*int(n.Int64())
+		if slices.IndexFunc(offsets, func(n int) bool { return !free(base + n) }) < 0 {
+			return base
+		}
+	}
+	ts.Fatalf("no free ports")
+	return 0
+}
+
+// offsets of the ports that scripts/cluster uses.
+var offsets = []int{1, 2, 3, 11, 12, 13, 21, 22, 23}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err == nil {
+		l.Close()
+	}
+	return err == nil
+}
+
+// onDisk are the scripts about the embedded engine, or that start what they need themselves.
+var onDisk = map[string]string{
+	"B12":           "starts a cluster of its own",
+	"damaged_store": "damages the files of the embedded engine",
+	"demo":          "starts a server of its own, on the embedded engine",
+	"privacy_erase": "looks into the files of the embedded engine",
+}
+
+// few are the scripts that run against a cluster every time; all of them with
+// TANDEM_SPEC_CLUSTER=all, by make test-cluster.
+var few = []string{"B1", "B4", "B6"}
+
+// TestSpecOnCluster runs requirement scripts against a NATS cluster of three servers.
+func TestSpecOnCluster(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c, err := natstest.Start(ctx, t.TempDir(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// After the scripts, which run beside each other.
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	all, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, path := range all {
+		name := strings.TrimSuffix(filepath.Base(path), ".txtar")
+		if onDisk[name] == "" && (os.Getenv("TANDEM_SPEC_CLUSTER") == "all" || slices.Contains(few, name)) {
+			files = append(files, path)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Files: files,
+		Cmds:  commands,
+		Setup: func(env *testscript.Env) error {
+			prefix := strings.ToLower(rand.Text())
+			env.Setenv("TANDEM_ENGINE_NATS", c.URL())
+			env.Setenv("TANDEM_ENGINE_PREFIX", prefix)
+			env.Defer(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				if err := c.Forget(ctx, prefix); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+				}
+			})
+			return setup(env)
+		},
+	})
+}
