@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/wire"
@@ -43,6 +45,7 @@ func BenchmarkRelay(b *testing.B) {
 	var wg sync.WaitGroup
 	b.ReportAllocs()
 	b.ResetTimer()
+	before := processor()
 	for i := range pairs {
 		wg.Go(func() {
 			from, id := wire.DeviceID(fmt.Sprint("a", i)), wire.SessionID(fmt.Sprint("S", i))
@@ -70,6 +73,14 @@ func BenchmarkRelay(b *testing.B) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+	b.ReportMetric(float64((processor()-before).Nanoseconds())/float64(b.N), "cpu-ns/msg")
+}
+
+// processor is the time that this process has spent on the processors.
+func processor() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // SELF cannot fail
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkResume resumes 100 missed messages.

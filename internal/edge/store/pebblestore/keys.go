@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
 )
@@ -11,7 +10,7 @@ import (
 // Keys in Pebble; names and keys hold no zero byte, numbers are big-endian:
 //
 //	t <table> 00 <key>          record: revision, value
-//	l <log> 00 e <sequence>     entry: epoch, time in nanoseconds, data
+//	l <log> 00 e <sequence>     entries up to this one: see pack
 //	l <log> 00 h <epoch>        an epoch began: the sequence it starts after
 //	c <counter>                 value
 //	m c                         number of the last commit
@@ -88,27 +87,6 @@ func entryKey(log string, seq uint64) []byte {
 
 func epochStartKey(log string, epoch uint64) []byte {
 	return binary.BigEndian.AppendUint64(logPrefix(log, epochKind), epoch)
-}
-
-const entryHeader = 16
-
-func encodeEntry(b []byte, e store.Entry) {
-	binary.BigEndian.PutUint64(b, e.Epoch)
-	binary.BigEndian.PutUint64(b[8:], uint64(e.Time.UnixNano()))
-	copy(b[entryHeader:], e.Data)
-}
-
-// decodeEntry returns the entry; its data is a part of value.
-func decodeEntry(key, value []byte) (store.Entry, error) {
-	if len(key) < 8 || len(value) < entryHeader {
-		return store.Entry{}, fmt.Errorf("pebblestore: log entry of %d bytes: %w", len(value), store.ErrDamaged)
-	}
-	return store.Entry{
-		Seq:   binary.BigEndian.Uint64(key[len(key)-8:]),
-		Epoch: binary.BigEndian.Uint64(value),
-		Time:  time.Unix(0, int64(binary.BigEndian.Uint64(value[8:]))),
-		Data:  value[entryHeader:],
-	}, nil
 }
 
 func counterKey(counter string) ([]byte, error) {

@@ -26,6 +26,7 @@ type logState struct {
 	shown    uint64       // the last that watchers have been given
 	epochs   []epochStart // rising; the last ones may not be durable yet
 	underway []*entry     // from durable+1 to seq
+	open     *pack        // waits for its batch, and takes further entries
 	watchers []*mailbox[store.Entry]
 	dropping chan struct{} // closed when the drop under way is done
 
@@ -130,9 +131,8 @@ func (l *logState) lastEpoch() epochStart {
 
 // entry is one append under way; a store.Pending.
 type entry struct {
-	log      *logState
-	first    bool        // may be shown before it is durable
-	newEpoch *epochStart // begins with this entry
+	log   *logState
+	first bool // may be shown before it is durable
 	store.Entry
 
 	mu      sync.Mutex
@@ -152,24 +152,8 @@ func (e *entry) Seq() uint64 { return e.Entry.Seq }
 // Epoch is the entry's epoch.
 func (e *entry) Epoch() uint64 { return e.Entry.Epoch }
 
-func (e *entry) write(b *pebble.Batch, _ uint64) {
-	if e.newEpoch != nil {
-		// Set fails only on a batch that is already committed.
-		_ = b.Set(epochStartKey(e.log.name, e.newEpoch.epoch), number(e.newEpoch.after), nil)
-	}
-	k := entryKey(e.log.name, e.Seq())
-	d := b.SetDeferred(len(k), entryHeader+len(e.Data))
-	copy(d.Key, k)
-	encodeEntry(d.Value, e.Entry)
-	d.Finish()
-}
-
-func (e *entry) finish(err error) {
-	if err == nil {
-		e.log.settle(e)
-	}
-	e.log.logs.release(e.log)
-	e.log.logs.store.release(e.size())
+// settle tells who waits how it went.
+func (e *entry) settle(err error) {
 	e.mu.Lock()
 	e.settled, e.err = true, err
 	if e.done != nil {
@@ -221,16 +205,18 @@ func (e *entry) Done(fn func(error)) {
 	}
 }
 
-// settle takes down that the entry, the first of those under way, is durable.
-func (l *logState) settle(e *entry) {
+// settle takes down that the entries of a pack, the first of those under way, are durable.
+func (l *logState) settle(p *pack) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.durable = e.Seq()
-	l.underway[0] = nil
-	l.underway = l.underway[1:]
-	if l.shown < l.durable {
-		l.show(e)
+	l.durable = p.last()
+	for _, e := range p.entries {
+		if e.Entry.Seq > l.shown {
+			l.show(e)
+		}
 	}
+	clear(l.underway[:len(p.entries)])
+	l.underway = l.underway[len(p.entries):]
 	l.showFirst()
 }
 
@@ -281,16 +267,16 @@ func (l *logState) append(ctx context.Context, e *entry) error {
 	}
 	defer l.mu.Unlock()
 	e.Entry.Seq, e.Entry.Epoch, e.Time = l.seq+1, l.epoch(), time.Now()
+	var newEpoch *epochStart
 	if e.Entry.Epoch != l.lastEpoch().epoch {
-		e.newEpoch = &epochStart{e.Entry.Epoch, l.seq}
+		newEpoch = &epochStart{e.Entry.Epoch, l.seq}
 	}
-	if err := l.logs.store.commits.submit(e); err != nil {
+	if err := l.add(e, newEpoch); err != nil {
 		return err
 	}
-	l.logs.retain(l)
 	l.seq++
-	if e.newEpoch != nil {
-		l.epochs = append(l.epochs, *e.newEpoch)
+	if newEpoch != nil {
+		l.epochs = append(l.epochs, *newEpoch)
 	}
 	l.underway = append(l.underway, e)
 	if l.shown == e.Seq()-1 {
@@ -323,7 +309,7 @@ func (s *Store) Read(ctx context.Context, name string, from uint64, limit int) (
 	}
 	defer it.Close()
 	entries := make([]store.Entry, 0, min(n, 1024))
-	for ok := it.First(); ok && len(entries) < int(n); ok = it.Next() {
+	for ok := it.First(); ok && uint64(len(entries)) < n; ok = it.Next() {
 		if err := s.usable(ctx); err != nil {
 			return nil, err
 		}
@@ -331,16 +317,17 @@ func (s *Store) Read(ctx context.Context, name string, from uint64, limit int) (
 		if err != nil {
 			return nil, readError(err)
 		}
-		e, err := decodeEntry(it.Key(), slices.Clone(value))
-		if err != nil {
+		if entries, err = decodePack(entries, it.Key(), slices.Clone(value)); err != nil {
 			return nil, err
 		}
-		entries = append(entries, e)
+		if first := entries[0].Seq; first <= from { // a pack that began before
+			entries = entries[from+1-first:]
+		}
 	}
 	if err := it.Error(); err != nil {
 		return nil, readError(err)
 	}
-	return entries, nil
+	return entries[:min(uint64(len(entries)), n)], nil
 }
 
 // Head returns the durable end of a log, as store.Engine says.

@@ -193,10 +193,10 @@ func (r *Report) verifyLogKey(key, value []byte, log *logCheck) error {
 	what := binary.BigEndian.Uint64(key[n+2:])
 	switch key[n+1] {
 	case entryKind:
-		r.Entries++
-		e, err := decodeEntry(key, value)
-		if err == nil {
-			err = log.entry(e)
+		entries, err := decodePack(nil, key, value)
+		r.Entries += len(entries)
+		for _, e := range entries {
+			err = errors.Join(err, log.entry(e))
 		}
 		return errors.Join(problem, err)
 	case epochKind:
