@@ -179,7 +179,7 @@ func (r *room) readable(e store.Entry, member, first uint32) (entry, bool) {
 		return m, true
 	}
 	r.mu.Lock()
-	p, ok := r.sent[sentKey{m.from, wire.RequestID(m.id)}]
+	p, ok := r.sent[requestOf(m.from, m.id)]
 	r.mu.Unlock()
 	return m, !ok || p.seq == e.Seq
 }

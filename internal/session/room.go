@@ -44,14 +44,8 @@ type room struct {
 	away    []uint32                 // members without a subscriber, as of counted
 	counted bool                     // away is right
 	head    store.Head               // last entry seen, durable or not
-	sent    map[sentKey]place        // every request in the log
-	flights map[sentKey]*flight      // appends under way
-}
-
-// sentKey names a request for the life of the log: who, and the id it chose.
-type sentKey struct {
-	from uint32
-	id   wire.RequestID
+	sent    map[request]place        // every request in the log
+	flights map[request]*flight      // appends under way
 }
 
 type place struct{ epoch, seq uint64 }
@@ -104,7 +98,7 @@ func (s *Service) room(ctx context.Context, key roomKey) (*room, error) {
 		if r = s.rooms[key]; r == nil {
 			r = &room{
 				s: s, key: key, logName: key.log(), frames: framesOf(key.session), ready: make(chan struct{}), loading: true,
-				used: s.c.Now(), sent: map[sentKey]place{}, flights: map[sentKey]*flight{},
+				used: s.c.Now(), sent: map[request]place{}, flights: map[request]*flight{},
 			}
 			s.rooms[key] = r
 			s.mu.Unlock()
@@ -364,19 +358,19 @@ func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool) {
 	if m.from == 0 {
 		return nil, true
 	}
-	k := sentKey{m.from, wire.RequestID(m.id)}
-	f := r.flights[k]
-	if f != nil {
-		f.seq, f.seen, origin = e.Seq, true, f.origin
+	k, at := requestOf(m.from, m.id), place{e.Epoch, e.Seq}
+	if p, ok := r.sent[k]; ok {
+		fresh, at = p == at, p
+	} else {
+		r.sent[k], fresh = at, true
+	}
+	if f := r.flights[k]; f != nil {
+		f.seq, f.seen, f.at, origin = e.Seq, true, at, f.origin
 		if f.synced {
 			delete(r.flights, k)
 		}
 	}
-	if p, ok := r.sent[k]; ok && p != (place{e.Epoch, e.Seq}) {
-		return origin, false
-	}
-	r.sent[k] = place{e.Epoch, e.Seq}
-	return origin, true
+	return origin, fresh
 }
 
 // onEntry delivers a message. It is called by the engine, one entry at a time.

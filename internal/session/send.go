@@ -15,12 +15,15 @@ import (
 
 // flight is an append whose outcome is not known yet. It is guarded by room.mu.
 type flight struct {
-	key    sentKey
+	key    request
+	from   uint32
+	id     wire.RequestID
 	to     []uint32 // members addressed; empty: all
 	origin *conn    // the connection that sent it and needs no copy
 	seq    uint64
-	seen   bool // delivered
-	synced bool // known to be durable
+	seen   bool  // delivered
+	at     place // of the request, once seen; not of seq if another node was faster
+	synced bool  // known to be durable
 	// over, once somebody waits for the outcome, is closed with it.
 	over  chan struct{}
 	first waiter // who sent it
@@ -124,9 +127,9 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 		}
 		r.used = now
 		from, to, p := r.sender(d, e, room4[:0])
+		k := requestOf(from, e.ID)
 		if from != 0 {
 			// A request that was taken keeps its answer, whatever came since.
-			k := sentKey{from, e.ID}
 			if old := r.flights[k]; old != nil && !old.synced {
 				old.more = append(old.more, answer)
 				r.mu.Unlock()
@@ -145,11 +148,11 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 			r.mu.Unlock()
 			return p
 		}
-		f = &flight{key: sentKey{from, e.ID}, origin: origin, first: answer}
+		f = &flight{key: k, from: from, id: e.ID, origin: origin, first: answer}
 		if s.c.Absent != nil && len(to) > 0 {
 			f.to = slices.Clone(to)
 		}
-		r.flights[f.key] = f
+		r.flights[k] = f
 		members := uint32(len(r.rec.Members))
 		r.mu.Unlock()
 		data = appendEntry(make([]byte, 0, 160+len(e.Body)+len(to)*8), from, members, to, e, now)
@@ -174,8 +177,8 @@ func (r *room) landed(f *flight, at place, err error) {
 		f.synced = true
 		if f.seen {
 			delete(r.flights, f.key)
-		}
-		if p, ok := r.sent[f.key]; ok {
+			at = f.at
+		} else if p, ok := r.sent[f.key]; ok {
 			at = p // another node was faster
 		} else {
 			r.sent[f.key] = at
@@ -189,7 +192,7 @@ func (r *room) landed(f *flight, at place, err error) {
 	f.first, f.more, f.over = nil, nil, nil
 	var away []wire.DeviceID
 	if err == nil && r.s.c.Absent != nil {
-		away = r.absent(f.key.from, f.to)
+		away = r.absent(f.from, f.to)
 	}
 	r.mu.Unlock()
 	if over != nil {
@@ -198,9 +201,9 @@ func (r *room) landed(f *flight, at place, err error) {
 	if len(away) > 0 {
 		r.s.c.Absent(r.key.tenant, r.key.session, away)
 	}
-	e := ackFrame(f.key.id, r.key.session, at)
+	e := ackFrame(f.id, r.key.session, at)
 	if err != nil {
-		e = problemFrame(&wire.Envelope{ID: f.key.id, Session: r.key.session}, r.s.problem("send", err))
+		e = problemFrame(&wire.Envelope{ID: f.id, Session: r.key.session}, r.s.problem("send", err))
 	}
 	first(e)
 	for _, w := range more {

@@ -104,7 +104,7 @@ func (o Options) pebble(onFatal func(error)) *pebble.Options {
 		if o.plain {
 			return pebble.DBCompressionNone
 		}
-		return pebble.DBCompressionBalanced
+		return pebble.DBCompressionFastest
 	})
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
