@@ -96,9 +96,12 @@ func (o Options) pebble(onFatal func(error)) *pebble.Options {
 		MemTableSize:                o.memTable,
 		MemTableStopWritesThreshold: memTables,
 		MaxManifestFileSize:         1, // written anew as soon as most of it is history
-		L0CompactionThreshold:       2,
-		Logger:                      log,
-		EventListener:               log.events(),
+		// The logs of all sessions grow at once, all over the key space, so a compaction out
+		// of level 0 writes most of the next level anew: let it come seldom.
+		L0CompactionThreshold: 8,
+		LBaseMaxBytes:         512 << 20,
+		Logger:                log,
+		EventListener:         log.events(),
 	}
 	p.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
 		if o.plain {
