@@ -58,6 +58,12 @@ func obey(in io.Reader) {
 			runtime.GC()
 			debug.FreeOSMemory()
 			fmt.Println(residentBytes())
+		case "heap":
+			f, err := os.Create(arg)
+			if err == nil {
+				err = errors.Join(pprof.WriteHeapProfile(f), f.Close())
+			}
+			fmt.Println("ok", err)
 		case "profile":
 			if arg == "" {
 				pprof.StopCPUProfile()
@@ -153,6 +159,9 @@ func (c *child) processor() (time.Duration, error) {
 
 // memory is what the server holds after a collection of garbage, in bytes.
 func (c *child) memory() (int64, error) { return c.number("memory") }
+
+// heap has the server write a profile of its memory.
+func (c *child) heap(file string) error { _, err := c.ask("heap " + file); return err }
 
 // profile has the server write a processor profile, until the function is called.
 func (c *child) profile(file string) (stop func() error, err error) {

@@ -41,7 +41,7 @@ func run(args []string, out io.Writer) (err error) {
 	only := f.String("only", "", "benchmarks to run, separated by commas: "+names())
 	file := f.String("o", "", "write the tables to this file too")
 	f.StringVar(&b.dir, "dir", "", "directory for data, on the disk to be measured (default: a temporary one)")
-	f.StringVar(&b.profiles, "profile", "", "directory for processor profiles of the relays")
+	f.StringVar(&b.profiles, "profile", "", "directory for profiles: the processor under the relays, the memory with idle devices")
 	f.BoolVar(&b.quiet, "quiet", false, "do not tell how far it is")
 	if err := f.Parse(args); err != nil {
 		return err

@@ -219,7 +219,7 @@ func (s *Server) watchRevoked(ctx context.Context) (cancel func(), err error) {
 // closeGone closes what is left here of devices that were revoked on another node, whose
 // word was lost: the bus promises nothing while the cluster is disturbed.
 func (s *Server) closeGone(ctx context.Context) {
-	for _, who := range s.present.all() {
+	for _, who := range s.sockets.Devices() {
 		d, err := s.devices.Get(ctx, who.Tenant, who.Device)
 		switch {
 		case errors.Is(err, device.ErrNotFound), err == nil && !d.RevokedAt.IsZero():

@@ -17,7 +17,6 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/push/fcm"
 	"github.com/tandem-call/tandem/internal/edge/push/webpush"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
-	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
 	"github.com/tandem-call/tandem/internal/notify"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -82,7 +81,7 @@ func (s *Server) newPushes(ctx context.Context, version string) error {
 	s.wakes, err = notify.New(notify.Config{
 		Engine: s.engine, Secret: secret, Devices: wakeable{s}, Pushers: pushers,
 		Connected: func(tenant wire.TenantID, id wire.DeviceID) bool {
-			return s.present.is(wsconn.Identity{Tenant: tenant, Device: id})
+			return s.sockets.Connected(tenant, id)
 		},
 		Remind: s.remind, Timeout: c.Timeout, KeepData: s.cfg.Sessions.Retention, Log: s.log,
 	})

@@ -94,7 +94,6 @@ type Server struct {
 	lately    lately
 	limits    limiters
 	sockets   *wsconn.Handler
-	present   presence
 	// sip is nil where no phones register.
 	sip   *sip.Element
 	tryIt *tryIt

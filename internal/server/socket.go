@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/audit"
@@ -51,7 +48,6 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 	if err != nil {
 		return wire.Welcome{}, nil, problem(s.log, "attach", err)
 	}
-	leave := s.present.enter(who, out)
 	s.wakes.Came(ctx, who.Tenant, who.Device)
 	if own, err := calls(s).own(ctx, httpapi.Caller{Tenant: who.Tenant, Device: who.Device}); err == nil {
 		if err := s.matcher.Remind(ctx, who.Tenant, who.Device, own); err != nil {
@@ -59,9 +55,8 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 		}
 	}
 	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() {
-		leave()
 		detach()
-		if !s.present.is(who) {
+		if !s.sockets.Connected(who.Tenant, who.Device) {
 			s.wakes.Left(who.Tenant, who.Device)
 		}
 	}, nil
@@ -149,53 +144,6 @@ func failure(e wire.Envelope, err error) wire.Envelope {
 	return wire.Envelope{Type: wire.TypeError, ID: e.ID, Session: e.Session, Body: body}
 }
 
-// presence knows which devices are connected here, to tell them what belongs to no
-// session: invitations, notices.
-type presence struct {
-	mu    sync.Mutex
-	conns map[wsconn.Identity][]wsconn.Outbox // nearly always one; replaced, never changed
-}
-
-func (p *presence) enter(who wsconn.Identity, out wsconn.Outbox) (leave func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.conns == nil {
-		p.conns = map[wsconn.Identity][]wsconn.Outbox{}
-	}
-	p.conns[who] = append(slices.Clip(p.conns[who]), out)
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		rest := slices.DeleteFunc(slices.Clone(p.conns[who]), func(o wsconn.Outbox) bool { return o == out })
-		if p.conns[who] = rest; len(rest) == 0 {
-			delete(p.conns, who)
-		}
-	}
-}
-
-// is reports whether the device is connected here.
-func (p *presence) is(who wsconn.Identity) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.conns[who]) > 0
-}
-
-// all lists the devices that are connected here.
-func (p *presence) all() []wsconn.Identity {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Collect(maps.Keys(p.conns))
-}
-
-func (p *presence) tell(who wsconn.Identity, frame []byte) {
-	p.mu.Lock()
-	outs := p.conns[who]
-	p.mu.Unlock()
-	for _, out := range outs {
-		out.Push(frame)
-	}
-}
-
 // toldSubject carries what a device is to be told, to whichever node it is connected.
 const toldSubject = "tell"
 
@@ -235,6 +183,6 @@ func (s *Server) watchTold(ctx context.Context) (cancel func(), err error) {
 			s.log.Warn("another node said what cannot be read", "err", err)
 			return
 		}
-		s.present.tell(wsconn.Identity{Tenant: t.Tenant, Device: t.Device}, t.Frame)
+		s.sockets.Tell(t.Tenant, t.Device, t.Frame)
 	})
 }

@@ -21,6 +21,9 @@
 //
 // Binary messages are refused with wire.CloseBadFrame until live streams need them.
 //
+// A connection from which nothing has come for a second rests: it has no goroutine and no
+// read buffer until it speaks again (Linux, without TLS in this process). See lounge.
+//
 // # Server-sent events and POST
 //
 // Both requests carry "Authorization: Bearer TOKEN". The stream is read with fetch, since
@@ -49,5 +52,5 @@
 //
 // # Locks
 //
-// registry.mu and outbox.mu are never held together. Backend is called with neither held.
+// registry.mu, outbox.mu and lounge.mu are never held together. Backend is called with neither held.
 package wsconn

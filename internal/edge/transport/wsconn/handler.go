@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lxzan/gws"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -21,14 +20,14 @@ import (
 type Handler struct {
 	cfg     Config
 	origins origins
-	gws     *gws.Upgrader
 	start   time.Time
 	ctx     context.Context // of the backend's calls
 	stop    context.CancelFunc
 
-	reg   registry
-	count counters
-	wg    sync.WaitGroup // connections, flushers and POST requests
+	reg    registry
+	lounge lounge
+	count  counters
+	wg     sync.WaitGroup // connections, flushers and POST requests
 }
 
 // New returns a Handler; the error wraps ErrConfig. Drain ends it.
@@ -40,19 +39,12 @@ func New(cfg Config) (*Handler, error) {
 	h := &Handler{
 		cfg:     cfg,
 		origins: newOrigins(cfg.Origins),
-		gws: gws.NewUpgrader(events{}, &gws.ServerOption{
-			ReadMaxPayloadSize: cfg.Limits.FrameBytes,
-			ReadBufferSize:     readBuffer,
-			CheckUtf8Enabled:   true,
-			ParallelGolimit:    1,
-			SubProtocols:       []string{subprotocol},
-			NewSession:         func() gws.SessionStorage { return nil },
-		}),
-		start: time.Now(),
-		reg:   newRegistry(),
+		start:   time.Now(),
+		reg:     newRegistry(),
 	}
 	h.count.closings = make(map[wire.CloseCode]uint64)
 	h.count.refused = make(map[wire.Code]uint64)
+	h.lounge.init(h)
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h, nil
 }
@@ -65,6 +57,7 @@ func (h *Handler) mark() int64 { return int64(time.Since(h.start)) + 1 }
 // their end. When ctx ends first, it cuts them off and returns ctx's error.
 func (h *Handler) Drain(ctx context.Context) error {
 	defer h.stop()
+	defer h.lounge.close()
 	all := h.reg.drain()
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	began := time.Now()
@@ -104,6 +97,22 @@ func (h *Handler) CloseDevice(tenant wire.TenantID, device wire.DeviceID, code w
 	}
 }
 
+// Tell pushes a frame to all connections of a device; one that is just being welcomed gets
+// it after the welcome.
+func (h *Handler) Tell(tenant wire.TenantID, device wire.DeviceID, frame []byte) {
+	for _, o := range h.reg.of(Identity{tenant, device}) {
+		o.Push(frame)
+	}
+}
+
+// Connected reports whether the device has a connection.
+func (h *Handler) Connected(tenant wire.TenantID, device wire.DeviceID) bool {
+	return len(h.reg.of(Identity{tenant, device})) > 0
+}
+
+// Devices lists the devices that have a connection.
+func (h *Handler) Devices() []Identity { return h.reg.present() }
+
 // Stats returns the counts of this moment.
 func (h *Handler) Stats() Stats {
 	s := Stats{
@@ -136,6 +145,7 @@ func (h *Handler) Stats() Stats {
 // attach makes a connection one of its device's and welcomes it. Its undo is to be called
 // once, at the connection's end; it is never nil.
 func (h *Handler) attach(t *ticket, who Identity, hello wire.RequestID, o *outbox) (undo func(), err error) {
+	o.hold()
 	dead, refuse := h.reg.join(t, who, o, &h.cfg, h.mark())
 	if refuse != 0 {
 		o.Close(refuse, "")
@@ -145,7 +155,6 @@ func (h *Handler) attach(t *ticket, who Identity, hello wire.RequestID, o *outbo
 		dead.Close(wire.CloseTooMany, "a newer connection of the device takes its place")
 	}
 	undo = func() { h.reg.part(who, o) }
-	o.hold()
 	var (
 		w      wire.Welcome
 		detach func()

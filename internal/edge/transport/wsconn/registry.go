@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -139,6 +140,20 @@ func (g *registry) part(who Identity, o *outbox) {
 	} else {
 		g.devices[who] = conns
 	}
+}
+
+// of returns the connections of a device.
+func (g *registry) of(who Identity) []*outbox {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.devices[who])
+}
+
+// present lists the devices that have a connection.
+func (g *registry) present() []Identity {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.devices))
 }
 
 // revoke returns the connections of a device, to be closed.

@@ -1,120 +1,57 @@
 package wsconn
 
 import (
-	"bufio"
-	"bytes"
 	"context"
+	"crypto/sha1"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 
-	"github.com/lxzan/gws"
 	"github.com/tandem-call/tandem/wire"
 )
 
 const (
 	subprotocol = "tandem.v1"
-	// readBuffer is small: it is what an idle connection holds.
-	readBuffer = 512
 	// badFrames in a row end a connection.
 	badFrames = 10
-	// rest is the silence after which a frame counts as one of an idle device.
+	// rest is the silence after which a connection gives its goroutine and buffer back.
 	rest = time.Second
 )
 
-// socket is one WebSocket. gws reads it: framing, fragments, masking, UTF-8. It never
-// writes: everything that goes out after the handshake is the outbox's.
+// socket is one WebSocket. Everything that goes out after the handshake is the outbox's.
 type socket struct {
 	outbox
 
 	// Fixed after construction.
-	nc     net.Conn
-	from   Client // zero once it is authenticated
+	nc  net.Conn
+	raw syscall.RawConn // of nc; nil where it cannot rest, as with TLS
+
+	seat seat // the lounge's
+
+	// Owned by the goroutine that reads, while there is one.
+	in        reader
+	who       Identity
+	joined    bool
+	*newcomer // nil once joined
+	undo      func()
+	bad       int     // malformed frames in a row
+	tokens    float64 // of the flood protection
+	filled    int64   // when tokens were counted; see Handler.mark
+}
+
+// newcomer is what is known of a connection before its hello.
+type newcomer struct {
+	from   Client
 	ticket *ticket
 	nonce  string
-	below  under
-
-	// Owned by the read loop.
-	who    Identity
-	joined bool
-	undo   func()
-	bad    int     // malformed frames in a row
-	tokens float64 // of the flood protection
-	filled int64   // when tokens were counted; see Handler.mark
-	ended  error   // why the read loop ended
 }
-
-// under is the connection as gws sees it.
-type under struct {
-	net.Conn
-	owner  *socket
-	early  []byte // what was read already: by the HTTP server, or ahead
-	raised bool   // the handshake is done: gws writes no more
-	failed error  // of the last read
-	// ahead is early's memory while much arrives at once, else nil.
-	ahead *[]byte
-	full  bool // the last read filled its memory, so there is probably more
-}
-
-// aheads are for those connections from which more arrives than readBuffer holds.
-var aheads = sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}
-
-func (u *under) Read(p []byte) (int, error) {
-	if len(u.early) == 0 && u.full && len(p) > 0 {
-		if u.ahead == nil {
-			u.ahead = aheads.Get().(*[]byte)
-		}
-		n, err := u.read(*u.ahead)
-		if err != nil {
-			u.spare()
-			return 0, err
-		}
-		u.early = (*u.ahead)[:n]
-	}
-	if len(u.early) > 0 {
-		n := copy(p, u.early)
-		if u.early = u.early[n:]; len(u.early) == 0 {
-			u.early = nil
-			if !u.full {
-				u.spare()
-			}
-		}
-		return n, nil
-	}
-	return u.read(p)
-}
-
-func (u *under) read(p []byte) (int, error) {
-	n, err := u.Conn.Read(p)
-	u.full = n == len(p) && n >= readBuffer
-	if n > 0 {
-		return n, nil // an error shows again, after what was read
-	}
-	u.failed = err
-	return 0, err
-}
-
-// spare gives the memory for reading ahead back.
-func (u *under) spare() {
-	if u.ahead != nil {
-		aheads.Put(u.ahead)
-		u.ahead = nil
-	}
-}
-
-func (u *under) Write(p []byte) (int, error) {
-	if u.raised {
-		return len(p), nil // a close frame: socket.run sends its own, in order
-	}
-	return u.Conn.Write(p)
-}
-
-func (u *under) Close() error { return nil } // socket.run does
 
 // Connect serves GET /v1/connect.
 func (h *Handler) Connect(w http.ResponseWriter, r *http.Request) {
@@ -140,31 +77,38 @@ func (h *Handler) Connect(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, wire.NewProblem(wire.CodeBadRequest, "a WebSocket needs HTTP/1.1"))
 		return
 	}
-	c := &socket{nc: nc, from: Client{remote, strings.Clone(r.Host)}, ticket: t, nonce: nonce, filled: h.mark(), tokens: float64(h.cfg.FloodBurst)}
-	c.below.Conn, c.below.owner = nc, c
-	if n := rw.Reader.Buffered(); n > 0 {
-		early, _ := rw.Reader.Peek(n) // it is in the buffer: no error
-		c.below.early = bytes.Clone(early)
+	c := &socket{nc: nc, newcomer: &newcomer{Client{remote, strings.Clone(r.Host)}, t, nonce}, filled: h.mark(), tokens: float64(h.cfg.FloodBurst)}
+	c.in = reader{limit: h.cfg.Limits.FrameBytes, small: true}
+	if sc, ok := nc.(syscall.Conn); ok {
+		c.raw, err = sc.SyscallConn()
+		c.in.small = err != nil
 	}
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // it is in the buffer: no error
+	c.in.feed(early)
 	_ = nc.SetDeadline(time.Time{}) // the HTTP server's own; a broken connection shows in the handshake
-	ws, err := h.gws.UpgradeFromConn(&c.below, bufio.NewReaderSize(&c.below, readBuffer), r)
-	if err != nil {
+	if _, err := io.WriteString(nc, switching(r.Header.Get("Sec-Websocket-Key"))); err != nil {
 		h.reg.leave(t)
 		nc.Close()
 		return
 	}
-	c.below.raised = true
 	if !c.open(h, c) {
 		h.reg.leave(t)
 		nc.Close()
 		return
 	}
 	c.Push(encode(wire.TypeChallenge, "", wire.Challenge{Nonce: c.nonce, TimeoutSeconds: int(h.cfg.AuthTimeout / time.Second)}))
-	go c.run(ws) // not on this goroutine, whose stack and request would stay
+	go c.run() // not on this goroutine, whose stack and request would stay
 }
 
-// upgradable checks the handshake (RFC 6455 4.2.1) before it is too late for a clear
-// answer, and leaves only our subprotocol in the request.
+// switching is the answer to a proper handshake (RFC 6455 4.2.2).
+func switching(key string) string {
+	accept := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(accept[:]) + "\r\n" +
+		"Sec-WebSocket-Protocol: " + subprotocol + "\r\n\r\n"
+}
+
+// upgradable checks the handshake (RFC 6455 4.2.1).
 func upgradable(w http.ResponseWriter, r *http.Request) *wire.Problem {
 	switch {
 	case r.Method != http.MethodGet:
@@ -182,9 +126,6 @@ func upgradable(w http.ResponseWriter, r *http.Request) *wire.Problem {
 	if key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key")); err != nil || len(key) != 16 {
 		return wire.NewProblem(wire.CodeBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
-	r.Header.Set("Connection", "Upgrade")
-	r.Header.Set("Upgrade", "websocket")
-	r.Header.Set("Sec-Websocket-Protocol", subprotocol)
 	return nil
 }
 
@@ -199,100 +140,126 @@ func hasToken(h http.Header, name, token string) bool {
 	return false
 }
 
-// run reads until the connection ends, and then ends it properly (RFC 6455 7.1).
-func (c *socket) run(ws *gws.Conn) {
+// run reads until the connection rests, or ends; then it ends it properly (RFC 6455 7.1).
+func (c *socket) run() {
+	c.h.lounge.wake(c)
+	why := c.read()
+	for errors.Is(why, errSilent) {
+		if c.h.lounge.enter(c) {
+			return
+		}
+		why = c.read()
+	}
 	defer c.h.wg.Done()
 	defer c.h.reg.exit(&c.outbox)
-	fault := c.read(ws)
-	defer c.below.spare()
-	var bye *gws.CloseError
+	c.h.lounge.leave(c)
+	var bye closed
 	switch {
-	case c.below.failed != nil: // gone without a word, or cut off by us
-		c.abort()
-	case errors.As(c.ended, &bye):
-		c.closeWith(sendable(bye.Code), "")
+	case errors.As(why, &bye):
+		c.closeWith(sendable(uint16(bye)), "")
 		<-c.flushed
-	default:
-		c.violated(fault)
+	case c.violated(why):
 		// Closing with unread bytes would reset the connection and might destroy what was
 		// just sent. So read on, until the peer hangs up or the closing takes too long.
-		_, _ = io.Copy(io.Discard, c.nc)
+		for err := os.ErrDeadlineExceeded; errors.Is(err, os.ErrDeadlineExceeded); {
+			_ = c.nc.SetReadDeadline(time.Time{}) // the lounge may have set one
+			_, err = io.Copy(io.Discard, c.nc)
+		}
 	}
 	c.abort()
 	<-c.flushed
-	c.h.reg.leave(c.ticket)
+	c.in.release()
+	if c.newcomer != nil {
+		c.h.reg.leave(c.ticket)
+	}
 	if c.undo != nil {
 		c.undo()
 	}
 }
 
-// read runs the read loop. What gws panics at is the peer's fault: a length of 2^63 or
-// more, which RFC 6455 5.2 forbids and gws takes for a negative number.
-func (c *socket) read(ws *gws.Conn) (fault string) {
-	defer func() {
-		if v := recover(); v != nil {
-			fault = "impossible frame length"
+// errSilent: nothing has come for a while, and nothing that came is left.
+var errSilent = errors.New("wsconn: silent")
+
+// closed is the error for a close frame of the peer, with its code.
+type closed uint16
+
+func (c closed) Error() string { return fmt.Sprintf("wsconn: closed with %d", uint16(c)) }
+
+// read carries out what comes, until there is a reason to stop.
+func (c *socket) read() error {
+	for {
+		opcode, payload, err := c.in.next()
+		if errors.Is(err, errShort) {
+			err = c.in.fill(c.nc)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				_ = c.nc.SetReadDeadline(time.Time{}) // fails only when closed
+				if err = nil; c.in.empty() {
+					c.in.release()
+					return errSilent
+				}
+			}
+			if err != nil {
+				return err
+			}
+			continue
 		}
-	}()
-	ws.ReadLoop()
-	if c.ended != nil {
-		return strings.TrimPrefix(c.ended.Error(), "gws: ")
+		if err != nil {
+			return err
+		}
+		if opcode == opClose {
+			return closed(closeCodeOf(payload))
+		}
+		now := c.h.mark()
+		if c.over() || !c.within(now) {
+			continue
+		}
+		c.heard.Store(now)
+		switch opcode {
+		case opPing:
+			c.overtake(appendFrame(nil, finPong, payload))
+		case opText, opBinary:
+			c.carryOut(opcode, payload)
+		}
 	}
-	return ""
 }
 
-// violated answers what gws refused to read.
-func (c *socket) violated(fault string) {
-	p := wire.NewProblem(wire.CodeBadFrame, "not proper WebSocket: %s", fault)
-	if s, ok := c.ended.(interface{ Uint16() uint16 }); ok && s.Uint16() == 1009 { // RFC 6455 7.4.1
+// violated answers what the peer must not send; false if it was something else that ended
+// the reading.
+func (c *socket) violated(why error) bool {
+	var v violation
+	var p *wire.Problem
+	switch {
+	case errors.As(why, &v):
+		p = wire.NewProblem(wire.CodeBadFrame, "not proper WebSocket: %s", v)
+	case errors.Is(why, errTooLarge):
 		p = wire.NewProblem(wire.CodeTooLarge, "a frame may have %d bytes", c.h.cfg.Limits.FrameBytes)
+	default:
+		return false
 	}
 	c.Push(encode(wire.TypeError, "", p))
 	c.Close(wire.CloseBadFrame, p.Title)
-}
-
-// message carries out one text or binary message. What that takes of the stack would stay
-// with the connection, also with an idle one; so the hello, and what comes after a rest,
-// such as a heartbeat, is carried out on a goroutine of its own.
-func (c *socket) message(m *gws.Message) {
-	defer m.Close()
-	now := c.h.mark()
-	if c.over() || !c.within(now) {
-		return
-	}
-	rested := now-c.heard.Load() > int64(rest)
-	c.heard.Store(now)
-	if c.joined && !rested {
-		c.carryOut(m)
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.carryOut(m)
-	}()
-	<-done
+	return true
 }
 
 // carryOut ends the connection, and it alone, if there is a bug in what it leads to.
-func (c *socket) carryOut(m *gws.Message) {
+func (c *socket) carryOut(opcode byte, payload []byte) {
 	if err := guard(func() error {
-		c.frame(m)
+		c.frame(opcode, payload)
 		return nil
 	}); err != nil {
 		c.fail("", "read a frame", err)
 	}
 }
 
-func (c *socket) frame(m *gws.Message) {
+func (c *socket) frame(opcode byte, payload []byte) {
 	c.h.count.framesIn.Add(1)
-	c.h.count.bytesIn.Add(uint64(len(m.Bytes())))
-	if m.Opcode != gws.OpcodeText {
+	c.h.count.bytesIn.Add(uint64(len(payload)))
+	if opcode != opText {
 		c.Push(encode(wire.TypeError, "", wire.NewProblem(wire.CodeBadFrame, "binary frames are not accepted")))
 		c.Close(wire.CloseBadFrame, "binary frames are not accepted")
 		return
 	}
-	e, err := wire.Decode(m.Bytes())
+	e, err := wire.Decode(payload)
 	if err != nil {
 		c.malformed(e.ID, wire.ProblemOf(err))
 		return
@@ -345,15 +312,14 @@ func (c *socket) hello(e wire.Envelope) {
 	defer cancel()
 	err = guard(func() (err error) {
 		c.who, err = c.h.cfg.Backend.Hello(ctx, c.nonce, hello, c.from)
-		c.from = Client{}
 		return err
 	})
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return // the outbox's timer is due as well and says so
 	}
 	if err == nil {
-		c.joined = true
 		c.undo, err = c.h.attach(c.ticket, c.who, e.ID, &c.outbox)
+		c.newcomer, c.joined = nil, true
 	}
 	if err != nil {
 		c.fail(e.ID, doing, err)
@@ -416,30 +382,7 @@ func (c *socket) write(p []byte) error {
 
 func (c *socket) hurry(t time.Time) { _ = c.nc.SetWriteDeadline(t) } // fails only when closed
 
-func (c *socket) cut() { _ = c.nc.Close() }
-
-// events leads gws's calls, all from the read loop, to the socket they are for.
-type events struct{}
-
-func socketOf(ws *gws.Conn) *socket { return ws.NetConn().(*under).owner }
-
-func (events) OnOpen(*gws.Conn) {}
-
-func (events) OnClose(ws *gws.Conn, err error) { socketOf(ws).ended = err }
-
-func (events) OnPing(ws *gws.Conn, payload []byte) {
-	c := socketOf(ws)
-	if now := c.h.mark(); !c.over() && c.within(now) {
-		c.heard.Store(now)
-		c.overtake(appendFrame(nil, finPong, payload))
-	}
+func (c *socket) cut() {
+	_ = c.nc.Close()
+	c.h.lounge.disturb(c)
 }
-
-func (events) OnPong(ws *gws.Conn, _ []byte) {
-	c := socketOf(ws)
-	if now := c.h.mark(); !c.over() && c.within(now) {
-		c.heard.Store(now)
-	}
-}
-
-func (events) OnMessage(ws *gws.Conn, m *gws.Message) { socketOf(ws).message(m) }
