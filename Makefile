@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # The whole suite under the race detector; peers: also the tests that talk to real programs.
 TESTFLAGS ?= -race -tags peers -timeout 15m
 
-.PHONY: run cluster build pages test test-cluster check unit fuzz web bench generate clean help
+.PHONY: run cluster build pages test test-cluster check unit fuzz web bench vulncheck generate clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ fuzz: ## each fuzz target for a moment (FUZZTIME=1m for longer)
 
 bench: ## relay and matching beside a bare relay in the same run
 	cd bench && $(GO) run .
+
+vulncheck: ## known vulnerabilities of dependencies; exit status 3: the databases cannot be reached
+	scripts/vulncheck
 
 generate: ## schemas and reference pages from the Go types
 	$(GO) generate ./...

@@ -53,7 +53,7 @@ func (b block) commands() (list []command) {
 // pages are the README and the manual.
 func pages(t *testing.T) []string {
 	t.Helper()
-	list := []string{"../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md"}
+	list := []string{"../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md", "../SECURITY.md"}
 	for _, pattern := range []string{"*.md", "adr/*.md", "reference/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
@@ -335,7 +335,7 @@ func headings(page string) (anchors []string) {
 
 var (
 	file = regexp.MustCompile(`^(?:internal|cmd|client|spec|tel|wire|docs|scripts|bench|web)/[\w./-]+$`)
-	test = regexp.MustCompile(`^((?:internal|client|spec|tel|wire|docs)/[\w./-]*): ((?:Test|Fuzz)\w+)$`)
+	test = regexp.MustCompile(`^((?:internal|client|spec|tel|wire|docs)(?:/[\w./-]*)?): ((?:Test|Fuzz)\w+)$`)
 )
 
 // TestPathsExist: files, folders and tests that pages name are there.

@@ -124,7 +124,7 @@ func TestPagesAndAPI(t *testing.T) {
 	if p := page.header.Get("Content-Security-Policy"); !strings.Contains(p, "script-src 'self'") || page.header.Get("X-Frame-Options") != "DENY" {
 		t.Errorf("page: %v", page.header)
 	}
-	if p := api.header.Get("Content-Security-Policy"); p != "default-src 'none'; frame-ancestors 'none'" {
+	if p := api.header.Get("Content-Security-Policy"); p != "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'" {
 		t.Errorf("API: %q", p)
 	}
 	// Cross-site WebSocket hijacking: a page of another origin is refused (RFC 6455 10.2).

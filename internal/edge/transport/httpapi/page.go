@@ -103,7 +103,7 @@ func showProblems(w http.ResponseWriter, list []wire.Code, title string) {
 		rows[i] = row{c, wire.Catalogue[c]}
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	_ = problemPage.Execute(w, struct {
 		Title string
 		List  []row
