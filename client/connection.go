@@ -147,6 +147,8 @@ func (c *conn) frame(b []byte) error {
 		return tell(e, events.Words)
 	case wire.TypeNotice:
 		return tell(e, events.Notice)
+	case wire.TypeAvailable:
+		return tell(e, events.Available)
 	default:
 		c.d.log.Debug("the server sent a type that this version does not know", "type", e.Type)
 	}

@@ -83,6 +83,8 @@ type Events struct {
 	Withdrawn func(wire.Withdrawn)
 	// Words to read aloud, or to type with Device.Confirm.
 	Words func(wire.Words)
+	// Available: a session of the device's party may be joined (API.Join), or no more.
+	Available func(wire.Available)
 	// Notice is for the user to know, outside any session.
 	Notice func(wire.Notice)
 }

@@ -29,6 +29,7 @@ type TypeInfo struct {
 var Types = []TypeInfo{
 	{TypeHello, FromDevice, []string{"body"}, []string{"id"}, Hello{}, "The first frame: proves which device this is."},
 	{TypeReport, FromDevice, []string{"id", "body"}, nil, Report{}, "A call report."},
+	{TypeAsk, FromDevice, []string{"id", "body"}, nil, Ask{}, "Asks for a session beside a call."},
 	{TypeSend, FromDevice, []string{"id", "session", "kind"}, []string{"to", "body"}, nil, "A message for other members: stored, and acknowledged once it is."},
 	{TypeSignal, FromDevice, []string{"session", "kind"}, []string{"id", "to", "body"}, nil, "As send, but not stored: it may be lost. Only a fault is answered."},
 	{TypeResume, FromDevice, []string{"id", "session"}, []string{"body"}, Resume{}, "Asks for what was missed; without a body for everything."},
@@ -43,6 +44,7 @@ var Types = []TypeInfo{
 	{TypeError, FromServer, []string{"body"}, []string{"id", "session"}, Problem{}, "The request failed; without an id, a frame that could not be read."},
 	{TypeMessage, FromServer, []string{"session", "kind"}, []string{"id", "seq", "epoch", "from", "to", "time", "body"}, nil, "A message of another member, or with a kind of the server's own. A signal has no seq."},
 	{TypeSession, FromServer, []string{"session", "body"}, []string{"seq", "epoch", "time"}, SessionState{}, "The session was opened, changed or closed."},
+	{TypeAvailable, FromServer, []string{"body"}, []string{"time"}, Available{}, "A session that the device may join was opened, changed or closed."},
 	{TypeResumed, FromServer, []string{"id", "session", "body"}, nil, Resumed{}, "Follows the last missed message."},
 	{TypeInvite, FromServer, []string{"body"}, nil, Invite{}, "Invites to a session with the party in the call."},
 	{TypeWithdrawn, FromServer, []string{"body"}, nil, Withdrawn{}, "An invitation is no more."},

@@ -69,6 +69,8 @@ func decodeBody(e wire.Envelope) (any, error) {
 		return wire.DecodeBody[wire.Hello](e)
 	case wire.TypeReport:
 		return wire.DecodeBody[wire.Report](e)
+	case wire.TypeAsk:
+		return wire.DecodeBody[wire.Ask](e)
 	case wire.TypeResume:
 		return wire.DecodeBody[wire.Resume](e)
 	case wire.TypeAnswer:

@@ -29,6 +29,9 @@ type deviceCommand struct {
 	Enrol  deviceEnrol  `cmd:"" help:"Prove this device's number with a one-time code."`
 	Show   deviceShow   `cmd:"" help:"Show what the server knows of this device."`
 	Remove deviceRemove `cmd:"" help:"Forget this device, here and on the server."`
+
+	Couple    deviceCouple    `cmd:"" help:"Carry data for a telephone, on the word of somebody who has proved its number."`
+	Couplings deviceCouplings `cmd:"" help:"List, make and end couplings with this device's telephone."`
 }
 
 // account is embedded in every command that acts as a device.
@@ -112,12 +115,8 @@ func (c *deviceEnrol) Run(ctx context.Context) error {
 	if e.Name == "" {
 		e.Name = c.As
 	}
-	if c.App != "" {
-		platform, token, ok := strings.Cut(c.App, ":")
-		if !ok {
-			return fmt.Errorf("--app %q: write PLATFORM:ID", c.App)
-		}
-		e.App = &wire.App{Platform: platform, ID: token}
+	if e.App, err = parseApp(c.App); err != nil {
+		return err
 	}
 	given := c.Code
 	info, err := client.Enrol(ctx, id, e, func(ctx context.Context, begun wire.Enrolment, last error) (string, error) {
@@ -150,6 +149,18 @@ func (c *deviceEnrol) Run(ctx context.Context) error {
 	}
 	fmt.Printf("enrolled: device %s for %s, until %s\nkey and id are in %s\n", info.ID, id.Number, info.Bindings[len(info.Bindings)-1].Expires.Format("2 January 2006"), path)
 	return nil
+}
+
+// parseApp reads PLATFORM:ID; nil for nothing.
+func parseApp(s string) (*wire.App, error) {
+	if s == "" {
+		return nil, nil
+	}
+	platform, token, ok := strings.Cut(s, ":")
+	if !ok {
+		return nil, fmt.Errorf("--app %q: write PLATFORM:ID", s)
+	}
+	return &wire.App{Platform: platform, ID: token}, nil
 }
 
 // readLine reads one line from standard input, and gives up when ctx ends.
@@ -235,16 +246,39 @@ func (c *deviceRemove) Run(ctx context.Context) error {
 
 type deviceRun struct {
 	account
-	Detect   string `placeholder:"PHONE[:ADDR]" help:"Telephone to listen to: baresip, or baresip:HOST:PORT of its ctrl_tcp."`
-	SIPUsers bool   `name:"sip-users" help:"Keep SIP addresses as they are; otherwise sip:+44…@host means the number."`
-	Inbox    string `placeholder:"DIR" help:"Where received files go (default: beside the device's key)."`
-	Accept   bool   `help:"Accept invitations unasked; otherwise they are shown and asked for."`
-	SSE      bool   `name:"sse" help:"Use server-sent events instead of WebSocket."`
-	JSON     bool   `name:"json" help:"Print what happens as JSON, one object a line."`
-	Verbose  bool   `short:"v" help:"Tell more."`
+	Detect      string `placeholder:"PHONE[:ADDR]" help:"Telephone to listen to: baresip, or baresip:HOST:PORT of its ctrl_tcp."`
+	SIPUsers    bool   `name:"sip-users" help:"Keep SIP addresses as they are; otherwise sip:+44…@host means the number."`
+	Inbox       string `placeholder:"DIR" help:"Where received files go (default: beside the device's key)."`
+	Accept      bool   `help:"Accept invitations unasked; otherwise they are shown and asked for."`
+	ReportsFrom string `name:"reports-from" placeholder:"ADDR" help:"Take reports of a network element at this address (host:port), and forward them."`
+	ReportsKey  string `name:"reports-key" type:"existingfile" placeholder:"FILE" help:"Key that the element must send as bearer token; needed beyond this machine."`
+	Near        bool   `help:"Say regularly that this device is here, for temporary couplings, and come back when its telephone is."`
+	SSE         bool   `name:"sse" help:"Use server-sent events instead of WebSocket."`
+	JSON        bool   `name:"json" help:"Print what happens as JSON, one object a line."`
+	Verbose     bool   `short:"v" help:"Tell more."`
 }
 
 func (c *deviceRun) Run(ctx context.Context) error {
+	for {
+		err := c.run(ctx)
+		var p *wire.Problem
+		if !c.Near || !errors.As(err, &p) || p.Code != wire.CodeRevoked && p.Code != wire.CodeBindingExpired {
+			return err
+		}
+		api, id, idErr := c.api()
+		if idErr != nil {
+			return idErr
+		}
+		log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+		log.Warn("this device is away from its telephone; it waits until they meet")
+		if !awaitNear(ctx, api, id, log) {
+			return err
+		}
+	}
+}
+
+// run is the device until it is cut off, or ctx ends.
+func (c *deviceRun) run(ctx context.Context) error {
 	id, err := c.identity()
 	if err != nil {
 		return err
@@ -295,6 +329,17 @@ func (c *deviceRun) Run(ctx context.Context) error {
 	s.device = d
 	group.Go(func() error { return before.Run(ctx, log) })
 	group.Go(func() error { return d.Run(ctx) })
+	if c.Near {
+		group.Go(func() error { stayNear(ctx, d.API(), log); return nil })
+	}
+	if c.ReportsFrom != "" {
+		l, key, err := listenForReports(c.ReportsFrom, c.ReportsKey)
+		if err != nil {
+			return err
+		}
+		s.say("listening", map[string]any{"address": l.Addr().String()}, "taking a network element's reports at %s", l.Addr())
+		group.Go(func() error { return forwarder{d, id, key, s.forwarded}.Run(ctx, l, log) })
+	}
 	for _, f := range before.files() {
 		s.fetch(f)
 	}
@@ -357,7 +402,8 @@ func (s *screen) events() client.Events {
 		Disconnected: func(err error) {
 			s.say("disconnected", map[string]any{"error": fmt.Sprint(err)}, "connection lost (%v); coming back", err)
 		},
-		Session: s.session,
+		Session:   s.session,
+		Available: s.available,
 		Message: func(e wire.Envelope) {
 			s.message(e)
 			s.memory.shown(e)
@@ -367,7 +413,14 @@ func (s *screen) events() client.Events {
 		},
 		Notice: func(n wire.Notice) {
 			text := fmt.Sprintf("notice: %s %s", n.Code, printable(n.Name))
-			if n.Code == wire.NoticeNewDevice {
+			switch n.Code {
+			case wire.NoticeCoupled:
+				text = fmt.Sprintf("%q carries data for your telephone from now on; if that was not you: tandem device couplings remove", printable(n.Name))
+			case wire.NoticeUncoupled:
+				text = fmt.Sprintf("%q carries data for your telephone no more", printable(n.Name))
+			case wire.NoticeApart:
+				text = fmt.Sprintf("%q is no longer near", printable(n.Name))
+			case wire.NoticeNewDevice:
 				text = fmt.Sprintf("a further device, %q, has proved your number; if that was not you, tell your operator", n.Name)
 			}
 			s.say("notice", map[string]any{"code": n.Code, "name": n.Name, "at": n.At}, "%s", text)
@@ -399,6 +452,27 @@ func (s *screen) reported(r client.Reported) {
 	}
 	s.say("reported", map[string]any{"state": r.Details.State, "other": r.Details.Other, "session": r.Ack.Session, "took_ms": r.Took.Milliseconds()},
 		"call %s: %s %s (reported in %s)", r.Details.State, r.Details.Direction, orWithheld(r.Details.Other), r.Took.Round(100*time.Microsecond))
+}
+
+func (s *screen) forwarded(r wire.Report, ack wire.Ack, err error) {
+	if err != nil {
+		s.say("report-failed", map[string]any{"state": r.State, "error": err.Error()}, "the element's report was refused: %s", explain(err))
+		return
+	}
+	s.say("forwarded", map[string]any{"state": r.State, "other": r.Other, "session": ack.Session}, "the network says: call %s, %s", r.State, orWithheld(r.Other))
+}
+
+func (s *screen) available(a wire.Available) {
+	with := make([]string, len(a.With))
+	for i, id := range a.With {
+		with[i] = id.String()
+	}
+	fields := map[string]any{"session": a.Session, "phase": a.Phase, "with": a.With}
+	if a.Phase == wire.Closed {
+		s.say("available", fields, "the session %s is closed", a.Session)
+		return
+	}
+	s.say("available", fields, "a session with %s is there (%s); to join:  tandem session join --as %s %s", strings.Join(with, ", "), a.Phase, s.me.Name, a.Session)
 }
 
 func orWithheld(id tel.Identity) string {

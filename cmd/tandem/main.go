@@ -30,6 +30,7 @@ type commands struct {
 
 	Token    tokenCommand    `cmd:"" group:"Operator" help:"Make, list and revoke API keys."`
 	Identity identityCommand `cmd:"" group:"Operator" help:"Give parties further identities; mark shared numbers."`
+	Coupling couplingCommand `cmd:"" group:"Operator" help:"Couple devices with telephones that cannot carry data."`
 	Call     callCommand     `cmd:"" group:"Operator" help:"Explain why calls match, or do not."`
 	Party    partyCommand    `cmd:"" group:"Operator" help:"Export or erase all that is kept of a party; bar numbers."`
 	Push     pushCommand     `cmd:"" group:"Operator" help:"Try whether a party's devices can be woken."`

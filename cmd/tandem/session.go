@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -19,6 +20,8 @@ type sessionCommand struct {
 	Messages sessionMessage `cmd:"" help:"Show the messages of a session."`
 	Extend   sessionExtend  `cmd:"" help:"Keep a session open longer after the call."`
 	Leave    sessionLeave   `cmd:"" help:"Leave a session."`
+	Ask      sessionAsk     `cmd:"" help:"Ask for a session with the party that you are speaking to."`
+	Join     sessionJoin    `cmd:"" help:"Join a session that this device was told of."`
 	Accept   sessionAccept  `cmd:"" help:"Accept an invitation."`
 	Decline  sessionDecline `cmd:"" help:"Decline an invitation."`
 	Words    sessionWords   `cmd:"" help:"Type the two words that the other side reads aloud."`
@@ -230,4 +233,51 @@ func (c *sessionWords) Run(ctx context.Context) error {
 		return err
 	}
 	return api.Call(ctx, http.MethodPost, "/v1/invitations/confirm", wire.Confirm{Invitation: c.Invitation, Words: strings.Join(c.Words, " ")}, nil)
+}
+
+type sessionAsk struct {
+	account
+	To     string `placeholder:"IDENTITY" help:"The party that you are speaking to (default: that of the only call that is known)."`
+	Region string `placeholder:"GB" help:"Region of a national number."`
+}
+
+func (c *sessionAsk) Run(ctx context.Context) error {
+	api, _, err := c.api()
+	if err != nil {
+		return err
+	}
+	var q wire.Ask
+	if c.To != "" {
+		if q.Other, err = tel.ParseIdentity(c.To, c.Region); err != nil {
+			return fmt.Errorf("--to: %w", err)
+		}
+	}
+	ack, err := api.Ask(ctx, q)
+	if err != nil {
+		return err
+	}
+	if ack.Session == "" {
+		fmt.Println("asked; no session yet")
+	} else {
+		fmt.Println("asked; session", ack.Session)
+	}
+	return nil
+}
+
+type sessionJoin struct {
+	account
+	Session wire.SessionID `arg:"" help:"Id of the session."`
+}
+
+func (c *sessionJoin) Run(ctx context.Context) error {
+	api, _, err := c.api()
+	if err != nil {
+		return err
+	}
+	s, err := api.Join(ctx, c.Session)
+	if err != nil {
+		return err
+	}
+	show(s)
+	return nil
 }

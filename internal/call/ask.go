@@ -35,6 +35,9 @@ func (r Record) inviteDue(legs []Leg, rules Rules) (time.Time, bool) {
 		other := 1 - l.Side
 		silent := !slices.ContainsFunc(legs, func(o Leg) bool { return o.Side == other && o.open() })
 		if l.Up() && l.Named && l.Session == "" && l.Evidence.AtLeast(rules.MinInvitation) && silent && r.reachable(l) && r.Parties[other].Reachable {
+			if l.Asked { // the user waits; nothing else is likely to come
+				return l.upHeard, true
+			}
 			return l.upHeard.Add(rules.InviteDelay), true
 		}
 	}

@@ -38,6 +38,8 @@ type Leg struct {
 	Shown tel.Identity
 	// Vouched: a trusted element or a verified PASSporT speaks for it.
 	Vouched bool
+	// Asked: a person of this side asks for the session.
+	Asked bool
 	// Evidence is the best of those whose statement is in force.
 	Evidence  Evidence
 	Reporters []Reporter
@@ -232,6 +234,7 @@ func (r Record) leg(statements []int, now time.Time) Leg {
 		}
 		if s.standing(now) {
 			l.Evidence = stronger(l.Evidence, s.Reporter.Evidence)
+			l.Asked = l.Asked || s.Asked
 			l.State = further(l.State, d.State)
 		}
 		if s.ended() && s.everActive() {

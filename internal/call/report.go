@@ -71,6 +71,8 @@ type Report struct {
 	Tenant   wire.TenantID
 	Reporter Reporter
 	wire.Report
+	// Asked: a person asks for the session (B15); the other side is then asked at once.
+	Asked bool
 	// Raw is the report as it came, for explanations; at most [MaxRaw] bytes are kept.
 	Raw json.RawMessage
 }
@@ -129,6 +131,7 @@ type Statement struct {
 	First   time.Time `json:"first"`
 	Heard   time.Time `json:"heard"`
 	UpHeard time.Time `json:"up_heard,omitzero"` // when it was first heard to be active
+	Asked   bool      `json:"asked,omitempty"`   // as in Report
 	Expires time.Time `json:"expires"`
 
 	// Session that the leg is joined to, and since when, by our clock.
@@ -184,6 +187,7 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 	s.Reporter, s.Details, s.Seq, s.At = r.Reporter, r.PartyDetails, r.Seq, at
 	s.Reporter.Evidence = stronger(shown, s.Reporter.Evidence)
 	s.Details.OtherWithheld = s.Details.OtherWithheld || withheld
+	s.Asked = s.Asked || r.Asked
 	s.Raw = nil
 	if len(r.Raw) <= MaxRaw {
 		s.Raw = r.Raw
@@ -229,7 +233,7 @@ func (s *Statement) lease(r Report, now time.Time, rules Rules) {
 // report gives the statement back as a report, to hand it to another record.
 func (s Statement) report(tenant wire.TenantID) Report {
 	return Report{
-		Tenant: tenant, Reporter: s.Reporter, Raw: s.Raw,
+		Tenant: tenant, Reporter: s.Reporter, Raw: s.Raw, Asked: s.Asked,
 		Report: wire.Report{
 			PartyDetails: s.Details, Seq: s.Seq, At: s.At,
 			TTLSeconds: int(s.Expires.Sub(s.Heard) / time.Second),

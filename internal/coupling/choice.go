@@ -13,6 +13,7 @@ import (
 // "device_choices", key store.Key(tenant, device). A device without one joins.
 type Choice struct {
 	Session wire.SessionChoice `json:"session"`
+	Tenant  wire.TenantID      `json:"tenant"`
 }
 
 // Choose keeps a party's choice for one of its devices. ErrRequest.
@@ -24,13 +25,34 @@ func (s *Service) Choose(ctx context.Context, tenant wire.TenantID, id wire.Devi
 		err = store.Remove(ctx, s.choices, key) // what holds without one
 	case wire.ChoiceTold, wire.ChoiceNone:
 		_, err = store.Change(ctx, s.choices, key, func(old Choice, _ bool) (Choice, bool, error) {
-			return Choice{c}, old.Session != c, nil
+			return Choice{c, tenant}, old.Session != c, nil
 		})
 	default:
 		return fmt.Errorf("%w: a choice is %s, %s or %s, not %q", ErrRequest, wire.ChoiceJoin, wire.ChoiceTold, wire.ChoiceNone, c)
 	}
 	if err != nil {
 		return fmt.Errorf("coupling: keep a choice: %w", err)
+	}
+	if c != wire.ChoiceJoin {
+		s.chosen.Store(tenant, true)
+	}
+	return nil
+}
+
+// HasChoices reports whether a device of the tenant may do anything but join. What another
+// node was told is known within a minute.
+func (s *Service) HasChoices(tenant wire.TenantID) bool {
+	_, yes := s.chosen.Load(tenant)
+	return yes
+}
+
+// lookAtChoices finds the tenants that have any.
+func (s *Service) lookAtChoices(ctx context.Context) error {
+	for item, err := range s.choices.Scan(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("coupling: read choices: %w", err)
+		}
+		s.chosen.Store(item.Value.Tenant, true)
 	}
 	return nil
 }

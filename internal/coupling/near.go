@@ -66,6 +66,9 @@ func (s *Service) Run(ctx context.Context) error {
 	for {
 		now := s.cfg.Now()
 		next, err := s.look(ctx, now)
+		if err == nil {
+			err = s.lookAtChoices(ctx)
+		}
 		if err == nil && now.Sub(swept) >= sweepEvery {
 			swept = now
 			_, err = s.Sweep(ctx)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/device"
@@ -66,6 +67,7 @@ type Service struct {
 	requests  store.Table[Request]
 	limits    store.Table[usage]
 	choices   store.Table[Choice]
+	chosen    sync.Map      // tenants with choices
 	sooner    chan struct{} // a lease was given
 }
 
@@ -108,7 +110,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{
+	s := &Service{
 		cfg: cfg, secret: secret,
 		couplings: store.TableOf[Coupling](cfg.Engine, "couplings"),
 		codes:     store.TableOf[code](cfg.Engine, "coupling_codes"),
@@ -116,7 +118,8 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		limits:    store.TableOf[usage](cfg.Engine, "coupling_limits"),
 		choices:   store.TableOf[Choice](cfg.Engine, "device_choices"),
 		sooner:    make(chan struct{}, 1),
-	}, nil
+	}
+	return s, s.lookAtChoices(ctx)
 }
 
 func couplingKey(tenant wire.TenantID, n tel.Number, d wire.DeviceID) string {

@@ -18,22 +18,58 @@ import (
 type calls struct{ *Server }
 
 func (s calls) Report(ctx context.Context, who httpapi.Caller, r wire.Report) (wire.Ack, error) {
+	return s.take(ctx, who, r, false)
+}
+
+// Ask takes a user's request for a session: a report by a person, after which the other side is
+// asked at once. What is answered is what every report is answered.
+func (s calls) Ask(ctx context.Context, who httpapi.Caller, a wire.Ask) (wire.Ack, error) {
+	other := a.Other
+	if other.IsZero() {
+		list, err := s.Calls(ctx, who)
+		if err != nil {
+			return wire.Ack{}, err
+		}
+		for _, c := range list {
+			switch {
+			case c.State != tel.Active && c.State != tel.Held, c.Other == other:
+			case other.IsZero():
+				other = c.Other
+			default:
+				return wire.Ack{}, sayWhom("you are in more than one call")
+			}
+		}
+		if other.IsZero() {
+			return wire.Ack{}, sayWhom("no call of yours is known")
+		}
+	}
+	return s.take(ctx, who, wire.Report{PartyDetails: tel.PartyDetails{Other: other, State: tel.Active}, Typed: true}, true)
+}
+
+func sayWhom(why string) error {
+	p := wire.NewProblem(wire.CodeBadRequest, "say whom you are speaking to: %s", why)
+	p.Errors = []wire.FieldError{{Location: "body.other", Message: "required here"}}
+	return p
+}
+
+// take takes a report; urgent: a person asks for the session.
+func (s calls) take(ctx context.Context, who httpapi.Caller, r wire.Report, urgent bool) (wire.Ack, error) {
 	began := time.Now()
-	a, err := s.report(ctx, who, r)
+	a, err := s.report(ctx, who, r, urgent)
 	if err == nil && a.Session == "" && curious(who.Role) {
 		even(ctx, began, 0, s.cfg.Calls.AnswerEvery)
 	}
 	return a, err
 }
 
-func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report) (wire.Ack, error) {
+func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, urgent bool) (wire.Ack, error) {
 	passports := r.Passports
 	r.Passports = nil // they are evidence, and not kept
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return wire.Ack{}, problem(s.log, "report", err)
 	}
-	report := call.Report{Tenant: who.Tenant, Report: r, Raw: raw}
+	report := call.Report{Tenant: who.Tenant, Report: r, Asked: urgent, Raw: raw}
 	if who.Role == httpapi.RoleDevice {
 		err = s.fromDevice(ctx, who, &report)
 	} else {
@@ -199,7 +235,11 @@ type opener struct{ *Server }
 func (o opener) Open(ctx context.Context, x call.Opening) error {
 	sides := make([]session.OpeningSide, len(x.Sides))
 	for i, s := range x.Sides {
-		sides[i] = openingSide(s)
+		s, err := o.joining(ctx, x.Tenant, s)
+		if err != nil {
+			return err
+		}
+		x.Sides[i], sides[i] = s, openingSide(s)
 	}
 	if err := o.sessions.Open(ctx, session.Opening{Tenant: x.Tenant, ID: x.ID, Sides: sides, At: x.At}); err != nil {
 		return err
@@ -208,6 +248,10 @@ func (o opener) Open(ctx context.Context, x call.Opening) error {
 }
 
 func (o opener) JoinDevices(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s call.Side) error {
+	s, err := o.joining(ctx, tenant, s)
+	if err != nil {
+		return err
+	}
 	if err := o.sessions.JoinDevices(ctx, tenant, id, openingSide(s)); err != nil {
 		return err
 	}

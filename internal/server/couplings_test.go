@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -335,4 +336,191 @@ func TestMinimumOfCoupling(t *testing.T) {
 	if r := w.ask("POST", "/v1/reports", w.token(id), report(bob, "outgoing", "active", "c")); r.status != http.StatusOK {
 		t.Errorf("vouched for by an operator: %+v", r)
 	}
+}
+
+// TestAsk: a user asks for the session, at the phone or at a coupled device: it opens at once
+// if the other side has reported, and otherwise the other side is asked, without delay (B15).
+func TestAsk(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) { c.Calls.InviteDelay = time.Hour })
+	phone, other := w.enrol(alice), w.enrol(bob)
+	tv := w.couple(phone, "TV", "permanent")
+	ask := func(id *client.Identity, body string) wire.SessionID {
+		return asks[wire.Ack](w, id, "POST", "/v1/sessions", body).Session
+	}
+	if r := w.ask("POST", "/v1/sessions", w.token(tv), `{}`); r.code(t) != wire.CodeBadRequest || !strings.Contains(r.body, "body.other") {
+		t.Errorf("in no call: %+v", r)
+	}
+	their := w.enter(other)
+	if id := ask(tv, fmt.Sprintf(`{"other":%q}`, "tel:"+bob)); id != "" {
+		t.Errorf("a session at once: %s", id)
+	}
+	var inv wire.Invite
+	check(t, json.Unmarshal(their.read(wire.TypeInvite).Body, &inv))
+	if inv.Claimant.String() != "tel:"+alice {
+		t.Errorf("claimant %s", inv.Claimant)
+	}
+	asks[struct{}](w, other, "POST", "/v1/invitations/answer", fmt.Sprintf(`{"invitation":%q,"accept":true}`, inv.ID))
+	if l := asks[wire.SessionList](w, tv, "GET", "/v1/sessions", "").Sessions; len(l) != 1 || len(l[0].Members) != 3 {
+		t.Errorf("sessions: %+v", l)
+	}
+
+	// The other side has reported: at once, over the socket too, in the only call.
+	third := w.enrol(carol)
+	w.ask("POST", "/v1/reports", w.token(third), report(dave, "incoming", "active", "c"))
+	fourth := w.enrol(dave)
+	w.ask("POST", "/v1/reports", w.key("element", dave), strings.Replace(report(carol, "outgoing", "ringing", "c"), "{", fmt.Sprintf(`{"own":"tel:%s",`, dave), 1))
+	s := w.enter(fourth)
+	e, p := s.answer(fmt.Sprintf(`{"type":"ask","id":"q","body":{"other":%q}}`, "tel:"+carol))
+	var ack wire.Ack
+	check(t, json.Unmarshal(e.Body, &ack))
+	if p.Code != "" || ack.Session == "" {
+		t.Errorf("%+v %+v", e, p)
+	}
+	if id := ask(third, `{}`); id != ack.Session {
+		t.Errorf("in the only call: %q", id)
+	}
+}
+
+// TestChoices: a party chooses which of its devices join, and which are only told (B8).
+func TestChoices(t *testing.T) {
+	w := newWorld(t)
+	phone := w.enrol(alice)
+	tv, car := w.couple(phone, "TV", "permanent"), w.couple(phone, "car", "permanent")
+	choose := func(by, of *client.Identity, c string) reply {
+		return w.ask("PATCH", "/v1/party/devices/"+string(of.Device), w.token(by), fmt.Sprintf(`{"session":%q}`, c))
+	}
+	if r := choose(tv, car, "none"); r.code(t) != wire.CodeSecondHand {
+		t.Errorf("a coupled device chooses for another: %+v", r)
+	}
+	for of, c := range map[*client.Identity]string{tv: "told", car: "none"} {
+		if r := choose(phone, of, c); r.status != http.StatusOK || !strings.Contains(r.body, c) {
+			t.Fatalf("%+v", r)
+		}
+	}
+	screen, dash := w.enter(tv), w.enter(car)
+	other := w.enrol(bob)
+	var ack wire.Ack
+	for _, r := range []reply{
+		w.ask("POST", "/v1/reports", w.token(phone), report(bob, "outgoing", "active", "c")),
+		w.ask("POST", "/v1/reports", w.token(other), report(alice, "incoming", "active", "c")),
+	} {
+		check(t, json.Unmarshal([]byte(r.body), &ack))
+	}
+	told := func(s *socket) (a wire.Available) {
+		t.Helper()
+		check(t, json.Unmarshal(s.read(wire.TypeAvailable).Body, &a))
+		return a
+	}
+	if a := told(screen); a.Session != ack.Session || a.Phase != wire.InCall || len(a.With) != 1 || a.With[0].String() != "tel:"+bob {
+		t.Errorf("told: %+v", a)
+	}
+	st := asks[wire.SessionState](w, phone, "GET", "/v1/sessions/"+string(ack.Session), "")
+	if len(st.Members) != 2 {
+		t.Errorf("members: %+v", st.Members)
+	}
+	if r := w.ask("GET", "/v1/sessions/"+string(ack.Session), w.token(tv), ""); r.code(t) != wire.CodeNotMember {
+		t.Errorf("told, and a member: %+v", r)
+	}
+	// One that connects later is told as well; it joins, and sees what was said.
+	w.send(other, ack.Session, "hello there")
+	if a := told(w.enter(tv)); a.Session != ack.Session {
+		t.Errorf("told: %+v", a)
+	}
+	if st := asks[wire.SessionState](w, tv, "POST", "/v1/sessions/"+string(ack.Session)+"/join", ""); len(st.Members) != 3 {
+		t.Errorf("joined: %+v", st)
+	}
+	if r := w.ask("GET", "/v1/sessions/"+string(ack.Session)+"/messages", w.token(tv), ""); !strings.Contains(r.body, "hello there") {
+		t.Errorf("%+v", r)
+	}
+	if r := w.ask("POST", "/v1/sessions/"+string(ack.Session)+"/join", w.token(w.enrol(carol)), ""); r.code(t) != wire.CodeNotMember {
+		t.Errorf("a stranger joins: %+v", r)
+	}
+	// The end is told, too: to who joined as a member, to who is told after the choice has changed.
+	if r := choose(phone, car, "told"); r.status != http.StatusOK {
+		t.Fatalf("%+v", r)
+	}
+	w.ask("POST", "/v1/reports", w.token(phone), report(bob, "outgoing", "ended", "c"))
+	if a := told(dash); a.Phase != wire.AfterCall || a.Until.IsZero() {
+		t.Errorf("told: %+v", a)
+	}
+	asks[struct{}](w, phone, "POST", "/v1/sessions/"+string(ack.Session)+"/leave", `{}`)
+	if a := told(dash); a.Phase != wire.Closed {
+		t.Errorf("told: %+v", a)
+	}
+	list := asks[wire.PartyMemberList](w, car, "GET", "/v1/party/devices", "").Devices
+	if len(list) != 3 || !slices.ContainsFunc(list, func(m wire.PartyMember) bool { return m.You && m.Session == wire.ChoiceTold && m.Name == "car" }) {
+		t.Errorf("devices: %+v", list)
+	}
+}
+
+// TestTemporaryCoupling: it lapses when the two are apart, and comes back when they meet, by
+// the phone's word of a local link or by where the two are.
+func TestTemporaryCoupling(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) { c.Couplings.Lease = 1500 * time.Millisecond })
+	phone, other, session := w.pair(alice, bob)
+	car := w.couple(phone, "car", "temporary")
+	c := w.couplings(phone)[0]
+	dash := w.enter(car)
+	near := func(id *client.Identity, link bool, from string) wire.Coupling {
+		t.Helper()
+		r := w.ask("POST", "/v1/couplings/"+c.ID+"/near", w.token(id), fmt.Sprintf(`{"link":%v}`, link), "X-Forwarded-For", from)
+		if r.status != http.StatusOK {
+			t.Fatalf("near: %+v", r)
+		}
+		var now wire.Coupling
+		check(t, json.Unmarshal([]byte(r.body), &now))
+		return now
+	}
+	if now := near(car, true, "192.0.2.7"); !now.Expires.Equal(c.Expires) {
+		t.Error("the car alone says that it is near, and is believed")
+	}
+	if now := near(phone, true, "198.51.100.7"); !now.Expires.After(c.Expires) {
+		t.Error("the phone says that it has the car on a link, and is not believed")
+	}
+	// Apart: cut off, out of the session, and the phone hears of it.
+	if code := dash.closed(); code != wire.CloseRevoked {
+		t.Errorf("closed with %d", code)
+	}
+	w.until("the car is out of the session", func() bool {
+		st := asks[wire.SessionState](w, other, "GET", "/v1/sessions/"+string(session), "")
+		return slices.ContainsFunc(st.Members, func(m wire.Member) bool { return m.Name == "car" && m.Left })
+	})
+	w.until("the coupling is apart", func() bool { return w.couplings(phone)[0].Apart })
+	_, err := client.NewAPI(car, w.http).Bearer(w.ctx)
+	if p := problemOf(err); p == nil || p.Code != wire.CodeBindingExpired {
+		t.Errorf("a token: %v", err)
+	}
+	// Together again, in one network. It has no token, but its key.
+	here := func(from string) reply {
+		var ch wire.Challenge
+		check(t, client.NewKeyAPI(w.url(), "", w.http).Call(w.ctx, "GET", "/v1/challenge", nil, &ch))
+		a, err := car.Assert(ch.Nonce)
+		check(t, err)
+		return w.ask("POST", "/v1/couplings/here", "", fmt.Sprintf(`{"nonce":%q,"assertion":%q}`, ch.Nonce, a), "X-Forwarded-For", from)
+	}
+	for _, from := range []string{"2001:db8:1:2::7", "2001:db8:1:3::7"} {
+		near(phone, false, from)
+		if r := here("2001:db8:1:2::8"); r.status != http.StatusOK || strings.Contains(r.body, `"apart":true`) != (from == "2001:db8:1:3::7") && from == "2001:db8:1:2::7" {
+			t.Errorf("from %s: %+v", from, r)
+		}
+	}
+	w.until("the car is back", func() bool {
+		near(phone, true, "192.0.2.1")
+		st := asks[wire.SessionState](w, other, "GET", "/v1/sessions/"+string(session), "")
+		return slices.ContainsFunc(st.Members, func(m wire.Member) bool { return m.Name == "car" && !m.Left })
+	})
+	w.enter(car)
+	// Ended for good, nearness brings it back no more.
+	asks[struct{}](w, phone, "DELETE", "/v1/couplings/"+c.ID, "")
+	if r := here("192.0.2.1"); r.status != http.StatusOK || strings.Contains(r.body, c.ID) {
+		t.Errorf("here: %+v", r)
+	}
+}
+
+func problemOf(err error) *wire.Problem {
+	var p *wire.Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return nil
 }

@@ -52,6 +52,8 @@ var operations = map[string]struct {
 	"near-coupling":       {[]string{"device"}, "", `{}`, 404},
 	"here":                {anybody, "", `{"nonce":"n","assertion":"a.b.c"}`, 401},
 	"list-party-devices":  {[]string{"device"}, "", "", 200},
+	"ask-session":         {[]string{"device"}, "", `{"other":"tel:+442079460009"}`, 200},
+	"join-session":        {[]string{"device"}, "", "", 404},
 	"choose-party-device": {[]string{"device"}, "", `{"session":"told"}`, 404},
 
 	"list-sessions": {[]string{"device"}, "", "", 200},

@@ -159,6 +159,8 @@ func (s *Server) wake(ctx context.Context, tenant wire.TenantID, id wire.DeviceI
 		return nil
 	case wire.Notice:
 		m.Ref, m.Push = b.Code+b.At.String(), wire.Push{Kind: wire.PushNotice, Notice: &b}
+	case wire.Available:
+		return nil // whoever is only told is not woken for it
 	default:
 		return fmt.Errorf("server: nobody is woken for a %T", body)
 	}

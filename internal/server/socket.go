@@ -53,6 +53,9 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 		if err := s.matcher.Remind(ctx, who.Tenant, who.Device, own); err != nil {
 			s.log.Warn("a device was not reminded of what it is asked", "device", who.Device, "err", err)
 		}
+		if err := s.tellAvailable(ctx, who.Tenant, who.Device, own); err != nil {
+			s.log.Warn("a device was not told of sessions that it may join", "device", who.Device, "err", err)
+		}
 	}
 	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() {
 		detach()
@@ -67,6 +70,9 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 var handlers = map[wire.Type]func(s socket, ctx context.Context, who httpapi.Caller, e wire.Envelope) (any, error){
 	wire.TypeReport: with(func(s socket, ctx context.Context, who httpapi.Caller, _ wire.SessionID, r wire.Report) (any, error) {
 		return calls(s).Report(ctx, who, r)
+	}),
+	wire.TypeAsk: with(func(s socket, ctx context.Context, who httpapi.Caller, _ wire.SessionID, a wire.Ask) (any, error) {
+		return calls(s).Ask(ctx, who, a)
 	}),
 	wire.TypeAnswer: with(func(s socket, ctx context.Context, who httpapi.Caller, _ wire.SessionID, a wire.Answer) (any, error) {
 		return nil, calls(s).Answer(ctx, who, a)

@@ -248,6 +248,8 @@ var aimed = map[string]struct {
 	"end-coupling":        {"COUPLING?number=%2B442079460001", "", 404},
 	"near-coupling":       {"COUPLING", `{"link":true}`, 404},
 	"list-party-devices":  {"", "", 200},
+	"ask-session":         {"", `{"other":"tel:+442079460996"}`, 200},
+	"join-session":        {"SESSION", "", 404},
 	"choose-party-device": {"DEVICE", `{"session":"none"}`, 404},
 
 	"list-sessions":  {"", "", 200},
@@ -434,6 +436,7 @@ var frames = map[wire.Type]struct {
 }{
 	wire.TypeHello:   {`{"type":"hello","id":"1","body":{"assertion":"a.b.c"}}`, wire.CodeBadFrame},
 	wire.TypeReport:  {`{"type":"report","id":"1","body":{"own":"tel:NUMBER","other":"tel:+442079460002","direction":"outgoing","state":"ended"}}`, wire.CodeNotYourParty},
+	wire.TypeAsk:     {`{"type":"ask","id":"1","body":{"other":"SESSION"}}`, wire.CodeBadNumber},
 	wire.TypeSend:    {`{"type":"send","id":"1","session":"SESSION","kind":"text","body":{"text":"x"}}`, wire.CodeNotMember},
 	wire.TypeSignal:  {`{"type":"signal","id":"1","session":"SESSION","kind":"x"}`, wire.CodeNotMember},
 	wire.TypeResume:  {`{"type":"resume","id":"1","session":"SESSION"}`, wire.CodeNotMember},

@@ -37,12 +37,18 @@ func (s *Server) newWebhooks(ctx context.Context, version string) (*webhook.Serv
 	})
 }
 
-// observer makes events of what happens to sessions.
+// observer makes events of what happens to sessions, and tells the devices that are to be
+// told of them only.
 type observer struct{ *Server }
 
-func (o observer) Wants(tenant wire.TenantID) bool { return o.hooks.Wants(tenant, "session.") }
+func (o observer) Wants(tenant wire.TenantID) bool {
+	return o.hooks.Wants(tenant, "session.") || o.couples.HasChoices(tenant)
+}
 
 func (o observer) Observe(ctx context.Context, rec *session.Record, h session.Happened) error {
+	if err := o.tellChosen(ctx, rec, h); err != nil || !o.hooks.Wants(rec.Tenant, "session.") {
+		return err
+	}
 	return o.hooks.Emit(ctx, webhook.Event{
 		Tenant: rec.Tenant, ID: webhook.EventID("session", string(rec.Tenant), string(rec.ID), h.ID()),
 		Type: "session." + string(h.What), At: h.At, Subject: string(rec.ID),

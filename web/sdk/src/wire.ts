@@ -17,6 +17,13 @@ export interface ReportFrame {
   body: Report;
 }
 
+/** Asks for a session beside a call. */
+export interface AskFrame {
+  type: "ask";
+  id: RequestID;
+  body: Ask;
+}
+
 /** A message for other members: stored, and acknowledged once it is. */
 export interface SendFrame {
   type: "send";
@@ -131,6 +138,13 @@ export interface SessionFrame {
   time?: Time;
 }
 
+/** A session that the device may join was opened, changed or closed. */
+export interface AvailableFrame {
+  type: "available";
+  body: Available;
+  time?: Time;
+}
+
 /** Follows the last missed message. */
 export interface ResumedFrame {
   type: "resumed";
@@ -179,6 +193,7 @@ export interface PongFrame {
 export type DeviceFrame =
   | HelloFrame
   | ReportFrame
+  | AskFrame
   | SendFrame
   | SignalFrame
   | ResumeFrame
@@ -197,6 +212,7 @@ export type ServerFrame =
   | ErrorFrame
   | MessageFrame
   | SessionFrame
+  | AvailableFrame
   | ResumedFrame
   | InviteFrame
   | WithdrawnFrame
@@ -266,6 +282,12 @@ export interface Report extends PartyDetails {
   typed?: boolean;
   /** passports are the values of the call's SIP Identity header fields (RFC 8224), with which the networks vouch for it; the call's first report may carry them. One in compact form needs at to be the time of the request's Date. */
   passports?: string[];
+}
+
+/** Ask asks for a data session beside a call that is up (B15), at the phone or at a coupled device. It says what a report by a person says, and has the other side asked at once if that has not reported the call. */
+export interface Ask {
+  /** other is the party that the user speaks to. Left out: the one of the only call that the server knows this party to be in. */
+  other?: Identity;
 }
 
 /** SessionID names a data session. */
@@ -380,6 +402,18 @@ export interface SessionState {
   epoch?: number;
   /** head is the sequence of the session's last message. */
   head?: number;
+}
+
+/** Available tells a device of a session that it may join. */
+export interface Available {
+  /** session that it may join. */
+  session: SessionID;
+  /** phase in which it is; closed: it can be joined no more. */
+  phase: Phase;
+  /** with are the other parties, as the call shows them. */
+  with?: Identity[];
+  /** until is when an after_call session closes. */
+  until?: Time;
 }
 
 /** Resumed follows the last missed message. */
@@ -750,6 +784,9 @@ export interface PartyDetails {
   ref?: Ref;
 }
 
+/** Names a party: a tel:, sip:, mailto:, user:, acct: or id: URI. The server writes the canonical form, so that two that are equal name the same; it reads a number as people write it, too. */
+export type Identity = string;
+
 /** InvitationID names an invitation to a session. */
 export type InvitationID = string;
 
@@ -802,9 +839,6 @@ export interface Member {
   /** left: no longer in the session. */
   left?: boolean;
 }
-
-/** Names a party: a tel:, sip:, mailto:, user:, acct: or id: URI. The server writes the canonical form, so that two that are equal name the same; it reads a number as people write it, too. */
-export type Identity = string;
 
 /** FileID names a stored file. */
 export type FileID = string;
@@ -1072,6 +1106,7 @@ export const envelopeFields: Readonly<Record<string, Schema>> = {
 export const deviceFrames: Readonly<Record<DeviceFrame["type"], { required: readonly string[]; optional: readonly string[]; body?: Schema }>> = {
   hello: { required: ["body"], optional: ["id"], body: {"properties":{"assertion":{"maxLength":4096,"minLength":1,"type":"string"},"client":{"maxLength":128,"type":"string"}},"required":["assertion"],"type":"object"} },
   report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
+  ask: { required: ["id","body"], optional: [], body: {"properties":{"other":{"maxLength":512,"type":"string"}},"type":"object"} },
   send: { required: ["id","session","kind"], optional: ["to","body"] },
   signal: { required: ["session","kind"], optional: ["id","to","body"] },
   resume: { required: ["id","session"], optional: ["body"], body: {"properties":{"epoch":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"}},"type":"object"} },

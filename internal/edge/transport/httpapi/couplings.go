@@ -130,4 +130,10 @@ func (a *API) couplings() {
 	}, func(ctx context.Context, who Caller, in *choose) (*body[wire.PartyMember], error) {
 		return answer(a.Couplings.Choose(ctx, who, in.Device, in.Body))
 	})
+	register(a, Operation{
+		ID: "join-session", Method: http.MethodPost, Path: "/v1/sessions/{session}/join", Roles: devices, Tag: "session",
+		Summary: "Become a member of a session that the device's party is in", Codes: []wire.Code{wire.CodeNotMember, wire.CodeSessionClosed, wire.CodeSessionFull},
+	}, func(ctx context.Context, who Caller, in *SessionPath) (*body[wire.SessionState], error) {
+		return answer(a.Couplings.Join(ctx, who, in.ID))
+	})
 }

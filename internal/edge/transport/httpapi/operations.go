@@ -113,6 +113,17 @@ func (a *API) calls() {
 	}, func(ctx context.Context, who Caller, in *report) (*body[wire.Ack], error) {
 		return answer(a.Calls.Report(ctx, who, in.Body))
 	})
+	type ask struct {
+		Body wire.Ask
+	}
+	register(a, Operation{
+		ID: "ask-session", Method: http.MethodPost, Path: "/v1/sessions", Roles: devices, Tag: "call",
+		Summary:     "Ask for a session beside a call, at the phone or at a coupled device",
+		Description: "It opens at once if the other side has reported the call, and otherwise asks the other side. The answer is the same as to a report.",
+		Codes:       []wire.Code{wire.CodeNotYourParty, wire.CodeBadIdentity, wire.CodeBindingExpired, wire.CodeStorageFull},
+	}, func(ctx context.Context, who Caller, in *ask) (*body[wire.Ack], error) {
+		return answer(a.Calls.Ask(ctx, who, in.Body))
+	})
 	register(a, Operation{
 		ID: "list-calls", Method: http.MethodGet, Path: "/v1/calls", Roles: devices, Tag: "call",
 		Summary: "The calls of this device's party, with their sessions",

@@ -87,6 +87,7 @@ type Devices interface {
 // Calls takes call reports.
 type Calls interface {
 	Report(ctx context.Context, who Caller, r wire.Report) (wire.Ack, error)
+	Ask(ctx context.Context, who Caller, a wire.Ask) (wire.Ack, error)
 	Calls(ctx context.Context, who Caller) ([]wire.CallInfo, error)
 	Answer(ctx context.Context, who Caller, a wire.Answer) error
 	Confirm(ctx context.Context, who Caller, c wire.Confirm) error
@@ -113,6 +114,8 @@ type Couplings interface {
 	Here(ctx context.Context, r wire.TokenRequest, remote netip.Addr) ([]wire.Coupling, error)
 	// PartyDevices lists the devices of the caller's party; Choose says what one of them does.
 	PartyDevices(ctx context.Context, who Caller) ([]wire.PartyMember, error)
+	// Join makes the caller a member of a session of its party.
+	Join(ctx context.Context, who Caller, id wire.SessionID) (wire.SessionState, error)
 	Choose(ctx context.Context, who Caller, device wire.DeviceID, c wire.PartyMemberChange) (wire.PartyMember, error)
 }
 
