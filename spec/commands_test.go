@@ -23,6 +23,7 @@ import (
 //	enrol NAME NUMBER [ARG …]  enrol a device, with the code that the server prints
 //	host NAME                  reach the server by another name of this machine from here on
 //	device NAME [ARG …]        run the device in the background; its events are JSON lines
+//	background NAME ARG …      run the program in the background
 //	await NAME REGEXP          wait until a line of a background program's output matches; each
 //	                           line is taken once, in whatever order they came
 //	capture VAR[,VAR …] NAME REGEXP  await, and keep what the expression's groups matched
@@ -44,7 +45,7 @@ import (
 //	                           and the process ids are in cluster/
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"serve": serve, "enrol": enrol, "device": runDevice, "await": await, "end": end,
+	"serve": serve, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"pushservice": startPushService, "browser": subscribeBrowser,
 	"host": atHost, "cluster": startCluster, "secure": secure, "revoke": revoke, "provider": startProvider, "passport": signPassport,
@@ -320,6 +321,13 @@ func runDevice(ts *testscript.TestScript, neg bool, args []string) {
 	if p.await(regexp.MustCompile(`"event":"connected"`)) == "" {
 		ts.Fatalf("device %s did not connect; it said:\n%s", args[0], p.text())
 	}
+}
+
+func background(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: background NAME ARG …")
+	}
+	start(ts, args[0], environ(ts), tandem, args[1:]...)
 }
 
 // run runs the program; stdout, stderr and cmp look at what it printed.

@@ -415,11 +415,11 @@ func (s *screen) events() client.Events {
 			text := fmt.Sprintf("notice: %s %s", n.Code, printable(n.Name))
 			switch n.Code {
 			case wire.NoticeCoupled:
-				text = fmt.Sprintf("%q carries data for your telephone from now on; if that was not you: tandem device couplings remove", printable(n.Name))
+				text = fmt.Sprintf("%q carries data for your telephone from now on; if that was not you: tandem device couplings remove", n.Name)
 			case wire.NoticeUncoupled:
-				text = fmt.Sprintf("%q carries data for your telephone no more", printable(n.Name))
+				text = fmt.Sprintf("%q carries data for your telephone no more", n.Name)
 			case wire.NoticeApart:
-				text = fmt.Sprintf("%q is no longer near", printable(n.Name))
+				text = fmt.Sprintf("%q is no longer near", n.Name)
 			case wire.NoticeNewDevice:
 				text = fmt.Sprintf("a further device, %q, has proved your number; if that was not you, tell your operator", n.Name)
 			}

@@ -10,35 +10,41 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// hereEvery is how often a device says that it is here, well within a temporary coupling's lease.
+// hereEvery is how often a device says that it is here, at least; more often where a lease is short.
 const hereEvery = 20 * time.Second
 
 // stayNear says again and again that this device is here, for its temporary couplings, with
 // which it is coupled or which it vouches for.
 func stayNear(ctx context.Context, api *client.API, log *slog.Logger) {
 	for {
-		if err := here(ctx, api); err != nil && ctx.Err() == nil {
+		wait, err := here(ctx, api)
+		if err != nil && ctx.Err() == nil {
 			log.Warn("the server was not told that this device is here", "err", err)
 		}
-		if !sleep(ctx, hereEvery) {
+		if !sleep(ctx, wait) {
 			return
 		}
 	}
 }
 
-func here(ctx context.Context, api *client.API) error {
+// here says it once, and returns how long to wait.
+func here(ctx context.Context, api *client.API) (time.Duration, error) {
+	wait := hereEvery
 	var l wire.CouplingList
 	if err := api.Call(ctx, "GET", "/v1/couplings", nil, &l); err != nil {
-		return err
+		return wait, err
 	}
 	var errs []error
 	for _, c := range l.Couplings {
-		if c.Kind == wire.Temporary {
-			_, err := api.Near(ctx, c.ID, false)
-			errs = append(errs, err)
+		if c.Kind != wire.Temporary {
+			continue
+		}
+		c, err := api.Near(ctx, c.ID, false)
+		if errs = append(errs, err); err == nil {
+			wait = min(wait, max(time.Second, time.Until(c.Expires)/3))
 		}
 	}
-	return errors.Join(errs...)
+	return wait, errors.Join(errs...)
 }
 
 // awaitNear waits until a device that is away from its telephone has found it again. It

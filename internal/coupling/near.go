@@ -134,7 +134,7 @@ func (s *Service) lapse(ctx context.Context, key string) error {
 	if err := s.cfg.Ended(ctx, c, true); err != nil {
 		return err
 	}
-	if err := s.cfg.Devices.Uncouple(ctx, c.Voucher.Tenant, c.Device, c.Voucher.Number); err != nil && !errors.Is(err, device.ErrNotFound) {
+	if err := s.cfg.Devices.Lapse(ctx, c.Voucher.Tenant, c.Device, c.Voucher.Number); err != nil && !errors.Is(err, device.ErrNotFound) {
 		return err
 	}
 	// Last: until then it is done again after a crash. If the two met meanwhile, the device

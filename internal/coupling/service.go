@@ -19,9 +19,11 @@ import (
 type Devices interface {
 	Get(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) (device.Device, error)
 	// Couple binds a device on the word of somebody who has proved the number; Uncouple takes
-	// that back, and cuts off a device that has nothing else. Both may repeat.
+	// that back, and cuts off a device that has nothing else; Lapse does so and keeps it known.
+	// All may repeat.
 	Couple(ctx context.Context, q device.Request, vouched device.ProofKind, until time.Time) (device.Device, error)
 	Uncouple(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, n tel.Number) error
+	Lapse(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, n tel.Number) error
 }
 
 // Config of a Service. Engine and Devices are needed; the zero value of each other field is

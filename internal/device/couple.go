@@ -35,15 +35,32 @@ func (r *Registry) Couple(ctx context.Context, q Request, vouched ProofKind, unt
 // Uncouple ends the device's coupling with the number; a device left without a binding is
 // cut off. What is not coupled is no error, so it may repeat.
 func (r *Registry) Uncouple(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, n tel.Number) error {
+	return r.uncouple(ctx, tenant, id, n, func(_ time.Time, all []wire.Binding) []wire.Binding {
+		return slices.DeleteFunc(all, func(b wire.Binding) bool { return b.Kind == ProofCoupled && b.Number == n })
+	})
+}
+
+// Lapse is as Uncouple, but the device's record still tells that it was coupled, so that it
+// can be coupled again when it is back.
+func (r *Registry) Lapse(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, n tel.Number) error {
+	return r.uncouple(ctx, tenant, id, n, func(now time.Time, all []wire.Binding) []wire.Binding {
+		for i := range all {
+			if b := &all[i]; b.Kind == ProofCoupled && b.Number == n && now.Before(b.Expires) {
+				b.Expires = now
+			}
+		}
+		return all
+	})
+}
+
+func (r *Registry) uncouple(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, n tel.Number, end func(time.Time, []wire.Binding) []wire.Binding) error {
 	now := r.cfg.Now()
 	done, err := r.cfg.Changing(ctx, tenant, id, now)
 	if err != nil {
 		return fmt.Errorf("device: uncouple %s: %w", id, err)
 	}
 	d, err := r.change(ctx, tenant, id, func(d *Device) error {
-		d.Bindings = slices.DeleteFunc(slices.Clone(d.Bindings), func(b wire.Binding) bool {
-			return b.Kind == ProofCoupled && b.Number == n
-		})
+		d.Bindings = end(now, slices.Clone(d.Bindings))
 		return nil
 	})
 	done(ctx)
