@@ -347,10 +347,7 @@ func (e *Element) refuse(m *Message, fault *Fault, f *flow) {
 	if !m.IsRequest() || m.Method == "ACK" || !m.Has(Via) {
 		return
 	}
-	if _, ok := parseVia(m.Top(Via)); !ok && !f.reliable() {
-		return // RFC 3261 18.2.2 has no address for it
-	}
-	back := f
+	back := f // where it came from, if Via cannot be read
 	if v, ok := parseVia(m.Top(Via)); ok {
 		back = f.backTo(v)
 		f.stamp(m)

@@ -73,8 +73,8 @@ func parseHead(head []byte) (m *Message, length int, fault *Fault) {
 	m.Headers = make([]Header, 0, 16)
 	for rest != "" {
 		line, rest, _ = strings.Cut(rest, "\r\n")
-		if strings.ContainsAny(line, "\r\n\x00") {
-			note(bad("a line holds a control character"))
+		if strings.ContainsAny(line, "\r\n") {
+			note(bad("a line is not ended by CR LF"))
 			continue
 		}
 		if line != "" && (line[0] == ' ' || line[0] == '\t') { // folded (RFC 3261 7.3.1)

@@ -55,7 +55,7 @@ func (s *shard) begin(tx *serverTx) {
 	r := s.ownRoutes(m)
 	u, _ = parseURI(m.URI)
 	next := m.Has(Route)
-	if m.Method == "REGISTER" && !next {
+	if m.Method == "REGISTER" && !next && (s.e.local(u) || !s.e.trusts(tx.from)) {
 		s.register(tx)
 		return
 	}
@@ -64,7 +64,7 @@ func (s *shard) begin(tx *serverTx) {
 		return
 	}
 	if hops, ok := number(m.Get(MaxForwards), 255); ok && hops == 0 {
-		if m.Method == "OPTIONS" {
+		if m.Method == "OPTIONS" && s.e.local(u) {
 			s.forUs(tx) // RFC 3261 16.3 step 3: it may answer as if it was meant
 			return
 		}

@@ -35,11 +35,12 @@ type serverTx struct {
 }
 
 // serverKey is what makes two requests the same transaction (RFC 3261 17.2.3). An ACK, and
-// a CANCEL, has that of its INVITE.
+// a CANCEL, has that of its INVITE. The Call-ID is in it, too: it picks the shard, and not
+// every branch is as unique as it should be.
 func serverKey(m *Message, method string) string {
 	v := m.topVia()
 	if b := v.branch(); strings.HasPrefix(b, cookie) && len(b) > len(cookie) {
-		return strings.Join([]string{b, strings.ToLower(v.host), hostPort("", v.port), method}, "|")
+		return strings.Join([]string{b, strings.ToLower(v.host), hostPort("", v.port), method, m.Get(CallID)}, "|")
 	}
 	// From an element that follows RFC 2543.
 	n, _, _ := strings.Cut(m.Get(CSeq), " ")

@@ -107,7 +107,20 @@ func (c *conn) stop() {
 	})
 }
 
-// pump writes what is queued.
+// finish closes the connection when what is queued is written.
+func (c *conn) finish() {
+	select {
+	case c.out <- nil:
+		select {
+		case <-c.done:
+		case <-time.After(writeTime):
+		}
+	default:
+	}
+	c.stop()
+}
+
+// pump writes what is queued; nil is the end.
 func (c *conn) pump() {
 	defer c.e.work.Done()
 	for {
@@ -115,6 +128,10 @@ func (c *conn) pump() {
 		case <-c.done:
 			return
 		case b := <-c.out:
+			if b == nil {
+				c.stop()
+				return
+			}
 			if err := c.write(b); err != nil {
 				c.stop()
 				return
@@ -272,6 +289,7 @@ func (e *Element) readStream(nc net.Conn, c *conn) {
 		}
 		e.receive(m, fault, c.flow())
 		if m == nil || fault != nil && fault.Lost {
+			c.finish()
 			return
 		}
 	}
