@@ -71,7 +71,10 @@ type DeviceInfo struct {
 	Party    []Proved  `json:"party" doc:"Identities of the device's party"`
 	Bindings []Binding `json:"bindings" doc:"Proofs that this device has a number"`
 	App      *App      `json:"app,omitempty"`
-	Created  time.Time `json:"created"`
+	// Unasked: its user lets it join a session without being asked, when it is woken by push
+	// and its own telephone is in a call (B14).
+	Unasked bool      `json:"unasked,omitempty" doc:"After a push it may join without asking its user, in a call"`
+	Created time.Time `json:"created"`
 }
 
 // Proved is an identity of a party.
@@ -95,6 +98,8 @@ type Binding struct {
 type DeviceChange struct {
 	Name *string `json:"name,omitempty" maxLength:"64"`
 	App  *App    `json:"app,omitempty"`
+	// Unasked as in DeviceInfo.
+	Unasked *bool `json:"unasked,omitempty" doc:"Whether, after a push, it may join without asking its user, in a call"`
 }
 
 // TokenRequest exchanges a signed challenge for a bearer token.

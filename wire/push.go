@@ -31,6 +31,8 @@ type Push struct {
 	// Withdrawn says why it is no more ("answered", "call_over", "joined", "expired",
 	// "refused", "closed"): take the notification off the screen.
 	Withdrawn string `json:"withdrawn,omitempty" doc:"Why it is no more; take the notification off the screen"`
+	// Unasked, for invite: the device's user lets it join without being asked.
+	Unasked bool `json:"unasked,omitempty"`
 	// Invite, for invite.
 	Invite *Invite `json:"invite,omitempty"`
 	// Words, for words.
@@ -45,6 +47,17 @@ type Push struct {
 type PushAnswer struct {
 	Accept bool `json:"accept"`
 }
+
+// PushJoin has a device join the session of the invitation that woke it, without asking its
+// user, who has set it so (B14).
+type PushJoin struct {
+	// Report is the device's own evidence: its telephone is in a call at this moment. Where the
+	// telephone does not tell who the other is, other is left out.
+	Report Report `json:"report"`
+}
+
+// Validate demands what the device's telephone shows. ErrFrame, tel.ErrDetails.
+func (j PushJoin) Validate() error { return j.Report.Validate() }
 
 // PushKey is the server's public key for Web Push (RFC 8292): what a page subscribes with.
 type PushKey struct {
@@ -71,4 +84,35 @@ type PushTested struct {
 // PushTestedList lists them.
 type PushTestedList struct {
 	Devices []PushTested `json:"devices"`
+}
+
+// Way is a way to reach a party that is not connected.
+type Way string
+
+// Ways.
+const (
+	WayPush Way = "push" // its devices, by push
+	WayText Way = "text" // its number, by text message with a link
+)
+
+// Reach is how a party prefers to be invited: in this order, each way some time after the one
+// before it has brought no answer. Devices that are connected are asked at once.
+type Reach struct {
+	Ways []Way `json:"ways" enum:"push,text" maxItems:"2"`
+}
+
+// GuestRequest opens the link that a party without a client got by text message (D4).
+type GuestRequest struct {
+	// Link is the identifier at the link's end: what follows /g/.
+	Link PushID `json:"link" maxLength:"64"`
+	Key  JWK    `json:"key" doc:"Public key that the page has made for itself"`
+	// Assertion proves possession of the key: as in EnrolConfirm, over the link's identifier.
+	Assertion string `json:"assertion" maxLength:"2048" doc:"JWS by the key over the link's identifier"`
+	Name      string `json:"name,omitempty" maxLength:"64" doc:"Name shown to the other party"`
+	Client    string `json:"client,omitempty" maxLength:"64" doc:"Software and version"`
+}
+
+// LinkInstalled says that the device was installed by way of a link (D4).
+type LinkInstalled struct {
+	Link PushID `json:"link" maxLength:"64"`
 }

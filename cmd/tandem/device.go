@@ -27,6 +27,9 @@ import (
 type deviceCommand struct {
 	Run    deviceRun    `cmd:"" default:"withargs" help:"Run beside a telephone: report its calls, receive what the other side sends."`
 	Enrol  deviceEnrol  `cmd:"" help:"Prove this device's number with a one-time code."`
+	Guest  deviceGuest  `cmd:"" help:"Open a link that came by text message, and be a guest in the session."`
+	Link   deviceLink   `cmd:"" help:"Say that this device was installed by way of a link."`
+	Set    deviceSet    `cmd:"" help:"Change this device's settings."`
 	Show   deviceShow   `cmd:"" help:"Show what the server knows of this device."`
 	Remove deviceRemove `cmd:"" help:"Forget this device, here and on the server."`
 

@@ -34,7 +34,7 @@ func (r Record) inviteDue(legs []Leg, rules Rules) (time.Time, bool) {
 	for _, l := range legs {
 		other := 1 - l.Side
 		silent := !slices.ContainsFunc(legs, func(o Leg) bool { return o.Side == other && o.open() })
-		if l.Up() && l.Named && l.Session == "" && l.Evidence.AtLeast(rules.MinInvitation) && silent && r.reachable(l) && r.Parties[other].Reachable {
+		if l.Up() && l.Named && l.Session == "" && l.Evidence.AtLeast(rules.MinInvitation) && silent && r.reachable(l) && (r.Parties[other].Reachable || r.Parties[other].Invitable) {
 			if l.Asked { // the user waits; nothing else is likely to come
 				return l.upHeard, true
 			}

@@ -82,6 +82,12 @@ type Config struct {
 	Sessions  Sessions
 	Notifier  Notifier
 	Rules     Rules
+	// Invitable reports whether a party that has no device can be invited all the same; nil:
+	// none can.
+	Invitable func(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (bool, error)
+	// TellParty tells a party, besides its devices, what it is asked, and that it is not any
+	// more: by text message, for instance. It may be repeated. Nil: only devices are told.
+	TellParty func(ctx context.Context, tenant wire.TenantID, principal tel.Identity, t wire.Type, body any) error
 	// Now is the clock; time.Now.
 	Now func() time.Time
 	// Fresh makes identifiers and words; random ones.
@@ -206,6 +212,9 @@ func (m *Matcher) party(ctx context.Context, tenant wire.TenantID, id tel.Identi
 	}
 	devices, err := m.Directory.Devices(ctx, tenant, p.Identity)
 	p.Reachable = len(devices) > 0
+	if err == nil && !p.Reachable && !p.Shared && m.Invitable != nil {
+		p.Invitable, err = m.Invitable(ctx, tenant, p.Identity)
+	}
 	return p, err
 }
 
@@ -284,6 +293,24 @@ func (m *Matcher) respond(ctx context.Context, tenant wire.TenantID, own tel.Ide
 		return nil
 	}
 	return ErrNoQuestion
+}
+
+// Claimant returns the principal identity of the party that an open invitation to own's party
+// comes from. ErrNoQuestion.
+func (m *Matcher) Claimant(ctx context.Context, tenant wire.TenantID, own tel.Identity, id wire.InvitationID) (tel.Identity, error) {
+	party, err := m.Directory.Principal(ctx, tenant, own)
+	if err != nil {
+		return tel.Identity{}, fmt.Errorf("call: find a party: %w", err)
+	}
+	for rec, err := range m.recordsOf(ctx, tenant, party) {
+		if err != nil {
+			return tel.Identity{}, fmt.Errorf("call: find an invitation: %w", err)
+		}
+		if rec.asks(party, id, Open) && rec.Question.Words == "" && m.now().Before(rec.Question.Until) {
+			return rec.Parties[1-rec.Question.Side].Identity, nil
+		}
+	}
+	return tel.Identity{}, ErrNoQuestion
 }
 
 // Remind tells a device that has just connected what its party is being asked: it was

@@ -161,6 +161,9 @@ func (m *Matcher) tell(ctx context.Context, rec Record, e Effect, t wire.Type, b
 			m.Log.Info("call: a device was not told", "type", t, "err", err)
 		}
 	}
+	if m.TellParty != nil && !e.To.Shared {
+		return m.TellParty(ctx, rec.Tenant, e.To.Principal, t, body)
+	}
 	return nil
 }
 

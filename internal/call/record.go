@@ -57,6 +57,8 @@ type Party struct {
 	Shared bool `json:"shared,omitempty"`
 	// Reachable: the party has a device with a proof that has not expired.
 	Reachable bool `json:"reachable,omitempty"`
+	// Invitable: the party has none, and can be invited all the same, by text message (D4).
+	Invitable bool `json:"invitable,omitempty"`
 }
 
 // Joint is a data session that legs were joined in.

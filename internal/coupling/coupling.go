@@ -51,7 +51,7 @@ type Voucher struct {
 // the zero number, by the newest of any. ErrSecondHand.
 func VoucherOf(d device.Device, n tel.Number, now time.Time) (Voucher, error) {
 	own := slices.DeleteFunc(d.Current(now), func(b wire.Binding) bool {
-		return b.Kind == device.ProofCoupled || !n.IsZero() && b.Number != n
+		return b.Kind == device.ProofCoupled || b.Kind == device.ProofLink || !n.IsZero() && b.Number != n
 	})
 	if !d.RevokedAt.IsZero() || len(own) == 0 {
 		return Voucher{}, ErrSecondHand

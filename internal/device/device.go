@@ -37,6 +37,7 @@ const (
 	ProofNetwork  ProofKind = "network"       // the access network vouches for it
 	ProofSIM      ProofKind = "sim"           // the SIM card answered a challenge
 	ProofOperator ProofKind = "operator"      // an operator says so
+	ProofLink     ProofKind = "link"          // a link sent to the number was opened: a guest (D4)
 	ProofCoupled  ProofKind = "coupled"       // it is coupled with a telephone (B8), see Registry.Couple
 )
 
@@ -60,6 +61,8 @@ type Device struct {
 	Client string `json:"client,omitempty"`
 	// App names the application that a push wakes (B16); nil when there is none.
 	App *wire.App `json:"app,omitempty"`
+	// Unasked: after a push it may join a session without asking its user (B14).
+	Unasked bool `json:"unasked,omitempty"`
 	// Bindings are the proofs of its numbers, also expired ones.
 	Bindings []wire.Binding `json:"bindings,omitempty"`
 	Created  time.Time      `json:"created"`

@@ -345,6 +345,12 @@ func (r *Registry) UpdateApp(ctx context.Context, tenant wire.TenantID, id wire.
 	return r.edit(ctx, tenant, id, func(d *Device) { d.App = app })
 }
 
+// SetUnasked sets whether the device may join a session without asking its user. ErrNotFound,
+// ErrRevoked.
+func (r *Registry) SetUnasked(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, yes bool) (Device, error) {
+	return r.edit(ctx, tenant, id, func(d *Device) { d.Unasked = yes })
+}
+
 // DropApp forgets a device's application that is dead, unless it has another one by now. A
 // device that is gone is no error.
 func (r *Registry) DropApp(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, dead wire.App) error {

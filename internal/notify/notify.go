@@ -76,6 +76,9 @@ type Push struct {
 	TTL time.Duration
 	// Urgent: somebody waits for it, in a call.
 	Urgent bool
+	// About is what it is about: for text messages, which are all that their receiver gets.
+	// Other pushes bear nothing of it.
+	About wire.Push
 }
 
 // Pusher hands a push to a platform's service. nil means that the service has taken it.
@@ -228,6 +231,6 @@ func (s *Service) Stats() Stats {
 // id names the push about a matter to a device.
 func (s *Service) id(m Matter) wire.PushID {
 	mac := hmac.New(sha256.New, s.c.Secret)
-	fmt.Fprintf(mac, "push\x00%s\x00%s\x00%s\x00%s", m.Tenant, m.Device, m.Push.Kind, m.Ref)
+	fmt.Fprintf(mac, "push\x00%s\x00%s\x00%s\x00%s\x00%s", m.Tenant, m.Device, m.Number, m.Push.Kind, m.Ref)
 	return wire.PushID("psh_" + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac.Sum(nil)[:16]))
 }

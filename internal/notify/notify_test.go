@@ -360,7 +360,7 @@ func TestStopAndStart(t *testing.T) {
 		w.stop() // cuts the attempt off
 		w.slow = 0
 		w.start()
-		if got := w.pushes(); len(got) != 2 || got[0] != got[1] {
+		if got := w.pushes(); len(got) != 2 || got[0].ID != got[1].ID || got[0].App != got[1].App {
 			t.Errorf("%+v", got)
 		}
 		if st := w.s.Stats(); st.Sent["fake"] != 1 {

@@ -88,7 +88,7 @@ func (s *Service) scan(ctx context.Context) error {
 		s.schedule(item.Value)
 	}
 	for _, k := range old {
-		if err := s.remove(ctx, k); err != nil {
+		if err := store.Remove(ctx, s.wakes, k); err != nil {
 			return err
 		}
 	}
@@ -179,7 +179,7 @@ func (s *Service) attempt(ctx context.Context, k string) (again time.Time, err e
 	if at := laterOf(w.Next, w.Lease); at.After(now) {
 		return at, nil
 	}
-	app, err := s.c.Devices.App(ctx, w.Tenant, w.Device)
+	app, err := s.app(ctx, w.Tenant, w.Device, w.Number)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -190,7 +190,7 @@ func (s *Service) attempt(ctx context.Context, k string) (again time.Time, err e
 	switch {
 	case w.over(now):
 		return s.settle(ctx, k, Failed)
-	case pusher == nil, s.c.Connected(w.Tenant, w.Device) && w.Push.Withdrawn == "":
+	case pusher == nil, w.Number.IsZero() && s.c.Connected(w.Tenant, w.Device) && w.Push.Withdrawn == "":
 		return s.settle(ctx, k, Dropped)
 	}
 	select {
@@ -218,7 +218,7 @@ func (s *Service) push(ctx context.Context, pusher Pusher, app *wire.App, w Wake
 	defer cancel()
 	return pusher.Push(ctx, Push{
 		App: app.ID, ID: w.Push.ID, Kind: w.Push.Kind, Withdraw: w.Push.Withdrawn != "",
-		TTL: max(w.Push.Until.Sub(s.now()), time.Second).Round(time.Second), Urgent: urgent(w.Push.Kind) && w.Push.Withdrawn == "",
+		TTL: max(w.Push.Until.Sub(s.now()), time.Second).Round(time.Second), Urgent: urgent(w.Push.Kind) && w.Push.Withdrawn == "", About: w.Push,
 	})
 }
 
@@ -308,9 +308,9 @@ func (s *Service) settleAttempt(ctx context.Context, k string, was Wake, state S
 			}
 		}
 		switch withdrawn := w.Push.Withdrawn != "" && was.Push.Withdrawn == ""; {
-		case withdrawn && state == Sent: // withdrawn while it was being sent
+		case withdrawn && state == Sent && w.Number.IsZero(): // withdrawn while it was being sent
 			w.State, w.Next, w.Tried = Waiting, s.now(), 0
-		case withdrawn:
+		case withdrawn && state != Sent:
 			w.State = Dropped
 		}
 		return w, true, nil

@@ -16,6 +16,10 @@ import (
 type Matter struct {
 	Tenant wire.TenantID
 	Device wire.DeviceID
+	// Number, instead of Device: a party that is reached by text message.
+	Number tel.Number
+	// After is how long to wait before the first attempt.
+	After time.Duration
 	// Ref tells it from others of its kind: the invitation, the session.
 	Ref string
 	// Push is what the device will be told of it; ID is set here, and Until where it is zero.
@@ -36,7 +40,8 @@ const (
 // Wake is one push about one matter to one device: table "wakes", key store.Key(id).
 type Wake struct {
 	Tenant  wire.TenantID `json:"tenant"`
-	Device  wire.DeviceID `json:"device"`
+	Device  wire.DeviceID `json:"device,omitempty"`
+	Number  tel.Number    `json:"number,omitzero"`
 	Ref     string        `json:"ref"`
 	Push    wire.Push     `json:"push"`
 	State   State         `json:"state"`
@@ -67,10 +72,10 @@ func (w Wake) over(now time.Time) bool { return !now.Before(w.Push.Until) }
 // Wake has a device woken, unless it is connected to this node or has no application. When it
 // has returned nil that outlives a crash; until then it must be repeated, which is harmless.
 func (s *Service) Wake(ctx context.Context, m Matter) error {
-	if s.c.Connected(m.Tenant, m.Device) {
+	if m.Number.IsZero() && s.c.Connected(m.Tenant, m.Device) {
 		return nil
 	}
-	app, err := s.c.Devices.App(ctx, m.Tenant, m.Device)
+	app, err := s.app(ctx, m.Tenant, m.Device, m.Number)
 	if err != nil {
 		return fmt.Errorf("notify: wake: %w", err)
 	}
@@ -85,6 +90,17 @@ func (s *Service) Wake(ctx context.Context, m Matter) error {
 	return nil
 }
 
+// PlatformText is the platform of a Pusher that sends text messages, to numbers.
+const PlatformText = "text"
+
+// app returns by which application whoever is to be woken is reached.
+func (s *Service) app(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, n tel.Number) (*wire.App, error) {
+	if !n.IsZero() {
+		return &wire.App{Platform: PlatformText, ID: n.String()}, nil
+	}
+	return s.c.Devices.App(ctx, tenant, id)
+}
+
 func (s *Service) write(ctx context.Context, m Matter) (Wake, error) {
 	now := s.now()
 	m.Push.ID = s.id(m)
@@ -97,7 +113,9 @@ func (s *Service) write(ctx context.Context, m Matter) (Wake, error) {
 		if exists && !(again && w.Push.Withdrawn == "") {
 			return w, false, nil
 		}
-		return Wake{Tenant: m.Tenant, Device: m.Device, Ref: m.Ref, Push: m.Push, State: Waiting, Created: now, Next: now}, true, nil
+		return Wake{
+			Tenant: m.Tenant, Device: m.Device, Number: m.Number, Ref: m.Ref, Push: m.Push, State: Waiting, Created: now, Next: now.Add(m.After),
+		}, true, nil
 	})
 	if err != nil {
 		return w, fmt.Errorf("notify: wake: %w", err)
@@ -116,7 +134,7 @@ func (s *Service) Withdraw(ctx context.Context, m Matter, reason string) error {
 		}
 		w.Push.Withdrawn = reason
 		switch {
-		case w.State == Sent:
+		case w.State == Sent && w.Number.IsZero(): // a text message cannot be taken back
 			w.State, w.Next, w.Tried = Waiting, now, 0
 		case w.State == Waiting && !w.Lease.After(now):
 			w.State = Dropped
@@ -204,6 +222,9 @@ func (s *Service) Left(tenant wire.TenantID, id wire.DeviceID) {
 // returns how many. It belongs to the erasure of a party.
 func (s *Service) Forget(ctx context.Context, tenant wire.TenantID, devices []wire.DeviceID, ids []tel.Identity) (int, error) {
 	n := 0
+	of := func(w Wake) bool {
+		return slices.Contains(devices, w.Device) || !w.Number.IsZero() && slices.Contains(ids, w.Number.Identity())
+	}
 	var keys []string
 	for item, err := range s.wakes.Scan(ctx, "") {
 		if err != nil {
@@ -211,33 +232,17 @@ func (s *Service) Forget(ctx context.Context, tenant wire.TenantID, devices []wi
 		}
 		w := item.Value
 		named := w.Push.Invite != nil && slices.Contains(ids, w.Push.Invite.Claimant)
-		if w.Tenant == tenant && (named || slices.Contains(devices, w.Device)) {
+		if w.Tenant == tenant && (named || of(w)) {
 			keys = append(keys, item.Key)
 		}
 	}
 	for _, k := range keys {
-		if err := s.remove(ctx, k); err != nil {
+		if err := store.Remove(ctx, s.wakes, k); err != nil {
 			return n, fmt.Errorf("notify: forget: %w", err)
 		}
 		n++
 	}
 	return n, nil
-}
-
-// remove deletes a record whatever it is; what is not there is no error.
-func (s *Service) remove(ctx context.Context, key string) error {
-	for {
-		_, rev, err := s.wakes.Get(ctx, key)
-		if err == nil {
-			err = s.wakes.Delete(ctx, key, rev)
-		}
-		switch {
-		case err == nil || errors.Is(err, store.ErrNotFound):
-			return nil
-		case ctx.Err() != nil || !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUncertain):
-			return err
-		}
-	}
 }
 
 // now is the time as it reads back from a record.

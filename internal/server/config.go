@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/push/apns"
 	"github.com/tandem-call/tandem/internal/edge/push/fcm"
+	"github.com/tandem-call/tandem/internal/edge/push/sms"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -55,6 +56,7 @@ type Config struct {
 	SIP       SIP       `koanf:"sip"`
 	Webhooks  Webhooks  `koanf:"webhooks"`
 	Push      Push      `koanf:"push"`
+	Texts     Texts     `koanf:"texts"`
 	Limits    Limits    `koanf:"limits"`
 	// Retention of what has no part above.
 	Retention Retention `koanf:"retention"`
@@ -186,6 +188,32 @@ type Webhooks struct {
 	GiveUp time.Duration `koanf:"give_up"`
 }
 
+// Texts says how parties without a client are invited: by text message, through the gateway
+// of Codes.
+type Texts struct {
+	Enabled bool `koanf:"enabled"`
+	// Text with {from} and {link}; Countries have their own.
+	Text      string        `koanf:"text"`
+	Countries []sms.Country `koanf:"countries"`
+	// After is how long each way of reaching a party has before the next one's turn.
+	After time.Duration `koanf:"after"`
+	// Messages in 24 hours: to one number, to it on behalf of one claimant, on behalf of one.
+	PerNumber   int `koanf:"per_number"`
+	PerPair     int `koanf:"per_pair"`
+	PerClaimant int `koanf:"per_claimant"`
+	// Token with which the gateway reports deliveries and what people answer.
+	Token string `koanf:"token"`
+}
+
+func (t Texts) validate(fault func(ok bool, format string, args ...any)) {
+	fault(t.After >= time.Second, "texts.after: at least 1s")
+	fault(t.PerNumber > 0 && t.PerPair > 0 && t.PerClaimant > 0, "texts.per_number, per_pair, per_claimant: at least 1")
+	fault(t.Token == "" || len(t.Token) >= 16, "texts.token: at least 16 characters")
+	for _, c := range t.Countries {
+		fault(strings.HasPrefix(c.Prefix, "+"), "texts.countries: prefix %q does not begin with +", c.Prefix)
+	}
+}
+
 // Push says how devices are woken.
 type Push struct {
 	// Timeout of one attempt.
@@ -300,6 +328,7 @@ func Defaults() Config {
 		Files:    Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
 		SIP:      SIP{Mode: SIPAuto, Listen: "127.0.0.1:5060", PasswordFor: time.Hour},
 		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
+		Texts:    Texts{Text: sms.DefaultText, After: 15 * time.Second, PerNumber: 5, PerPair: 2, PerClaimant: 20},
 		Push:     Push{Timeout: 10 * time.Second, APNs: APNs{URL: apns.Production, Text: apns.DefaultText}, FCM: FCM{URL: fcm.Production}},
 		Limits: Limits{
 			FrameKiB: l.FrameBytes >> 10, MessagesPerSecond: l.MessagesPerSecond, MessageBurst: l.MessageBurst,
@@ -427,6 +456,7 @@ func (c Config) Validate() error {
 	fault(c.Calls.AnswerEvery >= 0 && c.Calls.AnswerEvery <= time.Second, "calls.answer_every: from 0s to 1s")
 	c.Evidence.validate(fault)
 	c.Push.validate(fault)
+	c.Texts.validate(fault)
 	c.validateSIP(fault)
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")

@@ -168,6 +168,9 @@ func (s devices) Change(ctx context.Context, who httpapi.Caller, c wire.DeviceCh
 	if err == nil && c.App != nil {
 		d, err = s.Server.devices.UpdateApp(ctx, who.Tenant, who.Device, c.App)
 	}
+	if err == nil && c.Unasked != nil {
+		d, err = s.Server.devices.SetUnasked(ctx, who.Tenant, who.Device, *c.Unasked)
+	}
 	if err != nil {
 		return wire.DeviceInfo{}, problem(s.log, "change device", err)
 	}
@@ -182,7 +185,13 @@ func (s devices) Remove(ctx context.Context, who httpapi.Caller) error {
 
 // info is what a device may know of itself.
 func (s *Server) info(ctx context.Context, d device.Device) (wire.DeviceInfo, error) {
-	i := wire.DeviceInfo{ID: d.ID, Name: d.Name, Bindings: d.Bindings, App: d.App, Created: d.Created, Party: []wire.Proved{}}
+	i := wire.DeviceInfo{ID: d.ID, Name: d.Name, Bindings: d.Bindings, App: d.App, Unasked: d.Unasked, Created: d.Created, Party: []wire.Proved{}}
+	if d.Guest() { // what else belongs to the number's party is none of its business
+		for _, b := range d.Bindings {
+			i.Party = append(i.Party, wire.Proved{Identity: b.Number.Identity(), Proof: b.Kind})
+		}
+		return i, nil
+	}
 	if !d.Principal.IsZero() {
 		p, err := s.parties.Get(ctx, d.Tenant, d.Principal)
 		if err != nil {

@@ -82,10 +82,16 @@ func lockData(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// textSender carries one-time codes and invitations.
+type textSender interface {
+	device.Sender
+	sms.Sender
+}
+
 // codeSender returns what carries one-time codes, and what devices are told of it.
-func codeSender(cfg Config, show func(string)) (device.Sender, string, error) {
+func codeSender(cfg Config, show func(string)) (textSender, string, error) {
 	c := cfg.Codes
-	var s device.Sender
+	var s textSender
 	var err error
 	via := "sms"
 	switch c.Sender {

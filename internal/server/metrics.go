@@ -49,6 +49,8 @@ var (
 	descHooksNow   = desc("webhook_attempts", "Attempts to deliver that are under way.")
 	descPushes     = desc("pushes_total", "Attempts to wake a device, by what the push service said: sent, missed (to be tried again), refused, gone.", "platform", "outcome")
 	descPushTime   = desc("push_seconds_total", "Time from what a device was to be told until its push was taken, over all that were sent.")
+	descSegments   = desc("text_segments_total", "Text messages, in segments, that invited parties without a client.")
+	descTexts      = desc("texts_total", "What became of invitations by text message: refused (by a quota), delivered, failed (as the gateway reports).", "outcome")
 	descPushQueue  = desc("pushes_waiting", "Pushes with an attempt to come.")
 	descBusDropped = desc("store_bus_dropped_total", "Bus messages dropped since a subscriber was too slow.")
 )
@@ -113,6 +115,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	count(descPushTime, p.Seconds)
 	gauge(descPushQueue, float64(p.Waiting))
+	segments := uint64(0)
+	if c.texts != nil {
+		segments = c.texts.Segments()
+	}
+	count(descSegments, float64(segments))
+	count(descTexts, float64(c.textsRefused.Load()), "refused")
+	count(descTexts, float64(c.textsDelivered.Load()), "delivered")
+	count(descTexts, float64(c.textsFailed.Load()), "failed")
 	if c.sip != nil {
 		c.collectSIP(gauge, count)
 	}

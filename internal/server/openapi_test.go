@@ -83,12 +83,19 @@ var operations = map[string]struct {
 	"export-party":      {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
 	"erase-party":       {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
 
-	"list-tenants": {[]string{"operator"}, "", "", 403}, // but over the admin socket
-	"set-tenant":   {[]string{"operator"}, "", `{}`, 403},
-	"push-key":     {anybody, "", "", 200},
-	"get-push":     {anybody, "", "", 404},
-	"answer-push":  {anybody, "", `{"accept":true}`, 404},
-	"test-push":    {[]string{"operator"}, "", `{"number":"tel:+442079460993"}`, 200},
+	"list-tenants":   {[]string{"operator"}, "", "", 403}, // but over the admin socket
+	"set-tenant":     {[]string{"operator"}, "", `{}`, 403},
+	"push-key":       {anybody, "", "", 200},
+	"get-push":       {anybody, "", "", 404},
+	"answer-push":    {anybody, "", `{"accept":true}`, 404},
+	"enter-as-guest": {anybody, "", `{"link":"none","key":KEY,"assertion":"x"}`, 410},
+	"link-installed": {[]string{"device"}, "", `{"link":"none"}`, 410},
+	"get-reach":      {[]string{"device"}, "", "", 200},
+	"set-reach":      {[]string{"device"}, "", `{"ways":["push","text"]}`, 200},
+	"text-came":      {anybody, "?token=x&from=%2B442079460001", "", 401},
+	"text-reported":  {anybody, "?token=x&id=x&status=1", "", 401},
+	"join-push":      {[]string{"device"}, "", `{"report":{"state":"active"}}`, 404},
+	"test-push":      {[]string{"operator"}, "", `{"number":"tel:+442079460993"}`, 200},
 
 	"list-barred": {[]string{"operator"}, "", "", 200},
 	"bar":         {[]string{"operator"}, "", `{"identity":"tel:+442079460995"}`, 204},

@@ -207,6 +207,9 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	if _, err := s.wakes.Forget(ctx, tenant, e.devices, e.ids); err != nil {
 		return err
 	}
+	if err := s.guests.Forget(ctx, tenant, e.ids); err != nil {
+		return err
+	}
 	for _, id := range e.ids {
 		if err := s.audit.Erase(ctx, tenant, id); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/files"
+	"github.com/tandem-call/tandem/internal/guest"
 	"github.com/tandem-call/tandem/internal/notify"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
@@ -85,6 +86,8 @@ var problems = []struct {
 	{passport.ErrReplayed, wire.CodePassport, true},
 
 	{notify.ErrNotFound, wire.CodeNotFound, false},
+	{guest.ErrUsed, wire.CodeConflict, true},
+	{guest.ErrRequest, wire.CodeBadRequest, true},
 
 	{webhook.ErrNotFound, wire.CodeNotFound, false},
 	{webhook.ErrRequest, wire.CodeBadRequest, true},

@@ -78,6 +78,9 @@ func (s *Server) newPushes(ctx context.Context, version string) error {
 			return err
 		}
 	}
+	if s.texts != nil {
+		pushers[notify.PlatformText] = s.texts
+	}
 	s.wakes, err = notify.New(notify.Config{
 		Engine: s.engine, Secret: secret, Devices: wakeable{s}, Pushers: pushers,
 		Connected: func(tenant wire.TenantID, id wire.DeviceID) bool {
@@ -145,7 +148,15 @@ func (s *Server) wake(ctx context.Context, tenant wire.TenantID, id wire.DeviceI
 	m := notify.Matter{Tenant: tenant, Device: id}
 	switch b := body.(type) {
 	case *wire.Invite:
-		m.Ref, m.Push = string(b.ID), wire.Push{Kind: wire.PushInvite, Until: b.Until, Invite: b}
+		d, err := s.devices.Get(ctx, tenant, id)
+		if err != nil {
+			return err
+		}
+		after, ok, err := s.turn(ctx, tenant, d.Principal, wire.WayPush)
+		if err != nil || !ok {
+			return err
+		}
+		m.Ref, m.After, m.Push = string(b.ID), after, wire.Push{Kind: wire.PushInvite, Until: b.Until, Invite: b}
 	case *wire.Words:
 		m.Ref, m.Push = string(b.Invitation), wire.Push{Kind: wire.PushWords, Until: b.Until, Words: b}
 	case *wire.Withdrawn:
@@ -192,7 +203,7 @@ func (s *Server) wakeFor(ctx context.Context, tenant wire.TenantID, id wire.Sess
 	return nil
 }
 
-// unwakeFor takes that back.
+// unwakeFor takes that back; guests go with the session.
 func (s *Server) unwakeFor(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error {
 	rec, err := s.sessions.Record(ctx, tenant, id)
 	if errors.Is(err, store.ErrNotFound) {
@@ -203,6 +214,9 @@ func (s *Server) unwakeFor(ctx context.Context, tenant wire.TenantID, id wire.Se
 	for _, member := range rec.Members {
 		m := notify.Matter{Tenant: tenant, Device: member.Device, Ref: string(id), Push: wire.Push{Kind: wire.PushSession}}
 		if err := s.wakes.Withdraw(ctx, m, "closed"); err != nil {
+			return err
+		}
+		if err := s.devices.DismissGuest(ctx, tenant, member.Device); err != nil {
 			return err
 		}
 	}
@@ -223,7 +237,45 @@ func (s pushes) Key() string { return s.web.PublicKey() }
 
 func (s pushes) Push(ctx context.Context, id wire.PushID) (wire.Push, error) {
 	w, err := s.wakes.Get(ctx, id)
+	if err == nil && w.Push.Invite != nil && w.Number.IsZero() {
+		var d device.Device
+		d, err = s.devices.Get(ctx, w.Tenant, w.Device)
+		w.Push.Unasked = d.Unasked
+	}
 	return w.Push, problem(s.log, "push", err)
+}
+
+// JoinPush takes the device's report for one about the call that the push is about (B14).
+func (s pushes) JoinPush(ctx context.Context, who httpapi.Caller, id wire.PushID, j wire.PushJoin) (wire.Ack, error) {
+	w, err := s.wakes.Get(ctx, id)
+	if err == nil && (w.Tenant != who.Tenant || w.Device != who.Device || w.Push.Invite == nil) {
+		err = notify.ErrNotFound
+	}
+	if err != nil {
+		return wire.Ack{}, problem(s.log, "join", err)
+	}
+	d, err := s.devices.Get(ctx, who.Tenant, who.Device)
+	r := j.Report
+	switch {
+	case err != nil:
+		return wire.Ack{}, problem(s.log, "join", err)
+	case !d.Unasked:
+		return wire.Ack{}, wire.NewProblem(wire.CodeForbidden, "this device's user wants to be asked; answer the invitation, or set unasked")
+	case r.Typed || r.State != tel.Active:
+		return wire.Ack{}, wire.NewProblem(wire.CodeBadRequest, "joining unasked needs a call that the device's own telephone shows to be active")
+	}
+	claimant, err := s.matcher.Claimant(ctx, who.Tenant, d.Principal, w.Push.Invite.ID)
+	if err != nil {
+		return wire.Ack{}, problem(s.log, "join", err)
+	}
+	if r.Other.IsZero() {
+		r.Other, r.OtherWithheld = claimant, w.Push.Invite.Claimant.IsZero()
+	} else if other, err := s.parties.Principal(ctx, who.Tenant, r.Other); err != nil {
+		return wire.Ack{}, problem(s.log, "join", err)
+	} else if other != claimant {
+		return wire.Ack{}, wire.NewProblem(wire.CodeConflict, "the device's telephone speaks to somebody else than the invitation is from")
+	}
+	return calls(s).Report(ctx, who, r)
 }
 
 func (s pushes) AnswerPush(ctx context.Context, id wire.PushID, a wire.PushAnswer) error {
@@ -233,6 +285,12 @@ func (s pushes) AnswerPush(ctx context.Context, id wire.PushID, a wire.PushAnswe
 	}
 	if w.Push.Invite == nil {
 		return wire.NewProblem(wire.CodeNotFound, "this push is about no invitation")
+	}
+	if !w.Number.IsZero() {
+		if a.Accept {
+			return wire.NewProblem(wire.CodeBadRequest, "to accept, open the link: POST /v1/guests")
+		}
+		return problem(s.log, "answer push", s.matcher.Answer(ctx, w.Tenant, "", w.Number.Identity(), wire.Answer{Invitation: w.Push.Invite.ID}))
 	}
 	who := httpapi.Caller{Tenant: w.Tenant, Role: httpapi.RoleDevice, Device: w.Device}
 	return calls(s).Answer(ctx, who, wire.Answer{Invitation: w.Push.Invite.ID, Accept: a.Accept})

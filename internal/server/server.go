@@ -29,6 +29,7 @@ import (
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/filestore"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
+	"github.com/tandem-call/tandem/internal/edge/push/sms"
 	"github.com/tandem-call/tandem/internal/edge/push/webpush"
 	"github.com/tandem-call/tandem/internal/edge/transport/fileapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -36,6 +37,7 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/transport/webpages"
 	"github.com/tandem-call/tandem/internal/edge/transport/wsconn"
 	"github.com/tandem-call/tandem/internal/files"
+	"github.com/tandem-call/tandem/internal/guest"
 	"github.com/tandem-call/tandem/internal/notify"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
@@ -89,6 +91,11 @@ type Server struct {
 	hooks    *webhook.Service
 	wakes    *notify.Service
 	web      *webpush.Pusher
+	guests   *guest.Service
+	// texts is nil where nobody is invited by text message.
+	texts *sms.Inviter
+	// What becomes of those messages.
+	textsRefused, textsDelivered, textsFailed atomic.Uint64
 	// passports is nil where no roots are configured.
 	passports *passport.Verifier
 	lately    lately
@@ -142,12 +149,15 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if s.hooks, err = s.newWebhooks(ctx, o.Version); err != nil {
 		return fmt.Errorf("server: webhooks: %w", err)
 	}
-	if err := s.newPushes(ctx, o.Version); err != nil {
-		return fmt.Errorf("server: push: %w", err)
-	}
 	sender, via, err := codeSender(s.cfg, o.Show)
 	if err != nil {
 		return err
+	}
+	if err := s.newTexts(sender); err != nil {
+		return fmt.Errorf("server: texts: %w", err)
+	}
+	if err := s.newPushes(ctx, o.Version); err != nil {
+		return fmt.Errorf("server: push: %w", err)
 	}
 	if s.tryIt, err = newTryIt(s.cfg, o.Version); err != nil {
 		return err
@@ -190,7 +200,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	s.matcher, err = call.New(call.Config{
 		Records:   store.TableOf[call.Record](s.engine, "calls"),
 		Index:     store.TableOf[call.IndexEntry](s.engine, "calls-by-party"),
-		Directory: directory{s}, Sessions: opener{s}, Notifier: notifier{s},
+		Directory: directory{s}, Sessions: opener{s}, Notifier: notifier{s}, Invitable: s.invitable, TellParty: s.tellParty,
 		Rules: call.Rules{
 			Lease: s.cfg.Calls.Lease, Skew: s.cfg.Calls.ClockSkew, InviteDelay: s.cfg.Calls.InviteDelay,
 			QuestionsPerHour: s.cfg.Calls.InvitesPerHour, Partial: s.cfg.Calls.PartialDetails, Retention: s.cfg.Calls.Retention,
@@ -255,7 +265,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt,
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt, Guests: guests{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -423,6 +433,9 @@ func (s *Server) sweep(ctx context.Context) error {
 			}
 			if _, err := s.devices.Sweep(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("sweeping enrolments", "err", err)
+			}
+			if _, err := s.guests.Sweep(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("sweeping links", "err", err)
 			}
 			if s.passports == nil {
 				continue

@@ -277,6 +277,11 @@ var aimed = map[string]struct {
 	"list-tenants":      {"", "", 403},
 	"set-tenant":        {"acme", `{"hosts":["127.0.0.1"]}`, 403},
 
+	"join-push":      {"none", `{"report":{"state":"active"}}`, 404},
+	"link-installed": {"", `{"link":"none"}`, 410},
+	"get-reach":      {"", "", 200},
+	"set-reach":      {"", `{"ways":["push"]}`, 200},
+
 	"test-push":   {"", `{"number":"tel:NUMBER"}`, 200},
 	"list-barred": {"", "", 200},
 	"bar":         {"", `{"identity":"tel:NUMBER"}`, 204},

@@ -38,6 +38,9 @@ func (d *Dev) SendCode(_ context.Context, to tel.Number, code, _ string) error {
 	return nil
 }
 
+// Send shows a message.
+func (d *Dev) Send(ctx context.Context, m Message) error { return d.SendText(ctx, m.To, m.Text) }
+
 // SendText shows a message.
 func (d *Dev) SendText(_ context.Context, to tel.Number, text string) error {
 	d.show(fmt.Sprintf("*** text message to %s: %s  (development: nothing was sent)", to, text))

@@ -1,12 +1,14 @@
 package sms
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/tandem-call/tandem/tel"
 )
@@ -58,21 +60,30 @@ func (k *Kannel) SendCode(ctx context.Context, to tel.Number, _, text string) er
 	return k.SendText(ctx, to, text)
 }
 
-// SendText sends a text and returns when the gateway has taken it. ErrRejected,
-// ErrUnavailable; after the latter the message may have been taken all the same.
+// SendText sends a text from the configured sender. ErrRejected, ErrUnavailable.
 func (k *Kannel) SendText(ctx context.Context, to tel.Number, text string) error {
+	return k.Send(ctx, Message{To: to, Text: text})
+}
+
+// Send sends a message and returns when the gateway has taken it. ErrRejected,
+// ErrUnavailable; after the latter the message may have been taken all the same.
+func (k *Kannel) Send(ctx context.Context, m Message) error {
 	q := k.url.Query()
 	q.Set("username", k.cfg.Username)
 	q.Set("password", k.cfg.Password)
-	q.Set("to", to.String())
-	q.Set("text", text)
+	q.Set("to", m.To.String())
+	q.Set("text", m.Text)
 	q.Set("charset", "UTF-8")
 	q.Set("coding", "0")
-	if !isGSM(text) {
+	if !isGSM(m.Text) {
 		q.Set("coding", "2") // UCS-2
 	}
-	if k.cfg.From != "" {
-		q.Set("from", k.cfg.From)
+	if from := cmp.Or(m.From, k.cfg.From); from != "" {
+		q.Set("from", from)
+	}
+	if m.Report != "" {
+		q.Set("dlr-mask", "3") // delivered, or not
+		q.Set("dlr-url", m.Report+"&status=%d")
 	}
 	if k.cfg.SMSC != "" {
 		q.Set("smsc", k.cfg.SMSC)
@@ -92,6 +103,28 @@ func (k *Kannel) SendText(ctx context.Context, to tel.Number, text string) error
 		return nil
 	}
 	return fault(status, line)
+}
+
+// gsmExtension are the characters of the alphabet that take the place of two.
+const gsmExtension = "^{}\\[~]|€"
+
+// Segments is how many messages a text takes (3GPP TS 23.038, TS 23.040 9.2.3.24.1): 160
+// characters of the alphabet, or 70 of UTF-16, fit in one; in several, each has 153 or 67.
+func Segments(text string) int {
+	n, one, each := 0, 160, 153
+	if isGSM(text) {
+		for _, r := range text {
+			if n++; strings.ContainsRune(gsmExtension, r) {
+				n++
+			}
+		}
+	} else {
+		n, one, each = len(utf16.Encode([]rune(text))), 70, 67
+	}
+	if n <= one {
+		return 1
+	}
+	return (n + each - 1) / each
 }
 
 // gsm is the default alphabet of text messages and its extension table (3GPP TS 23.038

@@ -2,6 +2,7 @@ package sms
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,7 +23,7 @@ type WebhookConfig struct {
 	Timeout time.Duration
 }
 
-// Webhook sends by a POST of {"to":"+44…","text":"…","from":"…"} to an address of the
+// Webhook sends by a POST of {"to":"+44…","text":"…","from":"…","report_url":"…"} to an address of the
 // operator's. Any 2xx answer means that the message was taken.
 type Webhook struct {
 	cfg    WebhookConfig
@@ -48,14 +49,20 @@ func (w *Webhook) SendCode(ctx context.Context, to tel.Number, _, text string) e
 	return w.SendText(ctx, to, text)
 }
 
-// SendText sends a text and returns when the other side has taken it. ErrRejected,
-// ErrUnavailable; after the latter the message may have been taken all the same.
+// SendText sends a text from the configured sender. ErrRejected, ErrUnavailable.
 func (w *Webhook) SendText(ctx context.Context, to tel.Number, text string) error {
+	return w.Send(ctx, Message{To: to, Text: text})
+}
+
+// Send sends a message and returns when the other side has taken it. ErrRejected,
+// ErrUnavailable; after the latter the message may have been taken all the same.
+func (w *Webhook) Send(ctx context.Context, m Message) error {
 	body, err := json.Marshal(struct {
-		To   tel.Number `json:"to"`
-		Text string     `json:"text"`
-		From string     `json:"from,omitempty"`
-	}{to, text, w.cfg.From})
+		To     tel.Number `json:"to"`
+		Text   string     `json:"text"`
+		From   string     `json:"from,omitempty"`
+		Report string     `json:"report_url,omitempty"`
+	}{m.To, m.Text, cmp.Or(m.From, w.cfg.From), m.Report})
 	if err != nil {
 		return fmt.Errorf("sms: write message: %w", err)
 	}

@@ -43,6 +43,7 @@ type Config struct {
 	Tenants   Tenants
 	Pushes    Pushes
 	Pages     Pages
+	Guests    Guests
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -84,6 +85,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.tenants()
 	a.pushes()
 	a.ownPages()
+	a.guests()
 	a.pages(mux)
 	return a
 }

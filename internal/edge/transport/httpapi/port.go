@@ -134,6 +134,8 @@ type Pushes interface {
 	Key() string
 	Push(ctx context.Context, id wire.PushID) (wire.Push, error)
 	AnswerPush(ctx context.Context, id wire.PushID, a wire.PushAnswer) error
+	// JoinPush lets the device that a push woke join without asking its user.
+	JoinPush(ctx context.Context, who Caller, id wire.PushID, j wire.PushJoin) (wire.Ack, error)
 	// TestPush wakes a party's devices, to see whether that works.
 	TestPush(ctx context.Context, who Caller, of tel.Identity) ([]wire.PushTested, error)
 }

@@ -38,6 +38,19 @@ func (a *API) pushes() {
 	}, func(ctx context.Context, _ Caller, in *reply) (*struct{}, error) {
 		return done(a.Pushes.AnswerPush(ctx, in.ID, in.Body))
 	})
+	type join struct {
+		ID   wire.PushID `path:"id" maxLength:"64"`
+		Body wire.PushJoin
+	}
+	register(a, Operation{
+		ID: "join-push", Method: http.MethodPost, Path: "/v1/pushes/{id}/join", Roles: devices, Tag: tag,
+		Summary: "Join the session of the invitation that woke this device, without asking its user",
+		Description: "For a device whose user has set it so (unasked). Its report is its own evidence of an active call; the other party " +
+			"may be left out, and then it is the one that the push is about.",
+		Codes: []wire.Code{wire.CodeNotFound, wire.CodeConflict, wire.CodeBadIdentity},
+	}, func(ctx context.Context, who Caller, in *join) (*body[wire.Ack], error) {
+		return answer(a.Pushes.JoinPush(ctx, who, in.ID, in.Body))
+	})
 	type test struct {
 		Body wire.PushTestRequest
 	}
