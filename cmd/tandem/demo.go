@@ -103,6 +103,7 @@ func (d *demo) serve(ctx context.Context, group *errgroup.Group, linger time.Dur
 	cfg.Data = filepath.Join(d.dir, "data")
 	cfg.Listen = l.Addr().String()
 	cfg.Sessions.Linger = linger
+	cfg.SIP.Mode = server.SIPOff // the telephones are pretended
 	begin := time.Now()
 	s, err := server.New(ctx, cfg, server.Options{
 		Version: version, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),

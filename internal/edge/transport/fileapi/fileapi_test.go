@@ -568,16 +568,29 @@ func (s *server) offset(path string) int {
 	return n
 }
 
+// resume sends what is missing, as a client does after its connection broke. The broken one may
+// come to the server only now, and push ours aside: then it looks again.
+func (s *server) resume(path string, content []byte) {
+	s.t.Helper()
+	for {
+		at := s.offset(path)
+		a := s.patch(path, at, bytes.NewReader(content[at:]))
+		if a.StatusCode == http.StatusNoContent {
+			return
+		}
+		s.want(a, http.StatusConflict, wire.CodeConflict)
+	}
+}
+
 func TestBrokenConnectionThenResume(t *testing.T) {
 	s := newServer(t, files.Limits{})
 	content := noise(500_000)
 	path := s.create(len(content))
 	s.hang(path, 0, len(content), content[:200_000]).Close()
-	at := s.offset(path)
-	if at > 200_000 {
+	if at := s.offset(path); at > 200_000 {
 		t.Fatalf("offset %d", at)
 	}
-	s.want(s.patch(path, at, bytes.NewReader(content[at:])), http.StatusNoContent, "")
+	s.resume(path, content)
 	if a := s.do("bob", "GET", path, nil); !bytes.Equal(a.body, content) {
 		t.Error("other bytes")
 	}
@@ -591,15 +604,7 @@ func TestStalePatchGivesWay(t *testing.T) {
 	for range 20 {
 		path := s.create(len(content))
 		stale := s.hang(path, 0, len(content), content[:100_000])
-		for {
-			at := s.offset(path)
-			a := s.patch(path, at, bytes.NewReader(content[at:]))
-			if a.StatusCode == http.StatusNoContent {
-				break
-			}
-			// The stale one came to the server only now.
-			s.want(a, http.StatusConflict, wire.CodeConflict)
-		}
+		s.resume(path, content)
 		stale.Close()
 		if a := s.do("bob", "GET", path, nil); !bytes.Equal(a.body, content) {
 			t.Fatal("other bytes")
