@@ -16,6 +16,12 @@
 // and the files of sessions that are no longer kept.
 //
 // The bytes are on a [Disk] (internal/edge/filestore); the protocol is in
-// internal/edge/transport/fileapi. A Service believes that it is the only one on its
-// disk and its table: limits are counted in memory.
+// internal/edge/transport/fileapi.
+//
+// A Service counts limits in memory, unless Config.BySession says that other nodes share
+// its table and its disk (internal/edge/s3store). Then an upload is reserved by a
+// compare-and-set in that index and in the table first, and the limits are looked at
+// afterwards: of two nodes that reserve at once each sees the other's reservation, so a
+// session is never over its limit. The limit of unfinished uploads of a device then
+// counts within each session, and a tenant's bytes are not counted.
 package files

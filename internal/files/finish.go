@@ -62,7 +62,7 @@ func (s *Service) finish(ctx context.Context, r Record) error {
 		s.c.Log.Warn("file is stored, but could not be offered yet", "file", r.ID, "session", r.Session, "error", err)
 		return nil
 	}
-	if _, err := s.change(ctx, r, func(r *Record) { r.Offered = true }); err != nil {
+	if _, err := s.change(ctx, r, func(r *Record) error { r.Offered = true; return nil }); err != nil {
 		// Offering it again is harmless.
 		s.c.Log.Warn("file is offered, but its record does not say so yet", "file", r.ID, "error", err)
 	}
@@ -89,10 +89,11 @@ func (s *Service) store(ctx context.Context, r Record) (Record, error) {
 		// A file without preview is a file all the same.
 		s.c.Log.Debug("no preview", "file", r.ID, "type", kind, "reason", err)
 	}
-	r, err = s.change(ctx, r, func(r *Record) {
-		r.State, r.Expires = Stored, time.Time{}
+	r, err = s.change(ctx, r, func(r *Record) error {
+		r.State, r.Expires, r.Writer = Stored, time.Time{}, ""
 		r.Size, r.SHA256, r.Type = size, sum, kind
 		r.Width, r.Height, r.Preview = pic.width, pic.height, pic.preview
+		return nil
 	})
 	if err != nil {
 		return r, err

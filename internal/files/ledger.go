@@ -117,14 +117,6 @@ func (l *ledger) dropLocked(id wire.FileID) {
 	}
 }
 
-// has reports whether there is a record of id.
-func (l *ledger) has(id wire.FileID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, ok := l.entries[id]
-	return ok
-}
-
 // byRequest finds the file that a repeated request is about.
 func (l *ledger) byRequest(k requestKey) (wire.FileID, bool) {
 	l.mu.Lock()

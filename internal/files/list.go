@@ -12,7 +12,11 @@ import (
 // OfSession lists the files of a session, by name.
 func (s *Service) OfSession(ctx context.Context, tenant wire.TenantID, session wire.SessionID) ([]Record, error) {
 	var all []Record
-	for _, id := range s.ledger.bySession(sessionKey{tenant, session}) {
+	ids, err := s.idsOf(ctx, sessionKey{tenant, session})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
 		r, _, err := s.get(ctx, tenant, id)
 		if errors.Is(err, ErrNotFound) {
 			continue

@@ -74,6 +74,14 @@ type Records interface {
 	Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[Record], error]
 }
 
+// Index is the table of files by session and request; store.Table[Place] fits.
+type Index interface {
+	Get(ctx context.Context, key string) (Place, store.Rev, error)
+	Put(ctx context.Context, key string, p Place, at store.Rev) (store.Rev, error)
+	Delete(ctx context.Context, key string, at store.Rev) error
+	Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[Place], error]
+}
+
 // Area of the disk.
 type Area string
 

@@ -40,6 +40,9 @@ type Record struct {
 	// Length is the number of bytes to upload; Offset of them are confirmed.
 	Length int64 `json:"length"`
 	Offset int64 `json:"offset"`
+	// Writer is the request that may append, where nodes share the table: who comes later
+	// takes the upload over, and what the one before has not confirmed does not count.
+	Writer string `json:"writer,omitempty"`
 
 	// Offered: the message is in the session. A stored file that is not offered is a
 	// pending effect.

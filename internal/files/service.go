@@ -31,9 +31,13 @@ type Limits struct {
 // Config of a Service.
 type Config struct {
 	Records Records // required; store.TableOf[Record](engine, "files")
-	Disk    Disk    // required
-	Access  Access  // required
-	Offer   Offer   // required
+	// BySession is needed where several nodes share table and disk: the limits are then
+	// kept by it, store.TableOf[Place](engine, "files-by-session"). Nil: this Service is
+	// the only one, and counts in memory.
+	BySession Index
+	Disk      Disk   // required
+	Access    Access // required
+	Offer     Offer  // required
 	// Progress is told at most every 250 ms per upload, and must not block. Nil: nobody is.
 	Progress func(Progress)
 	Limits   Limits
@@ -53,7 +57,7 @@ type Service struct {
 	c        Config
 	previews chan struct{} // a slot for each picture being decoded
 
-	ledger *ledger
+	ledger *ledger // unused where nodes share the table
 	locks  keyLock
 	// creating serialises the check of the limits with the reservation.
 	creating sync.Mutex
@@ -91,6 +95,9 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 		c.PreviewWorkers = 1
 	}
 	s := &Service{c: c, ledger: newLedger(), previews: make(chan struct{}, c.PreviewWorkers)}
+	if c.BySession != nil {
+		return s, nil
+	}
 	for item, err := range c.Records.Scan(ctx, "") {
 		if err != nil {
 			return nil, fmt.Errorf("files: read the table: %w", err)
@@ -120,20 +127,23 @@ func (s *Service) get(ctx context.Context, tenant wire.TenantID, id wire.FileID)
 	return r, rev, nil
 }
 
-// change writes a record anew, and the ledger with it. ErrNotFound if it has gone. The
-// caller holds the file's lock, so nobody else changes it meanwhile.
-func (s *Service) change(ctx context.Context, r Record, edit func(*Record)) (Record, error) {
+// change writes a record anew, and the ledger with it. ErrNotFound if it has gone, or the
+// error of edit. The caller holds the file's lock, so nobody else on this node changes it
+// meanwhile.
+func (s *Service) change(ctx context.Context, r Record, edit func(*Record) error) (Record, error) {
 	next, err := store.Change(ctx, s.c.Records, r.key(), func(now Record, exists bool) (Record, bool, error) {
 		if !exists || now.State == Removed {
 			return now, false, ErrNotFound
 		}
-		edit(&now)
-		return now, true, nil
+		err := edit(&now)
+		return now, err == nil, err
 	})
 	if err != nil {
 		return r, fmt.Errorf("files: record %s: %w", r.ID, full(err))
 	}
-	s.ledger.set(next)
+	if s.c.BySession == nil {
+		s.ledger.set(next)
+	}
 	return next, nil
 }
 

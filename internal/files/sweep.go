@@ -33,11 +33,20 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) Sweep(ctx context.Context) error {
 	var faults []error
 	kept := map[sessionKey]bool{}
+	known := map[wire.FileID]bool{}
+	index, err := s.places(ctx)
+	if err != nil {
+		return err
+	}
 	for item, err := range s.c.Records.Scan(ctx, "") {
 		if err != nil {
 			return errors.Join(append(faults, fmt.Errorf("files: read the table: %w", err))...)
 		}
 		r := item.Value
+		known[r.ID] = true
+		if err := s.placed(ctx, r, index); err != nil {
+			faults = append(faults, err)
+		}
 		k := sessionKey{r.Tenant, r.Session}
 		if _, known := kept[k]; !known {
 			if kept[k], err = s.c.Access.Kept(ctx, r.Tenant, r.Session); err != nil {
@@ -49,7 +58,7 @@ func (s *Service) Sweep(ctx context.Context) error {
 			faults = append(faults, err)
 		}
 	}
-	return errors.Join(append(faults, s.sweepDisk())...)
+	return errors.Join(append(faults, s.sweepIndex(ctx, index, known), s.sweepDisk(known))...)
 }
 
 func (s *Service) sweepOne(ctx context.Context, seen Record, kept bool) error {
@@ -72,6 +81,10 @@ func (s *Service) sweepOne(ctx context.Context, seen Record, kept bool) error {
 	case r.State == Uploading && r.Complete(), r.State == Stored && !r.Offered:
 		err := s.finish(ctx, r)
 		if errors.Is(err, ErrDamaged) && !now.Before(r.Expires) {
+			// Unless another node has finished it, and taken the part away.
+			if now, _, gerr := s.get(ctx, r.Tenant, r.ID); gerr == nil && now.State == Stored {
+				return nil
+			}
 			return errors.Join(err, s.remove(ctx, r))
 		}
 		if errors.Is(err, ErrClosed) || errors.Is(err, ErrNotMember) || errors.Is(err, ErrDamagedPicture) {
@@ -84,11 +97,12 @@ func (s *Service) sweepOne(ctx context.Context, seen Record, kept bool) error {
 }
 
 // sweepDisk removes bytes without a record, such as those of a database that was put
-// back from a backup, once they are older than an upload can be.
-func (s *Service) sweepDisk() error {
+// back from a backup, once they are older than an upload can be. known has every record:
+// what was made since is young.
+func (s *Service) sweepDisk(known map[wire.FileID]bool) error {
 	var faults []error
 	for id, changed := range s.c.Disk.List() {
-		if s.ledger.has(id) || time.Since(changed) < s.c.UnfinishedFor {
+		if known[id] || time.Since(changed) < s.c.UnfinishedFor {
 			continue
 		}
 		if err := s.c.Disk.Remove(id, Parts, Contents, Previews); err != nil {
@@ -104,7 +118,11 @@ func (s *Service) sweepDisk() error {
 // use at the moment are left to the sweep, which asks Access.Kept.
 func (s *Service) DropSession(ctx context.Context, tenant wire.TenantID, session wire.SessionID) error {
 	var faults []error
-	for _, id := range s.ledger.bySession(sessionKey{tenant, session}) {
+	ids, err := s.idsOf(ctx, sessionKey{tenant, session})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
 		faults = append(faults, s.sweepOne(ctx, Record{ID: id, Tenant: tenant, Session: session}, false))
 	}
 	return errors.Join(faults...)

@@ -72,6 +72,9 @@ func (s *Service) Create(ctx context.Context, n NewUpload) (r Record, repeated b
 		State: Uploading, Created: now, Expires: now.Add(s.c.UnfinishedFor),
 	}
 
+	if s.c.BySession != nil {
+		return s.createShared(ctx, r)
+	}
 	s.creating.Lock()
 	defer s.creating.Unlock()
 	if id, ok := s.ledger.byRequest(requestOf(r)); ok {
@@ -83,27 +86,35 @@ func (s *Service) Create(ctx context.Context, n NewUpload) (r Record, repeated b
 			return before, true, err
 		}
 	}
-	if err := s.room(r); err != nil {
+	if err := s.room(s.ledger, r); err != nil {
 		return r, false, err
 	}
 	s.ledger.set(r)
-	_, err = store.Change(ctx, s.c.Records, r.key(), func(now Record, exists bool) (Record, bool, error) {
-		return r, !exists, nil // the id is ours alone: if it exists, an uncertain attempt was made
-	})
-	if err != nil {
+	if err := s.write(ctx, r); err != nil {
 		s.ledger.drop(r.ID)
-		return r, false, fmt.Errorf("files: create: %w", full(err))
+		return r, false, err
 	}
 	return r, false, nil
 }
 
-// room says whether the limits and the disk have room for r.
-func (s *Service) room(r Record) error {
+// write makes the record of a new upload.
+func (s *Service) write(ctx context.Context, r Record) error {
+	_, err := store.Change(ctx, s.c.Records, r.key(), func(now Record, exists bool) (Record, bool, error) {
+		return r, !exists, nil // the id is ours alone: if it exists, an uncertain attempt was made
+	})
+	if err != nil {
+		return fmt.Errorf("files: create: %w", full(err))
+	}
+	return nil
+}
+
+// room says whether the limits, by what is in the ledger, and the disk have room for r.
+func (s *Service) room(l *ledger, r Record) error {
 	free, err := s.c.Disk.Free()
 	if err != nil {
 		return fmt.Errorf("files: free space: %w", err)
 	}
-	l, max := s.ledger, s.c.Limits
+	max := s.c.Limits
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var held int64
@@ -164,6 +175,9 @@ func (s *Service) Append(ctx context.Context, tenant wire.TenantID, device wire.
 	if err := s.c.Access.MayUpload(ctx, tenant, device, r.Session, r.To); err != nil {
 		return 0, err
 	}
+	if r, err = s.takeOver(ctx, r, at); err != nil {
+		return 0, err
+	}
 	part, err := s.c.Disk.Append(id, at)
 	if err != nil {
 		return 0, fmt.Errorf("files: append to %s: %w", id, err)
@@ -214,7 +228,13 @@ func (s *Service) confirm(ctx context.Context, r Record, part Part, offset int64
 	if err := part.Sync(); err != nil {
 		return r, fmt.Errorf("files: sync %s: %w", r.ID, err)
 	}
-	return s.change(ctx, r, func(r *Record) { r.Offset = offset })
+	return s.change(ctx, r, func(now *Record) error {
+		if now.Writer != r.Writer || now.State != Uploading {
+			return fmt.Errorf("%w: another request has taken the upload over", ErrConflict)
+		}
+		now.Offset = offset
+		return nil
+	})
 }
 
 // watched tells of the progress of an upload.
@@ -261,7 +281,7 @@ func (s *Service) Delete(ctx context.Context, tenant wire.TenantID, device wire.
 func (s *Service) remove(ctx context.Context, r Record) error {
 	if r.State != Removed {
 		// On a full disk it goes unmarked: that is how room is made.
-		if _, err := s.change(ctx, r, func(r *Record) { r.State = Removed }); err != nil && !errors.Is(err, ErrFull) {
+		if _, err := s.change(ctx, r, func(r *Record) error { r.State = Removed; return nil }); err != nil && !errors.Is(err, ErrFull) {
 			return err
 		}
 	}
@@ -275,6 +295,5 @@ func (s *Service) remove(ctx context.Context, r Record) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("files: remove %s: %w", r.ID, err)
 	}
-	s.ledger.drop(r.ID)
-	return nil
+	return s.forget(ctx, r)
 }

@@ -2,16 +2,23 @@ package server_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/device"
@@ -21,8 +28,8 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// farm is three nats-server processes, three nodes in processes of their own, and a
-// balancer in front of the nodes.
+// farm is three nats-server processes, three nodes in processes of their own, a bucket for
+// their files, and a balancer in front of the nodes.
 type farm struct {
 	servers  *natstest.Cluster
 	nodes    []*child
@@ -36,8 +43,12 @@ func newFarm(t *testing.T) *farm {
 	check(t, err)
 	t.Cleanup(func() { check(t, servers.Stop()) })
 	f := &farm{servers: servers}
+	bucket := s3mem.New()
+	check(t, bucket.CreateBucket("files"))
+	s3 := httptest.NewServer(gofakes3.New(bucket, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())
+	t.Cleanup(s3.Close)
 	for range 3 {
-		f.nodes = append(f.nodes, newNode(t, servers.URL()))
+		f.nodes = append(f.nodes, newNode(t, servers.URL(), s3.URL))
 	}
 	f.balancer = newBalancer(t, f.nodes)
 	return f
@@ -101,6 +112,7 @@ func (b *balancer) pass(from net.Conn) {
 func TestCluster(t *testing.T) {
 	f := newFarm(t)
 	t.Run("AcrossNodes", f.acrossNodes)
+	t.Run("UploadOverNodes", f.uploadOverNodes)
 	t.Run("EffectsOfADeadNode", f.effectsOfADeadNode)
 	t.Run("NodesKilledUnderLoad", f.nodesKilledUnderLoad)
 }
@@ -194,12 +206,69 @@ func joined(t *testing.T, a, b *client.API, round int) bool {
 	}
 }
 
+// world asks a node.
+func (c *child) world(t *testing.T, hc *http.Client) *world {
+	return &world{t: t, scheme: "http", ctx: t.Context(), addr: c.addr, http: hc, log: &lines{}}
+}
+
+// uploadOverNodes: the node that takes an upload is killed; what it confirmed is known to
+// another one, where the upload goes on, and a third gives the file out.
+func (f *farm) uploadOverNodes(t *testing.T) {
+	hc := clientOf(t, nil)
+	at := func(n *child) *world { return n.world(t, hc) }
+	a := enrol(t, f.nodes[0].url(), carol, f.nodes[0].codes)
+	b := enrol(t, f.nodes[1].url(), dave, f.nodes[1].codes)
+	carols, daves := at(f.nodes[0]).token(a), at(f.nodes[1]).token(b)
+	for _, r := range []reply{
+		at(f.nodes[1]).ask("POST", "/v1/reports", carols, report(dave, "outgoing", "active", "c")),
+		at(f.nodes[2]).ask("POST", "/v1/reports", daves, report(carol, "incoming", "active", "c")),
+	} {
+		if r.status != http.StatusOK {
+			t.Fatalf("%+v", r)
+		}
+	}
+	var list wire.SessionList
+	w := at(f.nodes[1])
+	w.until("the session is there", func() bool {
+		check(t, client.NewAPI(b, hc).Call(t.Context(), http.MethodGet, "/v1/sessions", nil, &list))
+		return len(list.Sessions) == 1
+	})
+	content := strings.Repeat("0123456789", 3000)
+	const tus = "application/offset+octet-stream"
+	send := func(n *child, method, path, body string, header ...string) reply {
+		return at(n).ask(method, path, carols, body, append([]string{"Tus-Resumable", "1.0.0"}, header...)...)
+	}
+	r := send(f.nodes[0], "POST", "/v1/files/", "", "Upload-Length", fmt.Sprint(len(content)),
+		"Upload-Metadata", "session "+base64.StdEncoding.EncodeToString([]byte(list.Sessions[0].ID)))
+	if r.status != http.StatusCreated {
+		t.Fatalf("%+v", r)
+	}
+	path := "/v1/files/" + filepath.Base(r.header.Get("Location"))
+	if r := send(f.nodes[0], "PATCH", path, content[:10_000], "Upload-Offset", "0", "Content-Type", tus); r.status != http.StatusNoContent {
+		t.Fatalf("%+v", r)
+	}
+	if err := f.nodes[0].end(syscall.SIGKILL); err == nil {
+		t.Fatal("it ended in good order")
+	}
+	if r := send(f.nodes[1], "HEAD", path, ""); r.header.Get("Upload-Offset") != "10000" {
+		t.Fatalf("another node knows of %q bytes: %+v", r.header.Get("Upload-Offset"), r)
+	}
+	if r := send(f.nodes[1], "PATCH", path, content[10_000:], "Upload-Offset", "10000", "Content-Type", tus); r.status != http.StatusNoContent {
+		t.Fatalf("%+v", r)
+	}
+	if r := at(f.nodes[2]).ask("GET", path, daves, ""); r.status != http.StatusOK || r.body != content {
+		t.Errorf("the other side gets %d bytes: %d", len(r.body), r.status)
+	}
+	f.nodes[0].start()
+	f.nodes[0].ready()
+}
+
 // acrossNodes: what one node knows holds on the others: a challenge that was answered
 // is not answered again, and a revoked device is disconnected.
 func (f *farm) acrossNodes(t *testing.T) {
 	id := enrol(t, f.nodes[0].url(), alice, f.nodes[0].codes)
 	hc := clientOf(t, nil)
-	at := func(n *child) *world { return &world{t: t, ctx: t.Context(), addr: n.addr, http: hc, log: &lines{}} }
+	at := func(n *child) *world { return n.world(t, hc) }
 
 	// The nodes' nonces are signed by one secret, so that any node takes any node's: once.
 	nonce := at(f.nodes[0]).dial().nonce

@@ -172,6 +172,19 @@ type Files struct {
 	MaxMiB        int64         `koanf:"max_mib"`
 	SessionMiB    int64         `koanf:"session_mib"`
 	UnfinishedFor time.Duration `koanf:"unfinished_for"`
+	// S3 keeps the files of a cluster.
+	S3 S3 `koanf:"s3"`
+}
+
+// S3 is a bucket of an S3-compatible object store; without Endpoint files are in the data
+// directory.
+type S3 struct {
+	Endpoint  string `koanf:"endpoint"`
+	Bucket    string `koanf:"bucket"`
+	Region    string `koanf:"region"`
+	Prefix    string `koanf:"prefix"`
+	AccessKey string `koanf:"access_key"`
+	SecretKey string `koanf:"secret_key"`
 }
 
 // Webhooks says how events are sent to the endpoints that operators name.
@@ -461,6 +474,7 @@ func (c Config) Validate() error {
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")
 	fault(c.Files.MaxMiB > 0 && c.Files.SessionMiB >= c.Files.MaxMiB, "files.session_mib: at least files.max_mib, which is at least 1")
+	c.Files.S3.validate(c.Engine, fault)
 	for _, n := range c.Webhooks.Networks {
 		_, err := netip.ParsePrefix(n)
 		fault(err == nil, "webhooks.networks: %q is not a network such as 10.0.0.0/8", n)
@@ -500,6 +514,16 @@ func (c Config) originHosts() []string {
 		hosts = append(hosts, host)
 	}
 	return hosts
+}
+
+func (s S3) validate(e Engine, fault func(ok bool, format string, args ...any)) {
+	if s == (S3{}) {
+		return
+	}
+	u, err := url.Parse(s.Endpoint)
+	fault(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "files.s3.endpoint: %q is not an address such as https://s3.example", s.Endpoint)
+	fault(s.Bucket != "" && s.AccessKey != "" && s.SecretKey != "", "files.s3: bucket, access_key and secret_key are needed")
+	fault(e.NATS != "", "files.s3: it goes with engine.nats; on one machine files are in the data directory")
 }
 
 func (e Evidence) validate(fault func(ok bool, format string, args ...any)) {

@@ -30,6 +30,7 @@ const (
 	childData   = "TANDEM_TEST_CHILD_DATA"
 	childListen = "TANDEM_TEST_CHILD_LISTEN"
 	childNATS   = "TANDEM_TEST_CHILD_NATS"
+	childS3     = "TANDEM_TEST_CHILD_S3"
 )
 
 func serveAsChild(dir, listen string) int {
@@ -43,6 +44,7 @@ func serveAsChild(dir, listen string) int {
 		c := settings(dir, l)
 		if c.Engine.NATS = os.Getenv(childNATS); c.Engine.NATS != "" {
 			c.Calls.Rescan = 2 * time.Second
+			c.Files.S3 = server.S3{Endpoint: os.Getenv(childS3), Bucket: "files", Region: "us-east-1", AccessKey: "a", SecretKey: "s"}
 		}
 		s, err := server.New(ctx, c, server.Options{
 			Version: "test", Listener: l, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -66,18 +68,19 @@ type child struct {
 	dir   string
 	addr  string
 	nats  string // the cluster's address; empty: the embedded engine
+	s3    string // and its object store's
 	codes chan string
 	cmd   *exec.Cmd
 	read  chan struct{} // closed when its output is read to the end
 }
 
-func newChild(t testing.TB) *child { return newNode(t, "") }
+func newChild(t testing.TB) *child { return newNode(t, "", "") }
 
 // newNode starts a child on a cluster's engine, or on its own.
-func newNode(t testing.TB, nats string) *child {
+func newNode(t testing.TB, nats, s3 string) *child {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: l.Addr().String(), nats: nats, codes: make(chan string, 1000)}
+	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: l.Addr().String(), nats: nats, s3: s3, codes: make(chan string, 1000)}
 	check(t, l.Close())
 	c.start()
 	t.Cleanup(func() { _ = c.end(syscall.SIGKILL) })
@@ -108,7 +111,7 @@ func (c *child) start() {
 	self, err := os.Executable()
 	check(c.t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats)
+	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats, childS3+"="+c.s3)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(c.t, err)

@@ -27,7 +27,6 @@ import (
 	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
-	"github.com/tandem-call/tandem/internal/edge/filestore"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/push/sms"
 	"github.com/tandem-call/tandem/internal/edge/push/webpush"
@@ -212,12 +211,12 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("server: calls: %w", err)
 	}
-	disk, err := filestore.Open(filestore.Config{Dir: filepath.Join(s.cfg.Data, FilesDir)})
+	disk, index, err := s.openFiles(ctx)
 	if err != nil {
 		return fmt.Errorf("server: files: %w", err)
 	}
 	s.files, err = files.Open(ctx, files.Config{
-		Records: store.TableOf[files.Record](s.engine, "files"), Disk: disk,
+		Records: store.TableOf[files.Record](s.engine, "files"), BySession: index, Disk: disk,
 		Access: access{s.sessions}, Offer: s.offerFile, Progress: s.fileProgress,
 		Limits: files.Limits{
 			FileBytes: s.cfg.Files.MaxMiB << 20, SessionBytes: s.cfg.Files.SessionMiB << 20, Headroom: int64(s.cfg.Engine.HeadroomMiB) << 20,
