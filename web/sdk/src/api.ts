@@ -10,13 +10,24 @@ import { assertion, type Identity } from "./identity.ts";
 import type { Ports } from "./ports.ts";
 import type {
   Ack,
+  Ask,
   CallInfo,
   CallList,
   Challenge,
+  Coupling,
+  CouplingAccept,
+  CouplingList,
+  CouplingOffer,
+  CouplingOfferRequest,
+  CouplingSeen,
   DeviceChange,
+  DeviceID,
   DeviceInfo,
+  PartyMember,
+  PartyMemberList,
   Problem,
   Report,
+  SessionChoice,
   SessionID,
   SessionList,
   SessionState,
@@ -90,6 +101,61 @@ export class Api {
   /** One session. */
   session(id: SessionID, signal?: AbortSignal): Promise<SessionState> {
     return this.call("GET", `/v1/sessions/${encodeURIComponent(id)}`, undefined, signal);
+  }
+
+  /**
+   * Asks for a session beside a call; without other, beside the only one that is known. The
+   * answer is a report's.
+   */
+  ask(ask: Ask = {}, signal?: AbortSignal): Promise<Ack> {
+    return this.call("POST", "/v1/sessions", ask, signal);
+  }
+
+  /** Joins a session of the device's party, of which it was only told. */
+  join(id: SessionID, signal?: AbortSignal): Promise<SessionState> {
+    return this.call("POST", `/v1/sessions/${encodeURIComponent(id)}/join`, undefined, signal);
+  }
+
+  /** A code to type at a device that is to carry data for this one's telephone. */
+  offerCoupling(what: CouplingOfferRequest = {}, signal?: AbortSignal): Promise<CouplingOffer> {
+    return this.call("POST", "/v1/couplings/offers", what, signal);
+  }
+
+  /** Which device shows this code? Ask the user before accepting. */
+  lookCoupling(code: string, signal?: AbortSignal): Promise<CouplingSeen> {
+    return this.call("POST", "/v1/couplings/look", { code }, signal);
+  }
+
+  /** Vouches for the device that shows a code. */
+  acceptCoupling(accept: CouplingAccept, signal?: AbortSignal): Promise<CouplingSeen> {
+    return this.call("POST", "/v1/couplings/accept", accept, signal);
+  }
+
+  /** The couplings of the party's telephones. */
+  async couplings(signal?: AbortSignal): Promise<Coupling[]> {
+    return (await this.call<CouplingList>("GET", "/v1/couplings", undefined, signal)).couplings;
+  }
+
+  /** Ends a coupling: its device is cut off. */
+  async endCoupling(id: string, signal?: AbortSignal): Promise<void> {
+    await this.call("DELETE", `/v1/couplings/${encodeURIComponent(id)}`, undefined, signal);
+  }
+
+  /** Says, for a temporary coupling, that this side of it is here. */
+  nearCoupling(id: string, link = false, signal?: AbortSignal): Promise<Coupling> {
+    return this.call("POST", `/v1/couplings/${encodeURIComponent(id)}/near`, { link }, signal);
+  }
+
+  /** The devices of the party, and what each does when a session opens. */
+  async partyDevices(signal?: AbortSignal): Promise<PartyMember[]> {
+    return (await this.call<PartyMemberList>("GET", "/v1/party/devices", undefined, signal))
+      .devices;
+  }
+
+  /** Says what one of the party's devices does when a session opens. */
+  choose(device: DeviceID, session: SessionChoice, signal?: AbortSignal): Promise<PartyMember> {
+    const path = `/v1/party/devices/${encodeURIComponent(device)}`;
+    return this.call("PATCH", path, { session }, signal);
   }
 
   /**

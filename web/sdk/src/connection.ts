@@ -7,6 +7,7 @@ import type { Ports } from "./ports.ts";
 import { type Message, type Position, View } from "./view.ts";
 import type {
   AckFrame,
+  Available,
   DeviceFrame,
   Envelope,
   Invite,
@@ -54,6 +55,8 @@ export interface Events {
   withdrawn: Withdrawn;
   /** Words to read aloud, or to type with Device.confirm. */
   words: Words;
+  /** A session that the device may join by Api.join, or no longer. */
+  available: Available;
   /** For the user to know, outside any session. */
   notice: NoticeBody;
   /** A message of this Device's is stored, also one of an earlier run. */
@@ -240,6 +243,9 @@ export class Connection {
         return;
       case "words":
         events.emit("words", body<Words>(e));
+        return;
+      case "available":
+        events.emit("available", body<Available>(e));
         return;
       case "notice":
         events.emit("notice", body<NoticeBody>(e));

@@ -14,6 +14,7 @@ import { type Position, View } from "./view.ts";
 import type {
   Ack,
   AckFrame,
+  Ask,
   InvitationID,
   KindBodies,
   Leave,
@@ -329,6 +330,18 @@ export class Device {
   async report(report: Report, choice?: RequestChoice): Promise<Ack> {
     const ack = await this.request(
       { type: "report", id: this.#id(choice), body: report },
+      choice?.signal,
+    );
+    return ack.body ?? {};
+  }
+
+  /**
+   * Asks for a session beside a call; without other, beside the only one that is known. The
+   * answer is a report's.
+   */
+  async ask(ask: Ask = {}, choice?: RequestChoice): Promise<Ack> {
+    const ack = await this.request(
+      { type: "ask", id: this.#id(choice), body: ask },
       choice?.signal,
     );
     return ack.body ?? {};

@@ -58,6 +58,23 @@ export async function loadIdentity(store: Ports["store"]): Promise<Identity | un
   return (await store.get(identityKey)) as Identity | undefined;
 }
 
+/** Keeps who the device is, in the place of an enrolment under way. @internal */
+export async function keepIdentity(store: Ports["store"], identity: Identity): Promise<Identity> {
+  await store.write(
+    new Map<string, unknown>([
+      [identityKey, identity],
+      [enrolmentKey, undefined],
+    ]),
+  );
+  return identity;
+}
+
+/** The key of the device at a server, or a new one. @internal */
+export async function keyFor(server: string, ports: Ports): Promise<StoredKey> {
+  const old = await loadIdentity(ports.store);
+  return old?.server === server ? old.key : ports.crypto.createKey();
+}
+
 /** Forgets who the device is, with all that it kept; its key is gone for good. */
 export async function forgetIdentity(store: Ports["store"]): Promise<void> {
   const all = await store.list("");
@@ -132,13 +149,7 @@ export class PendingEnrolment {
       ...(number && { number }),
       ...(shown && { name: shown }),
     };
-    await this.#ports.store.write(
-      new Map<string, unknown>([
-        [identityKey, identity],
-        [enrolmentKey, undefined],
-      ]),
-    );
-    return identity;
+    return keepIdentity(this.#ports.store, identity);
   }
 
   /** Gives it up. */

@@ -9,6 +9,13 @@ export { Api, type RequestOptions, StatusError } from "./api.ts";
 export { type CallDetails, CallReporter, type Reported, type ReporterConfig } from "./calls.ts";
 export type { Events } from "./connection.ts";
 export {
+  type CouplingOptions,
+  couple,
+  couplingURI,
+  PendingCoupling,
+  parseCouplingURI,
+} from "./coupling.ts";
+export {
   Device,
   type DeviceConfig,
   type RequestChoice,

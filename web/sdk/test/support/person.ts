@@ -58,6 +58,7 @@ export class Person {
       "withdrawn",
       "words",
       "notice",
+      "available",
       "sent",
       "refused",
       "fault",
