@@ -181,11 +181,12 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	if err != nil {
 		return err
 	}
-	if err := s.couples.Erase(ctx, tenant, e.numbers); err != nil {
-		return err
-	}
+	// The devices first, while the coupled ones among them are still known by the number.
 	cut, err := s.devices.Erase(ctx, tenant, e.numbers)
 	if err != nil {
+		return err
+	}
+	if err := s.couples.Erase(ctx, tenant, e.numbers); err != nil {
 		return err
 	}
 	// Twice: what was under way when the devices were cut off has come to its end by then.

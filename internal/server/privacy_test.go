@@ -108,6 +108,8 @@ func TestErasedPartyLeavesNothing(t *testing.T) {
 	if r := w.ask("DELETE", "/v1/device", w.token(w.enrol(alice)), ""); r.status != http.StatusNoContent {
 		t.Fatalf("revoke: %+v", r)
 	}
+	w.couple(x, "Keeler's television", "permanent")
+	asks[wire.CouplingOffer](w, x, "POST", "/v1/couplings/offers", `{}`) // not taken
 	open := w.enter(x)
 
 	var export wire.PartyExport
@@ -119,7 +121,7 @@ func TestErasedPartyLeavesNothing(t *testing.T) {
 			t.Errorf("the export lacks %q", want)
 		}
 	}
-	if len(export.Devices) != 2 || len(export.Sessions) != 1 || len(export.Calls) == 0 || len(export.Shared) != 1 || !export.Sessions[0].Files[0].Sent {
+	if len(export.Devices) != 3 || len(export.Couplings) != 1 || len(export.Sessions) != 1 || len(export.Calls) == 0 || len(export.Shared) != 1 || !export.Sessions[0].Files[0].Sent {
 		t.Errorf("export: %s", text)
 	}
 	if strings.Contains(string(text), "\"key\"") {
@@ -128,7 +130,7 @@ func TestErasedPartyLeavesNothing(t *testing.T) {
 
 	var done wire.PartyErased
 	w.operator("POST", "/v1/operator/parties/erase", wire.PartyRequest{Party: "mailto:alice.keeler@example.com"}, &done)
-	if done.Devices != 2 || done.Sessions != 1 || done.Calls < 2 || done.Identities != 2 || !done.Compacted {
+	if done.Devices != 3 || done.Sessions != 1 || done.Calls < 2 || done.Identities != 2 || !done.Compacted {
 		t.Errorf("erased: %+v", done)
 	}
 	if code := open.closed(); code != wire.CloseRevoked {
