@@ -7,7 +7,6 @@ import (
 	"image"
 	"image/png"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tandem-call/tandem/internal/testport"
 )
 
 // patience is how long a command may take, and a background program to say what must come.
@@ -148,35 +149,12 @@ func (w *world) local(s string) string {
 	})
 }
 
-var givenPorts sync.Map
-
-// freePort is free for TCP and for UDP, and so is the one behind it, which a softphone takes for
-// TLS. Each is given once.
 func freePort(t *testing.T) string {
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, errUDP := net.ListenPacket("udp", l.Addr().String())
-		next, errNext := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
-		l.Close()
-		if errUDP == nil {
-			u.Close()
-		}
-		if errNext == nil {
-			next.Close()
-		}
-		_, given := givenPorts.LoadOrStore(port, true)
-		_, below := givenPorts.Load(port - 1)
-		_, above := givenPorts.Load(port + 1)
-		if errUDP == nil && errNext == nil && !given && !below && !above {
-			return strconv.Itoa(port)
-		}
+	port, err := testport.Free(2) // a softphone takes the next one for TLS
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return ""
+	return strconv.Itoa(port)
 }
 
 func (w *world) command(ctx context.Context, text string, environ ...string) *exec.Cmd {

@@ -3,7 +3,6 @@ package spec
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tandem-call/tandem/internal/testport"
 )
 
 // commands that a script can give:
@@ -152,10 +153,9 @@ func environ(ts *testscript.TestScript, more ...string) []string {
 }
 
 func freePort(ts *testscript.TestScript) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testport.Free(2) // a softphone takes the next one for TLS
 	ts.Check(err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // serve starts the server; a second serve in a script starts it again on the same data

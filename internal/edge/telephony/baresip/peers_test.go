@@ -11,11 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/testport"
 	"github.com/tandem-call/tandem/tel"
 )
 
@@ -68,14 +70,13 @@ func newSoftphone(t *testing.T, number string) *softphone {
 	return p
 }
 
-// freeAddr finds a port whose neighbour, where TLS would listen, is unlikely to be used.
+// freeAddr finds a port, and the one behind it is free, too: the telephone listens there for TLS.
 func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testport.Free(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // start starts the program, or starts it again.
