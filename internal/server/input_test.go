@@ -187,7 +187,7 @@ func TestUnknownAddresses(t *testing.T) {
 		code         wire.Code
 		allow        string
 	}{
-		{"GET", "/", wire.CodeNotFound, ""},
+		{"GET", "/nothing", wire.CodeNotFound, ""}, // "/" is the call page
 		{"GET", "/favicon.ico", wire.CodeNotFound, ""},
 		{"GET", "/v1", wire.CodeNotFound, ""},
 		{"GET", "/v1/", wire.CodeNotFound, ""},
