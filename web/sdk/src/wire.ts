@@ -563,6 +563,8 @@ export interface DeviceInfo {
   /** Proofs that this device has a number */
   bindings: Binding[];
   app?: PushApp;
+  /** unasked: its user lets it join a session without being asked, when it is woken by push and its own telephone is in a call (B14). */
+  unasked?: boolean;
   created: Time;
 }
 
@@ -570,6 +572,8 @@ export interface DeviceInfo {
 export interface DeviceChange {
   name?: string;
   app?: PushApp;
+  /** unasked as in DeviceInfo. */
+  unasked?: boolean;
 }
 
 /** Softphone is what a device needs to make and take telephone calls by SIP over WebSocket (RFC 7118), as its own number. */
