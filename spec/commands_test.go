@@ -37,6 +37,7 @@ import (
 //	                           API key in a file (key:FILE); prints status and body
 //	secure KEYFILE [ARG …]     call the API over TLS with curl; see secure
 //	revoke KEYFILE             revoke the API key in a file
+//	bearer NAME FILE           write a bearer token of the device into a file
 //	provider                   start a telephone provider, with numbers from +44 20 7946 0000
 //	passport VAR ORIG DEST [NAME=VALUE …]  let it vouch for a call; keep the SIP Identity header
 //	pushservice NAME           start a push service for Web Push; see startPushService
@@ -49,7 +50,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"serve": serve, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"pushservice": startPushService, "browser": subscribeBrowser,
-	"host": atHost, "cluster": startCluster, "secure": secure, "revoke": revoke, "provider": startProvider, "passport": signPassport,
+	"host": atHost, "cluster": startCluster, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "passport": signPassport,
 }
 
 // patience is how long a script waits for what must come.

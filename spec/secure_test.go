@@ -1,13 +1,17 @@
 package spec
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tandem-call/tandem/client"
 )
 
 // secure asks a server with a local authority over TLS, by curl, with the API key in a file;
@@ -48,4 +52,18 @@ func revoke(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: revoke KEYFILE")
 	}
 	run(ts, neg, []string{"token", "revoke", strings.Split(ts.ReadFile(args[0]), "_")[1]})
+}
+
+// bearer writes a device's bearer token into a file.
+func bearer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: bearer NAME FILE")
+	}
+	id, err := client.Load(filepath.Join(ts.Getenv("TANDEM_HOME"), args[0], "device.json"))
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	token, err := client.NewAPI(id, nil).Bearer(ctx)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(token), 0o600))
 }

@@ -25,3 +25,9 @@ type TenantList struct {
 // TenantHeader names the tenant that a request over the operator's socket is about; without
 // it, the default one. Elsewhere credentials say whose they are, and the header is not read.
 const TenantHeader = "Tandem-Tenant"
+
+// SecretsRotation changes the server's secret (over the operator's socket only).
+type SecretsRotation struct {
+	// AtOnce: what was made with the secret before ends now, not within a quarter of an hour.
+	AtOnce bool `json:"at_once,omitempty" doc:"End tokens and codes that are on their way, too"`
+}

@@ -36,6 +36,7 @@ type commands struct {
 	Push     pushCommand     `cmd:"" group:"Operator" help:"Try whether a party's devices can be woken."`
 	Webhook  webhookCommand  `cmd:"" group:"Operator" help:"Send events to other programs."`
 	Tenant   tenantCommand   `cmd:"" group:"Operator" help:"Share the server between tenants who see nothing of each other."`
+	Secrets  secretsCommand  `cmd:"" group:"Operator" help:"Change the server's secret."`
 	Audit    auditCommand    `cmd:"" group:"Operator" help:"Export the audit log, and verify it."`
 	Store    storeCommand    `cmd:"" group:"Operator" help:"Verify, repair, back up and restore the data."`
 

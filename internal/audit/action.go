@@ -44,6 +44,7 @@ const (
 	WebhookRotated    Action = "webhook.rotated"
 	WebhookEnabled    Action = "webhook.enabled"
 	WebhookReplayed   Action = "webhook.replayed"
+	SecretsRotated    Action = "secrets.rotated"
 	TenantSet         Action = "tenant.set"
 	PushTested        Action = "push.tested"
 	StoreBackup       Action = "store.backup"
@@ -56,7 +57,7 @@ var actions = []Action{
 	DeviceEnrolled, DeviceRevoked, CouplingMade, CouplingEnded, CouplingRefused, CouplingOffered, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
-	TenantSet, PushTested, StoreBackup, AuditExported, AuditPruned,
+	SecretsRotated, TenantSet, PushTested, StoreBackup, AuditExported, AuditPruned,
 }
 
 // Roles of an actor, beside those of API keys.

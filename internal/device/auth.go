@@ -60,12 +60,12 @@ func (a *Authenticator) Nonce() string {
 	b := make([]byte, nonceRandom, nonceSize)
 	rand.Read(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.registry.cfg.Now().Add(NonceTTL).Unix()))
-	b = append(b, a.nonceMAC(b)...)
+	b = append(b, nonceMAC(a.registry.signing(), b)...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-func (a *Authenticator) nonceMAC(body []byte) []byte {
-	mac := hmac.New(sha256.New, a.registry.secrets.nonce)
+func nonceMAC(s secrets, body []byte) []byte {
+	mac := hmac.New(sha256.New, s.nonce)
 	mac.Write(body)
 	return mac.Sum(nil)[:nonceSize-nonceBody]
 }
@@ -73,7 +73,7 @@ func (a *Authenticator) nonceMAC(body []byte) []byte {
 // checkNonce returns the random part of a nonce that this server gave and that still lasts.
 func (a *Authenticator) checkNonce(nonce string, now time.Time) (random [nonceRandom]byte, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
-	if err != nil || len(b) != nonceSize || !hmac.Equal(b[nonceBody:], a.nonceMAC(b[:nonceBody])) {
+	if err != nil || len(b) != nonceSize || !a.registry.verified(b[nonceBody:], func(s secrets) []byte { return nonceMAC(s, b[:nonceBody]) }) {
 		return random, fmt.Errorf("%w: the nonce is not this server's", ErrAssertion)
 	}
 	if now.Unix() >= int64(binary.BigEndian.Uint64(b[nonceRandom:])) {
@@ -169,7 +169,7 @@ func (a *Authenticator) IssueToken(d Device) (string, time.Duration, error) {
 		},
 		Tenant: d.Tenant,
 	})
-	s, err := t.SignedString(a.registry.secrets.token)
+	s, err := t.SignedString(a.registry.signing().token)
 	if err != nil {
 		return "", 0, fmt.Errorf("device: issue token: %w", err)
 	}
@@ -189,7 +189,11 @@ func (a *Authenticator) VerifyToken(ctx context.Context, token string) (Device, 
 		jwt.WithStrictDecoding(), jwt.WithTimeFunc(func() time.Time { return now }),
 	)
 	var claims tokenClaims
-	if _, err := parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return a.registry.secrets.token, nil }); err != nil {
+	var keys jwt.VerificationKeySet
+	for _, s := range a.registry.taken() {
+		keys.Keys = append(keys.Keys, s.token)
+	}
+	if _, err := parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return keys, nil }); err != nil {
 		return Device{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
 	d, err := a.registry.Get(ctx, claims.Tenant, wire.DeviceID(claims.Subject))

@@ -107,7 +107,7 @@ func (r *Registry) Begin(ctx context.Context, q Request) (wire.Enrolment, error)
 		ID: wire.NewID("enr_"), Tenant: q.Tenant, Number: q.Number, Key: q.Key,
 		Name: q.Name, Client: q.Client, App: q.App, Expires: r.cfg.Now().Add(r.cfg.CodeTTL),
 	}
-	e.CodeMAC = r.codeMAC(e.ID, code)
+	e.CodeMAC = codeMAC(r.signing(), e.ID, code)
 	key := store.Key(string(e.Tenant), e.ID)
 	_, err = store.Change(ctx, r.enrolments, key, func(_ enrolment, exists bool) (enrolment, bool, error) {
 		return e, !exists, nil
@@ -158,7 +158,7 @@ func (r *Registry) Confirm(ctx context.Context, tenant wire.TenantID, id, code, 
 	if err != nil {
 		return Device{}, fmt.Errorf("device: confirm enrolment: %w", err)
 	}
-	right := hmac.Equal(e.CodeMAC, r.codeMAC(id, code)) && !barred
+	right := r.verified(e.CodeMAC, func(s secrets) []byte { return codeMAC(s, id, code) }) && !barred
 	e, err = store.Change(ctx, r.enrolments, key, func(e enrolment, exists bool) (enrolment, bool, error) {
 		switch {
 		case !exists || !now.Before(e.Expires):
@@ -336,8 +336,8 @@ func sweep[T any](ctx context.Context, t store.Table[T], over func(T) bool) (n i
 
 // codeMAC binds a code to its enrolment. Without the server's secret a stolen table gives
 // no codes away.
-func (r *Registry) codeMAC(id, code string) []byte {
-	mac := hmac.New(sha256.New, r.secrets.code)
+func codeMAC(s secrets, id, code string) []byte {
+	mac := hmac.New(sha256.New, s.code)
 	mac.Write([]byte(id + "\x00" + code))
 	return mac.Sum(nil)
 }

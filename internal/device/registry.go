@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
@@ -94,7 +95,8 @@ type Config struct {
 // goroutines and on several nodes at once.
 type Registry struct {
 	cfg        Config
-	secrets    secrets
+	keys       store.Table[secretRecord]
+	ring       atomic.Pointer[keyring]
 	devices    store.Table[Device]
 	numbers    store.Table[numberEntry]
 	enrolments store.Table[enrolment]
@@ -147,18 +149,21 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s, err := loadSecrets(ctx, store.TableOf[secretRecord](cfg.Engine, "keys"), cfg.Now())
+	keys := store.TableOf[secretRecord](cfg.Engine, "keys")
+	ring, err := loadSecrets(ctx, keys, cfg.Now())
 	if err != nil {
 		return nil, err
 	}
-	return &Registry{
+	r := &Registry{
 		cfg:        cfg,
-		secrets:    s,
+		keys:       keys,
 		devices:    store.TableOf[Device](cfg.Engine, "devices"),
 		numbers:    store.TableOf[numberEntry](cfg.Engine, "device_numbers"),
 		enrolments: store.TableOf[enrolment](cfg.Engine, "enrolments"),
 		limits:     store.TableOf[usage](cfg.Engine, "enrolment_limits"),
-	}, nil
+	}
+	r.ring.Store(ring)
+	return r, nil
 }
 
 func setDefault[T comparable](v *T, def T) {

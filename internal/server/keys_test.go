@@ -36,7 +36,7 @@ var scopeOf = map[string]httpapi.Scope{
 	"explain-call": "calls", "close-session": "calls", "audit": "audit",
 	"list-webhooks": "webhooks", "add-webhook": "webhooks", "remove-webhook": "webhooks", "rotate-webhook": "webhooks", "enable-webhook": "webhooks",
 	"test-webhook": "webhooks", "list-webhook-deliveries": "webhooks", "replay-event": "webhooks",
-	"backup": "server", "test-push": "server", "list-tenants": "server", "set-tenant": "server",
+	"backup": "server", "test-push": "server", "rotate-secrets": "server", "list-tenants": "server", "set-tenant": "server",
 }
 
 func (w *world) newKey(r wire.CredentialRequest) string {

@@ -83,7 +83,8 @@ var operations = map[string]struct {
 	"export-party":      {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
 	"erase-party":       {[]string{"operator"}, "", `{"party":"tel:+442079460993"}`, 200},
 
-	"list-tenants":   {[]string{"operator"}, "", "", 403}, // but over the admin socket
+	"rotate-secrets": {[]string{"operator"}, "", `{}`, 403}, // but over the admin socket
+	"list-tenants":   {[]string{"operator"}, "", "", 403},   // but over the admin socket
 	"set-tenant":     {[]string{"operator"}, "", `{}`, 403},
 	"push-key":       {anybody, "", "", 200},
 	"get-push":       {anybody, "", "", 404},

@@ -324,7 +324,7 @@ func (s *Server) Run(ctx context.Context) error {
 	// The parts outlive ctx until the connections are drained.
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	for _, watch := range []func(context.Context) (func(), error){s.watchRevoked, s.watchTold, s.watchTenants} {
+	for _, watch := range []func(context.Context) (func(), error){s.watchRevoked, s.watchTold, s.watchTenants, s.watchSecret} {
 		cancel, err := watch(parts)
 		if err != nil {
 			return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.closeSIP(), s.listener.Close(), s.engine.Close())
@@ -427,6 +427,7 @@ func (s *Server) sweep(ctx context.Context) error {
 			return nil
 		case <-t.C:
 			s.reloadTenants(ctx)
+			s.reloadSecret(ctx)
 			if s.cfg.Engine.NATS != "" {
 				s.closeGone(ctx)
 			}

@@ -78,10 +78,10 @@ func (s *Server) private(next http.Handler) http.Handler {
 // tenants serves httpapi.Tenants.
 type tenants struct{ *Server }
 
-// onlyHere refuses all but the operator's socket: the list tells tenants of each other.
+// onlyHere refuses all but the operator's socket: what concerns all tenants.
 func onlyHere(who httpapi.Caller) error {
 	if who.Credential != adminCredential {
-		return wire.NewProblem(wire.CodeForbidden, "tenants are seen and changed on the server's machine: tandem tenant --data DIR")
+		return wire.NewProblem(wire.CodeForbidden, "this concerns all tenants, so it is done on the server's machine, by the socket in the data directory")
 	}
 	return nil
 }

@@ -275,6 +275,7 @@ var aimed = map[string]struct {
 	"export-party":      {"", `{"party":"tel:NUMBER"}`, 200},
 	"erase-party":       {"", `{"party":"tel:NUMBER"}`, 200},
 	"list-tenants":      {"", "", 403},
+	"rotate-secrets":    {"", `{"at_once":true}`, 403},
 	"set-tenant":        {"acme", `{"hosts":["127.0.0.1"]}`, 403},
 
 	"join-push":      {"none", `{"report":{"state":"active"}}`, 404},

@@ -125,6 +125,15 @@ func (a *API) operator() {
 	}, func(ctx context.Context, who Caller, in *SessionPath) (*struct{}, error) {
 		return done(a.Operator.CloseSession(ctx, who, in.ID))
 	})
+	type rotate struct {
+		Body wire.SecretsRotation
+	}
+	register(a, Operation{
+		ID: "rotate-secrets", Method: http.MethodPost, Path: "/v1/operator/secrets/rotate", Roles: operators, Scope: ScopeServer, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Change the server's secret, of which tokens, nonces and codes are made; over the operator's socket only",
+	}, func(ctx context.Context, who Caller, in *rotate) (*struct{}, error) {
+		return done(a.Operator.RotateSecrets(ctx, who, in.Body))
+	})
 	type backup struct {
 		Body wire.BackupRequest
 	}

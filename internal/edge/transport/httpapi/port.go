@@ -154,6 +154,8 @@ type Operator interface {
 	Recycle(ctx context.Context, who Caller, n tel.Number) error
 	Explain(ctx context.Context, who Caller, a, b tel.Identity) (wire.Explanation, error)
 	CloseSession(ctx context.Context, who Caller, id wire.SessionID) error
+	// RotateSecrets changes the server's secret, of which tokens, nonces and codes are made.
+	RotateSecrets(ctx context.Context, who Caller, r wire.SecretsRotation) error
 	Backup(ctx context.Context, who Caller, dir string) (wire.BackupDone, error)
 	// ExportParty collects all that is kept of a party, EraseParty removes it.
 	ExportParty(ctx context.Context, who Caller, id tel.Identity) (wire.PartyExport, error)
