@@ -54,13 +54,14 @@ func (t *turn) remaining(j Joint, legs []Leg) (n int) {
 // attendance is how one side takes part in a session's call.
 type attendance struct {
 	there   bool      // one of its legs is not over
-	unknown bool      // nothing is known of any of them any more
+	unknown bool      // nobody says any more that one of them is up
 	last    time.Time // when the last lease of them runs out, or did
 	over    time.Time // when the last one ended that is over
 }
 
 // attendanceOf looks at the legs of a side that were ever active. A leg of which nothing is
-// known any more has not ended.
+// known any more has not ended; nor has one that only rings now, as the telephone says that was
+// started again, but neither is it up.
 func attendanceOf(side int, j Joint, legs []Leg) attendance {
 	a := attendance{unknown: true}
 	for _, l := range legs {
@@ -68,7 +69,7 @@ func attendanceOf(side int, j Joint, legs []Leg) attendance {
 		case l.Side != side || l.Session != j.Session || !l.EverActive:
 		case l.open():
 			a.there = true
-			a.unknown = a.unknown && l.State == Unknown
+			a.unknown = a.unknown && !l.Up()
 			a.last = later(a.last, l.Last)
 		default:
 			a.over = later(a.over, l.Over)

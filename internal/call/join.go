@@ -75,7 +75,7 @@ func (t *turn) couple(a, b Leg) bool {
 	return true
 }
 
-// giveUp ends the call of a session of which nobody speaks any more: the pair is in another call
+// giveUp ends the call of a session that nobody says is up any more: the pair is in another call
 // now, or in the same one under new references, as after the restart of a telephone.
 func (t *turn) giveUp() {
 	legs := t.legs(t.now)
@@ -220,7 +220,7 @@ func (t *turn) end() {
 type presence struct {
 	parties int       // whose leg is not over
 	over    time.Time // when the last one ended that is over
-	unknown bool      // nothing is known of any leg any more
+	unknown bool      // nobody says any more that a leg is up
 	last    time.Time // when the last lease of them ran out
 }
 

@@ -810,3 +810,25 @@ func TestLateRinging(t *testing.T) {
 		t.Errorf("the new call did %q", did)
 	}
 }
+
+// TestRingsAlong: a telephone that starts to ring under the joined leg's reference does not keep
+// a call up that nobody says is up any more; the next one has the pair's one session (found by
+// TestAnyEvents).
+func TestRingsAlong(t *testing.T) {
+	s := newScene(t, Rules{})
+	unnamed := func(by string, more ...string) {
+		s.pair(says(by, alice, tel.Identity{}, tel.Ringing, more...), bob)
+	}
+	unnamed("device:a2")
+	s.pair(says("device:a2", alice, bob, tel.Active, "local=1"), bob)
+	unnamed("device:a1")
+	s.b(tel.Active)
+	s.tick(3 * time.Minute)
+	unnamed("device:a1", "local=1")
+	s.b(tel.Active, "local=1")
+	s.pair(says("device:a1", alice, bob, tel.Active), bob)
+	up := slices.DeleteFunc(slices.Clone(s.rec.Joints), func(j Joint) bool { return !j.inCall() })
+	if len(up) != 1 {
+		t.Errorf("sessions in a call: %+v, want one", up)
+	}
+}
