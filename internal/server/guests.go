@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -25,6 +26,17 @@ const guestFor = 12 * time.Hour
 
 // linkPath is what stands before a link's identifier in its address.
 const linkPath = "/g/"
+
+// openPage sends whoever opens a link to the page that joins. It uses nothing up, since
+// previews of messages open links too.
+func openPage(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if !wire.ValidID(id) {
+		httpapi.WriteProblem(w, errLink)
+		return
+	}
+	http.Redirect(w, r, "/#/guest/"+id, http.StatusSeeOther)
+}
 
 // newTexts makes what invites by text message.
 func (s *Server) newTexts(sender sms.Sender) (err error) {

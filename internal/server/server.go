@@ -283,6 +283,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: %w", err)
 	}
 	pages.Mount(mux)
+	mux.HandleFunc("GET "+linkPath+"{id}", openPage)
 	// The devices' connections answer for other methods and origins themselves.
 	limited := s.limits.http.Handler
 	all := http.NewServeMux()

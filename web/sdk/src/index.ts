@@ -36,6 +36,7 @@ export {
   retryable,
 } from "./error.ts";
 export { decode, encode, newID } from "./frame.ts";
+export { answerPush, type OpeningLink, openLink, readPush } from "./guest.ts";
 export {
   type Enrolling,
   enrol,

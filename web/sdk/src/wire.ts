@@ -764,6 +764,67 @@ export interface Sent {
   epoch: number;
 }
 
+/** Push is what a device was woken for: the answer to GET /v1/pushes/{id}. */
+export interface Push {
+  id: PushID;
+  kind: PushKind;
+  /** until is when it lapses. */
+  until: Time;
+  /** withdrawn says why it is no more ("answered", "call_over", "joined", "expired", "refused", "closed"): take the notification off the screen. */
+  withdrawn?: string;
+  /** unasked, for invite: the device's user lets it join without being asked. */
+  unasked?: boolean;
+  /** invite, for invite. */
+  invite?: Invite;
+  /** words, for words. */
+  words?: Words;
+  /** session, for session and data. */
+  session?: SessionID;
+  /** notice, for notice. */
+  notice?: NoticeBody;
+}
+
+/** PushAnswer answers an invitation from the notification itself. */
+export interface PushAnswer {
+  accept: boolean;
+}
+
+/** PushJoin has a device join the session of the invitation that woke it, without asking its user, who has set it so (B14). */
+export interface PushJoin {
+  /** report is the device's own evidence: its telephone is in a call at this moment. Where the telephone does not tell who the other is, other is left out. */
+  report: Report;
+}
+
+/** PushKey is the server's public key for Web Push (RFC 8292): what a page subscribes with. */
+export interface PushKey {
+  /** applicationServerKey: an uncompressed point on P-256, base64url */
+  key: string;
+}
+
+/** Reach is how a party prefers to be invited: in this order, each way some time after the one before it has brought no answer. Devices that are connected are asked at once. */
+export interface Reach {
+  ways: Way[];
+}
+
+/** GuestRequest opens the link that a party without a client got by text message (D4). */
+export interface GuestRequest {
+  /** link is the identifier at the link's end: what follows /g/. */
+  link: PushID;
+  /** Public key that the page has made for itself */
+  key: JWK;
+  /** assertion proves possession of the key: as in EnrolConfirm, over the link's identifier. */
+  assertion: string;
+  /** Name shown to the other party */
+  name?: string;
+  /** Software and version */
+  client?: string;
+}
+
+/** LinkInstalled says that the device was installed by way of a link (D4). */
+export interface LinkInstalled {
+  link: PushID;
+}
+
 /** PartyDetails are the call party details that a report carries (SPEC "Words", A12): send both numbers when they are known. */
 export interface PartyDetails {
   /** own names the reporting side's party. Zero where the reporter does not know it (A10); a device may leave it out, since the server knows the device's party. */
@@ -945,6 +1006,15 @@ export interface CallInfo {
   since: Time;
   session?: SessionID;
 }
+
+/** PushID is what a push notification carries, and all that it carries: whoever received the push returns it to learn what it is about, and may answer with it (A9, B7). It cannot be guessed and ends with its matter. */
+export type PushID = string;
+
+/** PushKind says what a device was woken for. */
+export type PushKind = string;
+
+/** Way is a way to reach a party that is not connected. */
+export type Way = string;
 
 /** Direction of a call leg, as its own party sees it. The zero value is "unknown". */
 export type Direction = "outgoing" | "incoming";

@@ -53,6 +53,7 @@ var bodiesOfHTTP = []any{
 	wire.Page{}, wire.TryPhone{}, wire.TrialCode{},
 	wire.TokenRequest{}, wire.Token{}, wire.CallList{}, wire.SessionList{}, wire.MessageList{},
 	wire.SendRequest{}, wire.Sent{},
+	wire.Push{}, wire.PushAnswer{}, wire.PushJoin{}, wire.PushKey{}, wire.Reach{}, wire.GuestRequest{}, wire.LinkInstalled{},
 }
 
 // typescript returns web/sdk/src/wire.ts: the types, and the tables that an SDK needs.

@@ -1,4 +1,5 @@
 import {
+  answerPush,
   Device,
   type DeviceInfo,
   enrol,
@@ -8,10 +9,13 @@ import {
   isProblem,
   loadIdentity,
   type NoticeBody,
+  openLink,
   type Page,
   type PendingEnrolment,
   type Ports,
+  type Push,
   pendingEnrolment,
+  readPush,
   type SessionID,
   type SessionState,
   type Words,
@@ -125,6 +129,22 @@ class App {
   async cancel(): Promise<void> {
     await this.pending?.cancel();
     this.pending = undefined;
+  }
+
+  /** What a link that came by text message is about. */
+  link(id: string): Promise<Push> {
+    return readPush(this.server, id, this.ports);
+  }
+
+  /** Opens the link: this page is a guest in the session of the call. */
+  async enter(link: string, name: string): Promise<void> {
+    const what = { server: this.server, link, client, ...(name && { name }) };
+    await this.#begin(await openLink(what, this.ports));
+  }
+
+  /** Declines what the link invites to. */
+  declineLink(id: string): Promise<void> {
+    return answerPush(this.server, id, false, this.ports);
   }
 
   /** Makes a phone of Try it a device, with the code that a development server tells it. */
