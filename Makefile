@@ -49,8 +49,8 @@ web: build ## types, lint and tests of the web side, against the real server, in
 fuzz: ## each fuzz target for a moment (FUZZTIME=1m for longer)
 	scripts/fuzz $(FUZZTIME)
 
-bench: ## relay and matching beside a bare relay in the same run
-	cd bench && $(GO) run .
+bench: ## relay, matching, memory, growth beside peers in the same run; plots in docs/pictures
+	cd bench && $(GO) run . -plots ../docs/pictures
 
 vulncheck: ## known vulnerabilities of dependencies; exit status 3: the databases cannot be reached
 	scripts/vulncheck

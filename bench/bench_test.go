@@ -22,7 +22,7 @@ func TestEveryBenchmark(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			var out strings.Builder
 			err := run([]string{"-only", m.name, "-rounds", "2", "-seconds", "0.2", "-pairs", "5", "-window", "8", "-rate", "500",
-				"-idle", "20", "-dir", t.TempDir(), "-quiet"}, &out)
+				"-idle", "20", "-parties", "300", "-members", "50", "-plots", t.TempDir(), "-dir", t.TempDir(), "-quiet"}, &out)
 			if err != nil {
 				t.Fatal(err)
 			}

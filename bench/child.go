@@ -26,6 +26,7 @@ var roles = map[string]func(ctx context.Context, dir string, ready func(addr str
 	"limit":      serveLimit,
 	"tandem":     serveTandem,
 	"centrifuge": serveCentrifuge,
+	"nats":       serveNATS,
 }
 
 // serveIfChild runs the server that a parent asked for, and ends the program with it.

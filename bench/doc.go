@@ -8,8 +8,9 @@
 // taken within a round, and the table shows the median and the range over the rounds.
 //
 // The files: load.go (what drives a relay), ws.go (its WebSocket), limit.go, tandem.go,
-// centrifuge.go (the servers and how to talk to them), relay.go, match.go, resume.go,
-// idle.go, store.go (one benchmark each), figure.go and table.go (what comes out).
+// centrifuge.go, nats.go (the servers and how to talk to them), relay.go, match.go,
+// resume.go, idle.go, fanout.go, growth.go, store.go (one benchmark each), figure.go and
+// plot.go (what comes out).
 //
 // It runs on Linux only: it reads /proc and uses fdatasync.
 package main

@@ -20,6 +20,10 @@ type bench struct {
 	packed   bool // messages are sent many to a write
 	rate     int  // messages per second, where it is fixed
 	idle     int  // connections
+	parties  int  // stored in the last step of growth
+	members  int  // of one session, where it is large
+	plots    string
+	growth   []growthFigures
 	profiles string
 
 	out      io.Writer

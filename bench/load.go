@@ -24,9 +24,13 @@ type peer interface {
 	// appendMessage appends the frame of a pair's message number n, from 1.
 	appendMessage(dst []byte, pair int, n uint64) []byte
 	// parse reads one thing of a frame: 'a' for the acknowledgement of message n, 'm' for
-	// its delivery, 0 for anything else; and returns what is left of the frame.
+	// its delivery, 0 for anything else; and returns what is left of the frame. n is next
+	// where the peer does not say which one.
 	parse(frame []byte) (kind rune, n uint64, rest []byte, err error)
 }
+
+// next stands for the number after the last one.
+const next = 0
 
 // load drives one peer with pairs of connections.
 type load struct {
@@ -101,6 +105,9 @@ func (f *flow) run(s *socket, kind rune, count *atomic.Uint64, times *[]time.Dur
 			frame = rest
 			if k != kind {
 				continue
+			}
+			if n == next {
+				n = last + 1
 			}
 			if n != last+1 {
 				f.l.fail(fmt.Errorf("%s: pair %d: %c %d came after %d", f.l.server().role, f.pair, k, n, last))

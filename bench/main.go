@@ -17,7 +17,7 @@ var benchmarks = []struct {
 	name string
 	run  func(*bench) error
 }{
-	{"relay", relay}, {"match", match}, {"resume", resume}, {"idle", idle}, {"puts", puts},
+	{"relay", relay}, {"match", match}, {"resume", resume}, {"idle", idle}, {"fanout", fanout}, {"growth", growth}, {"puts", puts},
 }
 
 func main() {
@@ -37,6 +37,9 @@ func run(args []string, out io.Writer) (err error) {
 	f.IntVar(&b.window, "window", 64, "messages that each sender has under way")
 	f.IntVar(&b.rate, "rate", 5000, "messages per second where it is fixed")
 	f.IntVar(&b.idle, "idle", 5000, "idle connections whose memory is measured")
+	f.IntVar(&b.parties, "parties", 100_000, "stored parties in the last step of growth; a tenth and a hundredth of it before")
+	f.IntVar(&b.members, "members", 10_000, "members of the large session")
+	f.StringVar(&b.plots, "plots", "", "directory for plots (SVG)")
 	f.BoolVar(&b.packed, "packed", false, "senders pack the messages that they send together into one write")
 	only := f.String("only", "", "benchmarks to run, separated by commas: "+names())
 	file := f.String("o", "", "write the tables to this file too")
@@ -47,8 +50,8 @@ func run(args []string, out io.Writer) (err error) {
 		return err
 	}
 	b.time = time.Duration(*seconds * float64(time.Second))
-	if b.rounds < 1 || b.time <= 0 || b.pairs < 1 || b.window < 1 || b.rate < 1 || b.idle < 1 {
-		return errors.New("rounds, seconds, pairs, window, rate and idle must be above zero")
+	if b.rounds < 1 || b.time <= 0 || b.pairs < 1 || b.window < 1 || b.rate < 1 || b.idle < 1 || b.parties < 1 || b.members < 2 {
+		return errors.New("rounds, seconds, pairs, window, rate, idle, parties and members must be above zero")
 	}
 	if b.dir, err = os.MkdirTemp(b.dir, "tandem-bench-"); err != nil {
 		return err
@@ -70,6 +73,9 @@ func run(args []string, out io.Writer) (err error) {
 				return fmt.Errorf("%s: %w", m.name, err)
 			}
 		}
+	}
+	if b.plots != "" {
+		return b.draw()
 	}
 	return nil
 }

@@ -84,12 +84,7 @@ func (w *matchWorld) open() (err error) {
 	}
 	e := w.engine
 	w.Directory = party.New(e, nil)
-	w.service, err = session.New(session.Config{
-		Records:  store.TableOf[session.Record](e, "sessions"),
-		ByDevice: store.TableOf[session.Place](e, "session-devices"),
-		Alarms:   store.TableOf[session.Alarm](e, "session-alarms"),
-		Blocks:   w.Directory, Log: e, Bus: e,
-	})
+	w.service, err = sessionsOn(e, w.Directory, wire.DefaultLimits)
 	if err != nil {
 		return errors.Join(err, e.Close())
 	}
@@ -112,6 +107,16 @@ func (w *matchWorld) open() (err error) {
 		w.running.Go(func() { _ = run(ctx) }) // ends with ctx
 	}
 	return nil
+}
+
+// sessionsOn is the session core over an engine, with the server's names of its tables.
+func sessionsOn(e store.Engine, blocks session.Blocks, l wire.Limits) (*session.Service, error) {
+	return session.New(session.Config{
+		Records:  store.TableOf[session.Record](e, "sessions"),
+		ByDevice: store.TableOf[session.Place](e, "session-devices"),
+		Alarms:   store.TableOf[session.Alarm](e, "session-alarms"),
+		Blocks:   blocks, Log: e, Bus: e, Limits: l,
+	})
 }
 
 func (w *matchWorld) close() error {

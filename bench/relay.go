@@ -15,6 +15,7 @@ var relayed = []struct {
 	{"limit", "limit: bare relay in memory", newLimit},
 	{"tandem", "Tandem, every message synced", func(dir string, devices int) (peer, error) { return newTandem(dir, devices) }},
 	{"centrifuge", "Centrifuge, history in memory", newCentrifuge},
+	{"nats", "nats-server's WebSocket, nothing kept", newNATS},
 }
 
 // relay measures messages between pairs, first as many as go through, then at a fixed rate.
@@ -108,7 +109,10 @@ func (b *bench) relayTables() {
 	b.row("ratio, within each round", "measured", "goal")
 	b.row("acked/s, Tandem to the limit", b.ratio("tandem acked", "limit acked"), "≥ 0.8")
 	b.row("acked/s, Tandem to Centrifuge", b.ratio("tandem acked", "centrifuge acked"), "≥ 2")
+	b.row("acked/s, Tandem to nats-server", b.ratio("tandem acked", "nats acked"), "")
 	b.row("CPU per message, Tandem to the limit", b.ratio("tandem cpu", "limit cpu"), "≤ 1.5")
+	b.row("CPU per message, Tandem to Centrifuge", b.ratio("tandem cpu", "centrifuge cpu"), "")
+	b.row("CPU per message, Tandem to nats-server", b.ratio("tandem cpu", "nats cpu"), "")
 	b.row(fmt.Sprintf("delivery p50 at %d/s, Tandem to the limit", b.rate), b.ratio("tandem delivery50", "limit delivery50"), "≤ 2")
 	b.row(fmt.Sprintf("ack p50 at %d/s, Tandem to one fdatasync", b.rate), b.ratio("tandem ack50", "fdatasync50"), "≤ 4")
 	b.endTable()
