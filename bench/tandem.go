@@ -38,6 +38,7 @@ func serveTandem(ctx context.Context, dir string, ready func(string)) error {
 	cfg.Limits.LogEntries = 1 << 40
 	cfg.Limits.PendingPerAddress = 1 << 20
 	cfg.Limits.Heartbeat = time.Hour // the load does not answer them
+	cfg.SIP.Listen = "127.0.0.1:0"   // no phone registers here
 	s, err := server.New(ctx, cfg, server.Options{
 		Version: "bench", Listener: l, Show: func(string) {},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
