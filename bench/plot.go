@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,8 +86,8 @@ func (b *bench) drawGrowth() error {
 	}
 	x := func(i int) float64 { return 60 + 400*float64(i)/float64(max(1, len(b.growth)-1)) }
 	y := func(v float64) float64 { return 290 - 235*v/most }
-	for v := 0.0; v <= most; v += max(1, most/5) {
-		fmt.Fprintf(&s, "<path d=\"M60 %.0fH460\" stroke=\"#ddd\"/><text x=\"30\" y=\"%.0f\">%.1f</text>\n", y(v), y(v)+4, v)
+	for v := 0.0; v <= most; v += math.Ceil(most / 5) {
+		fmt.Fprintf(&s, "<path d=\"M60 %.0fH460\" stroke=\"#ddd\"/><text x=\"36\" y=\"%.0f\">%.0f</text>\n", y(v), y(v)+4, v)
 	}
 	for i, g := range b.growth {
 		fmt.Fprintf(&s, "<text x=\"%.0f\" y=\"312\" text-anchor=\"middle\">%s</text>\n", x(i), number(g.parties, 0))
