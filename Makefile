@@ -39,8 +39,10 @@ unit: ## race, property, conformance and requirement tests, fuzz seeds, with the
 	$(GO) test -timeout 5m -run TestTiming ./internal/server # times of a race build would say nothing
 	cd bench && $(GO) test -timeout 5m ./...
 
-test-cluster: ## all requirement scripts against a NATS cluster (make test runs a few of them)
+test-cluster: ## storage suite, requirement scripts and faults on three NATS servers and several nodes (make test: a part)
+	$(GO) test -count=1 -timeout 15m ./internal/edge/store/natsstore
 	TANDEM_SPEC_CLUSTER=all $(GO) test -count=1 -timeout 30m -run OnCluster ./spec
+	$(GO) test -count=1 -timeout 15m -run 'TestCluster' ./internal/server
 
 web: build ## types, lint and tests of the web side, against the real server, in a real browser
 	scripts/test-deps

@@ -145,7 +145,7 @@ func (w *world) program(ts *testscript.TestScript, name string) *program {
 // environ is the script's environment, with further values.
 func environ(ts *testscript.TestScript, more ...string) []string {
 	var env []string
-	for _, k := range []string{"PATH", "HOME", "TMPDIR", "TANDEM_HOME", "TANDEM_DATA", "TANDEM_SERVER", "TANDEM_CA", "TANDEM_ENGINE_NATS", "TANDEM_ENGINE_PREFIX"} {
+	for _, k := range append([]string{"PATH", "HOME", "TMPDIR", "TANDEM_HOME", "TANDEM_DATA", "TANDEM_SERVER", "TANDEM_CA"}, clusterEnv...) {
 		if v := ts.Getenv(k); v != "" {
 			env = append(env, k+"="+v)
 		}
@@ -167,7 +167,13 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		addr = "127.0.0.1:" + strconv.Itoa(freePort(ts))
 	}
 	ts.Setenv("TANDEM_SERVER", "http://"+addr)
-	p := start(ts, "server", environ(ts, args...), tandem, "serve", "--data", ts.Getenv("TANDEM_DATA"), "--listen", addr)
+	command, env := []string{tandem, "serve", "--data", ts.Getenv("TANDEM_DATA"), "--listen", addr}, environ(ts, args...)
+	if nodes := ts.Getenv(fleetNodes); nodes != "" {
+		self, err := os.Executable()
+		ts.Check(err)
+		command, env = append([]string{self}, command...), append(env, fleetNodes+"="+nodes)
+	}
+	p := start(ts, "server", env, command[0], command[1:]...)
 	line := p.await(regexp.MustCompile(`Tandem .* is at .*`))
 	if neg == (line != "") {
 		ts.Fatalf("serve: unexpected outcome:\n%s", p.text())

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(pushAddr); addr != "" {
 		os.Exit(pushService(addr))
 	}
+	if nodes := os.Getenv(fleetNodes); nodes != "" {
+		os.Exit(fleet(nodes, os.Args[1:]))
+	}
 	dir, err := os.MkdirTemp("", "tandem-spec-")
 	if err == nil {
 		tandem = filepath.Join(dir, "tandem")

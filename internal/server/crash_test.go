@@ -21,6 +21,7 @@ import (
 
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/internal/testport"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -78,10 +79,9 @@ func newChild(t testing.TB) *child { return newNode(t, "", "") }
 
 // newNode starts a child on a cluster's engine, or on its own.
 func newNode(t testing.TB, nats, s3 string) *child {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testport.Free(1)
 	check(t, err)
-	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: l.Addr().String(), nats: nats, s3: s3, codes: make(chan string, 1000)}
-	check(t, l.Close())
+	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: fmt.Sprintf("127.0.0.1:%d", port), nats: nats, s3: s3, codes: make(chan string, 1000)}
 	c.start()
 	t.Cleanup(func() { _ = c.end(syscall.SIGKILL) })
 	c.ready()
@@ -154,6 +154,7 @@ type load struct {
 	t       *testing.T
 	talkers []*talker
 	acked   atomic.Int64
+	longest atomic.Int64 // time that one message took to be acknowledged, in ns
 	quiet   chan struct{}
 	wg      sync.WaitGroup // senders
 	stop    context.CancelFunc
@@ -229,12 +230,17 @@ func (l *load) talk(ctx context.Context, i int, k *talker) {
 			return
 		default:
 		}
-		text := fmt.Sprintf("%d says %d", i, n)
+		text, begun := fmt.Sprintf("%d says %d", i, n), time.Now()
 		if _, err := k.Send(ctx, k.session, wire.KindText, wire.Text{Text: text}); err != nil {
 			l.t.Errorf("%s: %v", text, err)
 			return
 		}
 		k.do(func() { k.acked = append(k.acked, text) })
+		for took := int64(time.Since(begun)); ; {
+			if old := l.longest.Load(); took <= old || l.longest.CompareAndSwap(old, took) {
+				break
+			}
+		}
 		l.acked.Add(1)
 	}
 }

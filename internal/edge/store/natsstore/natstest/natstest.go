@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-call/tandem/internal/testport"
 )
 
 // Cluster is servers that know each other.
@@ -46,20 +47,20 @@ func Start(ctx context.Context, dir string, n int) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2 * n)
+	base, err := testport.Free(2 * n)
 	if err != nil {
 		return nil, fmt.Errorf("natstest: %w", err)
 	}
 	var routes []string
-	for _, p := range ports[n:] {
-		routes = append(routes, fmt.Sprintf("\"nats://127.0.0.1:%d\"", p))
+	for i := range n {
+		routes = append(routes, fmt.Sprintf("\"nats://127.0.0.1:%d\"", base+n+i))
 	}
 	c := &Cluster{}
 	for i := range n {
-		s := &Server{bin: bin, dir: filepath.Join(dir, "nats-"+strconv.Itoa(i)), addr: "127.0.0.1:" + strconv.Itoa(ports[i])}
+		s := &Server{bin: bin, dir: filepath.Join(dir, "nats-"+strconv.Itoa(i)), addr: "127.0.0.1:" + strconv.Itoa(base+i)}
 		c.Servers = append(c.Servers, s)
 		config := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream { store_dir: %q }\ncluster { name: tandem, listen: \"127.0.0.1:%d\", routes: [%s] }\n",
-			i, s.addr, s.dir, ports[n+i], strings.Join(routes, ", "))
+			i, s.addr, s.dir, base+n+i, strings.Join(routes, ", "))
 		if err = os.MkdirAll(s.dir, 0o700); err == nil {
 			err = os.WriteFile(s.config(), []byte(config), 0o600)
 		}
@@ -74,18 +75,6 @@ func Start(ctx context.Context, dir string, n int) (*Cluster, error) {
 		return nil, errors.Join(err, c.Stop())
 	}
 	return c, nil
-}
-
-func freePorts(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 // URL names all servers, for a client.
