@@ -59,6 +59,11 @@ type SIP struct {
 	Trusted []string `koanf:"trusted"`
 	// NextHop is where calls go that nobody here answers to.
 	NextHop string `koanf:"next_hop"`
+	// Watch are the SIP URIs of users at other elements whose calls are watched; WatchUser and
+	// WatchPassword are for those who ask for them.
+	Watch         []string `koanf:"watch"`
+	WatchUser     string   `koanf:"watch_user"`
+	WatchPassword string   `koanf:"watch_password"`
 	// PasswordFor is how long a softphone's password holds.
 	PasswordFor time.Duration `koanf:"password_for"`
 	// ICE are the addresses of STUN and TURN servers for softphones; TURNSecret makes the
@@ -153,6 +158,7 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 	c := sip.Config{
 		Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
 		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
+		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
 		Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
 	}
 	for _, n := range s.cfg.SIP.Trusted {

@@ -118,11 +118,18 @@ func digest(c map[string]string, password, method string) string {
 	if a := c["algorithm"]; a != "" && !strings.EqualFold(a, "MD5") || !strings.EqualFold(c["qop"], "auth") {
 		return ""
 	}
-	h := func(parts ...string) string {
-		sum := md5.Sum([]byte(strings.Join(parts, ":"))) //nolint:gosec // see the import
-		return hex.EncodeToString(sum[:])
-	}
+	h := md5hex
 	return h(h(c["username"], c["realm"], password), c["nonce"], c["nc"], c["cnonce"], c["qop"], h(method, c["uri"]))
+}
+
+// digest2069 is the response to a challenge without qop (RFC 2617 3.2.2.1).
+func digest2069(c map[string]string, password, method string) string {
+	return md5hex(md5hex(c["username"], c["realm"], password), c["nonce"], md5hex(method, c["uri"]))
+}
+
+func md5hex(parts ...string) string {
+	sum := md5.Sum([]byte(strings.Join(parts, ":"))) //nolint:gosec // see the import
+	return hex.EncodeToString(sum[:])
 }
 
 // nonces remembers how often each was used, so that nobody repeats somebody's request

@@ -51,6 +51,10 @@ type Config struct {
 	// NextHop is the SIP URI of the element that calls go to when nobody here has the number; "":
 	// they are refused.
 	NextHop string
+	// Watch are the SIP URIs of users at other elements whose calls are watched by
+	// subscription (RFC 4235); WatchUser and WatchPassword are for those who ask for them.
+	Watch                    []string
+	WatchUser, WatchPassword string
 	// Secret is at least 32 bytes, the same on every start: of the passwords given out, and
 	// of the tokens in Record-Route. Nil: a new one, so that none survives a restart.
 	Secret []byte
@@ -91,6 +95,11 @@ func (c Config) complete() (Config, error) {
 	if c.NextHop != "" {
 		if u, ok := parseURI(c.NextHop); !ok || !u.isSIP() {
 			return c, fmt.Errorf("%w: the next hop %q is no SIP URI such as sip:pbx.example;transport=tcp", ErrConfig, c.NextHop)
+		}
+	}
+	for _, value := range c.Watch {
+		if u, ok := parseURI(value); !ok || !u.isSIP() || u.user == "" {
+			return c, fmt.Errorf("%w: %q cannot be watched; name a user such as sip:+442079460001@pbx.example.com", ErrConfig, value)
 		}
 	}
 	if c.Host == "" {
@@ -298,6 +307,9 @@ func (e *Element) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return e.queue.run(ctx) })
 	g.Go(func() error { return e.location.run(ctx) })
+	for _, u := range e.cfg.Watch {
+		e.watch(u)
+	}
 	<-ctx.Done()
 	close(e.stopped)
 	e.end()

@@ -52,6 +52,10 @@ func (s *shard) begin(tx *serverTx) {
 		tx.reply(416)
 		return
 	}
+	if w := s.watches[m.Get(CallID)]; w != nil && m.Method == "NOTIFY" {
+		w.notified(tx)
+		return
+	}
 	r := s.ownRoutes(m)
 	u, _ = parseURI(m.URI)
 	next := m.Has(Route)

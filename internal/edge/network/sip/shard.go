@@ -18,6 +18,7 @@ type shard struct {
 	servers map[string]*serverTx
 	clients map[string]*clientTx
 	calls   map[string]*trackedCall
+	watches map[string]*watch // by Call-ID
 }
 
 // inbox is how many messages wait for a shard; beyond them, datagrams are dropped, and
@@ -27,6 +28,7 @@ const inbox = 4096
 func newShard(e *Element) *shard {
 	return &shard{
 		e: e, in: make(chan func(), inbox), servers: map[string]*serverTx{}, clients: map[string]*clientTx{}, calls: map[string]*trackedCall{},
+		watches: map[string]*watch{},
 	}
 }
 

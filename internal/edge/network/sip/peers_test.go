@@ -1,0 +1,280 @@
+//go:build peers
+
+package sip
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// freeUDP finds a port.
+func freeUDP(t *testing.T) int {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).Port
+}
+
+// startPeer starts a real program, and ends it with the test.
+func startPeer(t *testing.T, name string, args ...string) (wait func() error, said func() string) {
+	t.Helper()
+	var out bytes.Buffer
+	var mu sync.Mutex
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = &locked{&mu, &out}, &locked{&mu, &out}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Dir = t.TempDir()
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v (scripts/test-deps installs it)", err)
+	}
+	wait = sync.OnceValue(cmd.Wait)
+	said = func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return out.String()
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = wait() // it was told to end
+	})
+	return wait, said
+}
+
+type locked struct {
+	mu *sync.Mutex
+	b  *bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func scenario(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs("testdata/peers/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sipp makes calls between two real SIPp programs, by way of an address.
+func sipp(t *testing.T, called int, by string, calls int, transport, user string) {
+	t.Helper()
+	numbers := filepath.Join(t.TempDir(), "numbers.csv")
+	rows := "SEQUENTIAL\n"
+	for i := range calls {
+		rows += fmt.Sprintf("%04d;\n", 1000+i)
+	}
+	if err := os.WriteFile(numbers, []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := func(sf, port string, more ...string) []string {
+		return append([]string{"-sf", scenario(t, sf), "-i", "127.0.0.1", "-p", port, "-nostdin", "-t", transport, "-timeout", "60s", "-trace_err"}, more...)
+	}
+	_, saidCalled := startPeer(t, "sipp", args("called.xml", strconv.Itoa(called))...)
+	wait, said := startPeer(t, "sipp", args("caller.xml", strconv.Itoa(freeUDP(t)), "-m", strconv.Itoa(calls), "-s", user, "-inf", numbers, "-r", "100", by)...)
+	if err := wait(); err != nil {
+		t.Fatalf("the caller: %v\n%s\nthe called:\n%s", err, said(), saidCalled())
+	}
+}
+
+// registered binds a contact to a user, as the phone there would.
+func (w *world) registered(user, contact string) {
+	a := w.newAgent(user, "UDP")
+	a.contact = contact
+	a.register()
+}
+
+// count collects reports until as many legs have ended, and tells how many were in each state.
+func (w *world) count(ended int) map[string]int {
+	w.t.Helper()
+	got := map[string]int{}
+	seen := map[string]bool{}
+	timeout := time.After(patience)
+	for got["ended"] < ended {
+		select {
+		case r := <-w.reports:
+			if key := r.Ref.Local + string(r.State); !seen[key] {
+				seen[key] = true
+				got[string(r.State)]++
+			}
+		case <-timeout:
+			w.t.Fatalf("reported: %v, %+v", got, w.e.Stats())
+		}
+	}
+	return got
+}
+
+// TestSIPp: 100 calls between real SIPp programs, over UDP and TCP, with odd header fields, each
+// held and ended; SIPp fails on anything that it does not expect.
+func TestSIPp(t *testing.T) {
+	const calls = 100
+	for transport, name := range map[string]string{"u1": "udp", "t1": "tcp"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(c *Config) { c.T1 = 500 * time.Millisecond })
+			called := freeUDP(t)
+			w.registered(bob, fmt.Sprintf("<sip:called@127.0.0.1:%d;transport=%s>", called, name))
+			sipp(t, called, w.addr.String(), calls, transport, bob)
+			got := w.count(2 * calls)
+			if got["ended"] != 2*calls {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+// TestKamailio: a real proxy sends its calls through the element and gets them back, as an IMS does
+// with an application server.
+func TestKamailio(t *testing.T) {
+	const calls = 50
+	w := newWorld(t, func(c *Config) {
+		c.Open, c.T1, c.Trusted = false, 500*time.Millisecond, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	proxy, phone := freeUDP(t), freeUDP(t)
+	b, err := os.ReadFile("testdata/peers/kamailio.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := filepath.Join(t.TempDir(), "kamailio.cfg")
+	text := strings.NewReplacer("127.0.0.1:PROXY", fmt.Sprintf("127.0.0.1:%d", proxy), "127.0.0.1:PHONE", fmt.Sprintf("127.0.0.1:%d", phone),
+		"127.0.0.1:ELEMENT", w.addr.String(), "== ELEMENT", fmt.Sprintf("== %d", w.addr.Port())).Replace(string(b))
+	w.must(os.WriteFile(cfg, []byte(text), 0o600))
+	_, said := startPeer(t, "kamailio", "-DD", "-E", "-f", cfg, "-Y", t.TempDir())
+	ready(t, proxy, said)
+	sipp(t, phone, fmt.Sprintf("127.0.0.1:%d", proxy), calls, "u1", bob)
+	if got := w.count(2 * calls); got["ended"] != 2*calls {
+		t.Errorf("%v", got)
+	}
+}
+
+// ready waits until a UDP port answers OPTIONS.
+func ready(t *testing.T, port int, said func() string) {
+	t.Helper()
+	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m := &Message{Method: "OPTIONS", URI: "sip:127.0.0.1"}
+	m.Add(Via, fmt.Sprintf("SIP/2.0/UDP %s;branch=%sready;rport", c.LocalAddr(), cookie))
+	m.Add(From, "<sip:ready@127.0.0.1>;tag=1")
+	m.Add(To, "<sip:127.0.0.1>")
+	m.Add(CallID, "ready")
+	m.Add(CSeq, "1 OPTIONS")
+	m.Add(MaxForwards, "70")
+	buf := make([]byte, maxMessage)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		_, _ = c.Write(m.Encode()) // nobody may listen yet
+		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		if n, err := c.Read(buf); err == nil && n > 0 {
+			return
+		}
+	}
+	t.Fatalf("it does not get ready:\n%s", said())
+}
+
+// TestTshark: an independent decoder reads all that the element sends, and finds nothing
+// malformed.
+func TestTshark(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Open = false })
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "TCP")
+	var sent [][]byte
+	for _, x := range []*agent{a, b} {
+		user, in := x.user, x.in
+		x.password = func() (string, string) {
+			name, password, _ := w.e.Credential(user, time.Now())
+			return name, password
+		}
+		x.in = make(chan *Message, 1000)
+		go func() {
+			for m := range in {
+				x.in <- m
+			}
+		}()
+		t.Cleanup(func() { close(in) })
+	}
+	keep := func(m *Message) *Message { sent = append(sent, m.Encode()); return m }
+	keep(a.register())
+	keep(b.register())
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor(), "Session-ID", "ab30317f1a784dc48ff824d0d3715d86"))
+	res := keep(a.answer("INVITE", 407))
+	a.tell(ackOf(invite, res))
+	invite = a.tell(a.again(invite, res))
+	got := keep(b.request("INVITE"))
+	b.reply(got, 180)
+	keep(a.answer("INVITE", 180))
+	answer := b.reply(got, 200)
+	ok := keep(a.answer("INVITE", 200))
+	caller, callee := a.calling(invite, ok), b.called(got, answer)
+	ack := caller.ask("ACK")
+	n, _ := invite.cseq()
+	ack.Set(CSeq, fmt.Sprintf("%d ACK", n))
+	a.tell(ack)
+	keep(b.request("ACK"))
+	b.tell(callee.ask("BYE"))
+	a.reply(keep(a.request("BYE")), 200)
+	keep(b.answer("BYE", 200))
+	a.tell(a.ask("OPTIONS", "sip:example.com", "<sip:example.com>"))
+	keep(a.answer("OPTIONS", 200))
+	a.tell(a.ask("INVITE", "sip:"+carol+"@example.com", "<sip:x@example.com>", "Proxy-Require", "foo"))
+	keep(a.answer("INVITE", 420))
+
+	file := filepath.Join(t.TempDir(), "sent.pcap")
+	w.must(os.WriteFile(file, pcap(sent), 0o600))
+	out, err := exec.Command("tshark", "-r", file, "-d", "udp.port==5060,sip", "-T", "fields", "-e", "frame.protocols", "-e", "sip.CSeq.method", "-e", "_ws.malformed", "-e", "_ws.expert.message").Output()
+	if err != nil {
+		t.Fatalf("%v (scripts/test-deps installs tshark)", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) != len(sent) {
+		t.Fatalf("tshark sees %d of %d messages:\n%s", len(lines), len(sent), out)
+	}
+	for i, line := range lines {
+		f := strings.Split(line, "\t")
+		if !strings.Contains(f[0], "sip") || f[1] == "" || len(f) > 2 && strings.TrimSpace(f[2]) != "" || len(f) > 3 && strings.Contains(strings.ToLower(f[3]), "malformed") {
+			t.Errorf("tshark says %q of\n%s", line, sent[i])
+		}
+	}
+}
+
+// pcap makes a capture file (libpcap 2.4, raw IPv4) of UDP datagrams.
+func pcap(messages [][]byte) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint32(nil, 0xa1b2c3d4)
+	b = le.AppendUint16(le.AppendUint16(b, 2), 4)
+	b = le.AppendUint32(le.AppendUint32(le.AppendUint32(b, 0), 0), 65535)
+	b = le.AppendUint32(b, 101)
+	for i, m := range messages {
+		be := binary.BigEndian
+		ip := []byte{0x45, 0}
+		ip = be.AppendUint16(ip, uint16(28+len(m)))
+		ip = append(ip, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1)
+		udp := be.AppendUint16(be.AppendUint16(nil, 5060), 5060)
+		udp = be.AppendUint16(be.AppendUint16(udp, uint16(8+len(m))), 0)
+		packet := append(append(ip, udp...), m...)
+		b = le.AppendUint32(le.AppendUint32(b, uint32(i)), 0)
+		b = le.AppendUint32(le.AppendUint32(b, uint32(len(packet))), uint32(len(packet)))
+		b = append(b, packet...)
+	}
+	return b
+}
