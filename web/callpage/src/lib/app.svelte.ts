@@ -206,6 +206,8 @@ class App {
     this.telephone = new Telephone(device, this.ports.clock);
     this.stage = "device";
     wakeWithPage(device);
+    // Whoever closes the page hangs up; in the browser's cache of pages nothing goes on.
+    addEventListener("pagehide", () => this.telephone?.hangUp());
     device.run(new AbortController().signal).catch((err: unknown) => void this.#over(err));
     void this.telephone.start();
   }
@@ -217,7 +219,11 @@ class App {
     return all.filter((s) => !old.includes(s));
   }
 
-  #session(s: SessionState): void {
+  #session(told: SessionState): void {
+    // The last word of a session is the same for all members, and leaves out who one is.
+    const before = this.rooms.get(told.id)?.state ?? this.past.find((p) => p.id === told.id);
+    const you = told.you ?? before?.you;
+    const s = { ...told, ...(you && { you }) };
     if (s.opened) {
       void this.ports.store.write(new Map([[history + s.id, s]]));
     }

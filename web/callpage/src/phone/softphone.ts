@@ -107,9 +107,11 @@ export class Softphone {
 
   /** Ends the call, or declines one that comes in. */
   hangUp(): void {
-    if (this.#session && !this.#session.isEnded()) {
-      this.#session.terminate();
+    if (!this.#session || this.#session.isEnded()) {
+      return;
     }
+    const declined = this.#call?.direction === "incoming" && this.#call.state === "ringing";
+    this.#session.terminate(declined ? { status_code: 603, reason_phrase: "Decline" } : {});
   }
 
   /** Sends nothing while muted. */

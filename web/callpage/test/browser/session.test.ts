@@ -165,7 +165,15 @@ test("after the call: the clock, more time, and leaving", async () => {
   await alice.page.getByText("Closed").first().waitFor();
 });
 
+test("history: what was said can be read again", async () => {
+  await alice.page.reload();
+  await alice.page.getByRole("link", { name: /Bob/ }).click();
+  await log(alice).getByText("by the red door").waitFor();
+  await alice.page.getByText("The session is closed. It can be read for a day.").waitFor();
+});
+
 test("settings: a name, a language, a look; every view without a fault", async () => {
+  await alice.page.getByRole("link", { name: "Back" }).click();
   await alice.page.getByRole("link", { name: "Settings" }).click();
   await alice.page.getByLabel("Name that others see").fill("Alice L.");
   await alice.page.getByRole("button", { name: "Save" }).click();

@@ -37,7 +37,7 @@ export async function open(
     locale: "en-GB",
     ...options,
   });
-  context.setDefaultTimeout(60_000);
+  context.setDefaultTimeout(Number(process.env.PATIENCE_MS ?? 60_000));
   const page = await context.newPage();
   const faults: string[] = [];
   watch(page, faults);

@@ -1,0 +1,74 @@
+import { createServer } from "node:net";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { TestServer } from "../../../sdk/test/support/server.ts";
+import { Baresip } from "../support/baresip.ts";
+import { launch, open, type Watched } from "../support/browser.ts";
+
+let browser: Browser;
+let server: TestServer;
+let phone: Baresip;
+let page: Watched;
+const number = "+442079460052";
+let sip: number;
+
+/** Ports that are free, with the next one, which baresip takes for TLS. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const s = createServer();
+      await new Promise<void>((resolve) => s.listen(0, "127.0.0.1", resolve));
+      return s;
+    }),
+  );
+  const ports = servers.map((s) => (s.address() as { port: number }).port);
+  await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
+  return ports;
+}
+
+beforeAll(async () => {
+  browser = await launch();
+  const [at, own, http] = await freePorts(3);
+  sip = at as number;
+  server = await TestServer.start({ TANDEM_SIP_LISTEN: `127.0.0.1:${sip}` });
+  phone = await Baresip.start(number, sip, own as number, http as number);
+  const { port } = new URL(server.url);
+  page = await open(browser, `http://alice.tandem.localhost:${port}/`);
+  await page.page.getByRole("button", { name: "Call Bob" }).waitFor();
+});
+afterAll(async () => {
+  await phone?.stop();
+  await browser?.close();
+  await server?.remove();
+});
+
+/** The page hears the phone. */
+async function heard() {
+  const level = () => page.page.getByRole("meter").evaluate((m) => (m as HTMLMeterElement).value);
+  await expect.poll(level, { timeout: 60_000 }).toBeGreaterThan(0.05);
+}
+
+test("a real telephone calls the page", async () => {
+  await phone.press(`dsip:+442079460018@127.0.0.1:${sip};transport=tcp`);
+  const call = page.page.getByRole("alertdialog", { name: `${number} is calling` });
+  await call.getByRole("button", { name: "Answer" }).click();
+  await page.page.getByText(`In a call with ${number}`).waitFor();
+  await heard();
+  await phone.press("b");
+  await page.page.getByText("The call is over").first().waitFor();
+});
+
+test("the page calls a real telephone", async () => {
+  // The number is dialled by hand: in Try it the page offers its friend only.
+  await page.page.goto(`${new URL(page.page.url()).origin}/#/dial/${encodeURIComponent(number)}`);
+  await page.page.getByLabel("Number to call").waitFor();
+  await page.page.getByRole("button", { name: "Call", exact: true }).click();
+  await phone.says(/incoming call from|INCOMING/i);
+  await phone.press("a");
+  // Sound in this direction depends on the machine's addresses (docs/callpage.md).
+  await page.page.getByText(`In a call with ${number}`).waitFor();
+  await phone.says(/Call established/);
+  await page.page.getByRole("button", { name: "Hang up" }).click();
+  await phone.says(/terminated|closed/i);
+  expect(page.faults).toEqual([]);
+});
