@@ -97,7 +97,7 @@ func greeting(cfg server.Config, s *server.Server) string {
 	if term.IsTerminal(int(os.Stdout.Fd())) || cfg.Codes.Sender == "dev" {
 		self := os.Args[0]
 		fmt.Fprintf(&b, `
-Next, in another terminal:
+Next: open %[2]s in a browser and press "Try it". Or, in another terminal:
   %[1]s demo                                             a guided first call
   %[1]s device enrol --server %[2]s --as alice --number +442079460001
   %[1]s device --as alice --detect baresip               beside a real softphone
