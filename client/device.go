@@ -68,7 +68,8 @@ type Events struct {
 	Session func(wire.SessionState)
 	// Message once for each message that is for this device, in the order of the session,
 	// also those with a kind of the server's own. What this Device has sent itself is left
-	// out; what the same party sent otherwise, from another connection, is not.
+	// out, unless a Rewind went back behind it; what the same party sent otherwise, from
+	// another connection, is not.
 	Message func(wire.Envelope)
 	// Rewind: messages of the session after seq were never stored, forget them. What
 	// follows may have the same sequences, in a later epoch.

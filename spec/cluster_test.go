@@ -86,7 +86,7 @@ var oneNode = map[string]string{
 
 // few are the scripts that run against a cluster every time; all of them with
 // TANDEM_SPEC_CLUSTER=all, by make test-cluster.
-var few = []string{"B1", "B4", "B6", "B10"}
+var few = []string{"B1", "B4", "B6", "B10", "store_move"}
 
 // clusterEnv are the settings of servers on the cluster.
 var clusterEnv = []string{

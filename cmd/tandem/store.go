@@ -17,6 +17,8 @@ type storeCommand struct {
 	Repair  storeRepair  `cmd:"" help:"Make damaged data open again; only with --accept-loss is anything given up."`
 	Backup  storeBackup  `cmd:"" help:"Write a backup of a running server's data."`
 	Restore storeRestore `cmd:"" help:"Make a data directory from a backup."`
+	Export  storeExport  `cmd:"" help:"Write all that stopped servers have kept into one file, to move to a cluster or back."`
+	Import  storeImport  `cmd:"" help:"Fill an empty data directory or cluster from such a file."`
 }
 
 type storeVerify struct {

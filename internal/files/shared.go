@@ -24,6 +24,21 @@ func (k requestKey) place() string {
 	return store.Key(string(k.tenant), string(k.session), string(k.device), string(k.id))
 }
 
+// Reindex makes the index by session of all files, where the records come from a store that
+// had none.
+func Reindex(ctx context.Context, records Records, by Index) error {
+	for item, err := range records.Scan(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("files: index: %w", err)
+		}
+		r := item.Value
+		if _, err := by.Put(ctx, requestOf(r).place(), Place{File: r.ID, At: r.Created}, 0); err != nil {
+			return fmt.Errorf("files: index %s: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
 // createShared is Create where several nodes share the table: the upload is reserved, and
 // then measured together with those of others.
 func (s *Service) createShared(ctx context.Context, r Record) (_ Record, repeated bool, err error) {

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/store/natsstore/natstest"
+	"github.com/tandem-call/tandem/internal/server"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -115,13 +117,14 @@ func TestCluster(t *testing.T) {
 	t.Run("UploadOverNodes", f.uploadOverNodes)
 	t.Run("EffectsOfADeadNode", f.effectsOfADeadNode)
 	t.Run("NodesKilledUnderLoad", f.nodesKilledUnderLoad)
+	t.Run("MovedAndBack", f.movedAndBack)
 }
 
 // nodesKilledUnderLoad: devices on different nodes of a cluster talk to each other
 // while one node after the other is killed and comes back; they go on at another node.
 // Nothing that was acknowledged is lost, and everybody has seen the log as it is.
 func (f *farm) nodesKilledUnderLoad(t *testing.T) {
-	l := newLoad(t, f.nodes[0], f.balancer.url(), 8)
+	l := newLoad(t, f.nodes[0], loadOf{devices: 8, first: 1000, at: f.balancer.url()})
 	for _, n := range f.nodes {
 		l.more(100)
 		if err := n.end(syscall.SIGKILL); err == nil {
@@ -133,6 +136,55 @@ func (f *farm) nodesKilledUnderLoad(t *testing.T) {
 	}
 	l.more(100)
 	l.settle()
+}
+
+// movedAndBack: one machine's data moves to the cluster and back to one machine. Devices
+// talk before, between and after; what each was told of as acknowledged is there in the end,
+// once, and everybody has seen the log as it is, which the archives say in all three places.
+func (f *farm) movedAndBack(t *testing.T) {
+	c := newChild(t)
+	l := newLoad(t, c, loadOf{devices: 10, pause: 20 * time.Millisecond})
+	l.more(200)
+	onDisk := func(dir string) server.Config {
+		cfg := server.Defaults()
+		cfg.Data = dir
+		return cfg
+	}
+	onCluster := onDisk(filepath.Join(t.TempDir(), "node"))
+	onCluster.Engine.NATS, onCluster.Engine.Prefix = f.servers.URL(), "moved"
+	onCluster.Files.S3 = server.S3{Endpoint: f.nodes[0].s3, Bucket: "files", Prefix: "moved", Region: "us-east-1", AccessKey: "a", SecretKey: "s"}
+	move := func(from, to server.Config) {
+		t.Helper()
+		if err := c.end(syscall.SIGTERM); err != nil {
+			t.Fatalf("not in good order: %v", err)
+		}
+		begun := time.Now()
+		var archived bytes.Buffer
+		want, err := server.ExportData(t.Context(), from, &archived)
+		check(t, err)
+		got, err := server.ImportData(t.Context(), to, &archived)
+		check(t, err)
+		if got != want || got.Entries == 0 {
+			t.Fatalf("imported %+v, exported %+v", got, want)
+		}
+		if again, err := server.ExportData(t.Context(), to, io.Discard); err != nil || again != want {
+			t.Fatalf("exported again: %+v, %v; want %+v", again, err, want)
+		}
+		t.Logf("%d records and %d entries in %v", got.Records, got.Entries, time.Since(begun).Round(time.Millisecond))
+		c.dir, c.nats, c.own, c.s3 = to.Data, to.Engine.NATS, to.Engine.Prefix, to.Files.S3.Endpoint
+		c.start()
+		c.ready()
+		l.more(200)
+	}
+	back := onDisk(filepath.Join(t.TempDir(), "back"))
+	move(onDisk(c.dir), onCluster)
+	move(onCluster, back)
+	l.settle()
+	for i, k := range l.talkers {
+		if k.rewound < 2 {
+			t.Errorf("device %d began anew %d times", i, k.rewound)
+		}
+	}
 }
 
 // effectsOfADeadNode: a node is killed while it brings two reports together. What

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,6 +33,7 @@ const (
 	childListen = "TANDEM_TEST_CHILD_LISTEN"
 	childNATS   = "TANDEM_TEST_CHILD_NATS"
 	childS3     = "TANDEM_TEST_CHILD_S3"
+	childPrefix = "TANDEM_TEST_CHILD_PREFIX"
 )
 
 func serveAsChild(dir, listen string) int {
@@ -44,8 +46,9 @@ func serveAsChild(dir, listen string) int {
 		}
 		c := settings(dir, l)
 		if c.Engine.NATS = os.Getenv(childNATS); c.Engine.NATS != "" {
+			c.Engine.Prefix = os.Getenv(childPrefix)
 			c.Calls.Rescan = 2 * time.Second
-			c.Files.S3 = server.S3{Endpoint: os.Getenv(childS3), Bucket: "files", Region: "us-east-1", AccessKey: "a", SecretKey: "s"}
+			c.Files.S3 = server.S3{Endpoint: os.Getenv(childS3), Bucket: "files", Prefix: os.Getenv(childPrefix), Region: "us-east-1", AccessKey: "a", SecretKey: "s"}
 		}
 		s, err := server.New(ctx, c, server.Options{
 			Version: "test", Listener: l, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -70,6 +73,7 @@ type child struct {
 	addr  string
 	nats  string // the cluster's address; empty: the embedded engine
 	s3    string // and its object store's
+	own   string // prefix of its data in the cluster; empty: the usual one
 	codes chan string
 	cmd   *exec.Cmd
 	read  chan struct{} // closed when its output is read to the end
@@ -111,7 +115,7 @@ func (c *child) start() {
 	self, err := os.Executable()
 	check(c.t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats, childS3+"="+c.s3)
+	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats, childS3+"="+c.s3, childPrefix+"="+c.own)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(c.t, err)
@@ -140,13 +144,14 @@ type talker struct {
 	id      *client.Identity
 	session wire.SessionID
 
-	mu     sync.Mutex
-	open   chan wire.SessionID
-	got    []wire.Envelope
-	acked  []string
-	lost   int
-	ends   []error
-	inside bool
+	mu      sync.Mutex
+	open    chan wire.SessionID
+	got     []wire.Envelope
+	acked   []string
+	lost    int
+	rewound int
+	ends    []error
+	inside  bool
 }
 
 // load is pairs of devices that talk to each other until it is stopped.
@@ -161,15 +166,23 @@ type load struct {
 	running sync.WaitGroup
 }
 
-// newLoad enrols the devices with one server; they connect to the address at, or to the server.
-func newLoad(t *testing.T, c *child, at string, devices int) *load {
+// loadOf says which devices there are and what they do.
+type loadOf struct {
+	devices int
+	first   int           // of their numbers, +44 20 7946 and four digits: no two loads of one farm share one
+	at      string        // address that they connect to; empty: the server's
+	pause   time.Duration // of each between its messages; zero: none
+}
+
+// newLoad enrols the devices with one server and lets them talk.
+func newLoad(t *testing.T, c *child, o loadOf) *load {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &load{t: t, quiet: make(chan struct{}), stop: cancel}
 	t.Cleanup(func() { cancel(); l.running.Wait() })
-	number := func(i int) string { return fmt.Sprintf("+4420794610%02d", i) }
-	for i := range devices {
+	number := func(i int) string { return fmt.Sprintf("+44207946%04d", o.first+i) }
+	for i := range o.devices {
 		k := &talker{id: enrol(t, c.url(), number(i), c.codes), open: make(chan wire.SessionID, 1)}
-		k.id.Server = cmp.Or(at, k.id.Server)
+		k.id.Server = cmp.Or(o.at, k.id.Server)
 		var err error
 		k.Device, err = client.Connect(client.Config{Identity: k.id, HTTP: clientOf(t, nil), Transport: client.WebSocket, Events: client.Events{
 			Connected:    func(wire.Welcome) { k.do(func() { k.inside = true }) },
@@ -187,7 +200,10 @@ func newLoad(t *testing.T, c *child, at string, devices int) *load {
 				}
 			},
 			Rewind: func(_ wire.SessionID, seq uint64) {
-				k.do(func() { k.got = slices.DeleteFunc(k.got, func(e wire.Envelope) bool { return e.Seq > seq }) })
+				k.do(func() {
+					k.rewound++
+					k.got = slices.DeleteFunc(k.got, func(e wire.Envelope) bool { return e.Seq > seq })
+				})
 			},
 		}})
 		check(t, err)
@@ -212,7 +228,7 @@ func newLoad(t *testing.T, c *child, at string, devices int) *load {
 		case <-time.After(patience):
 			t.Fatalf("device %d has no session", i)
 		}
-		l.wg.Go(func() { l.talk(ctx, i, k) })
+		l.wg.Go(func() { l.talk(ctx, i, k, o.pause) })
 	}
 	return l
 }
@@ -223,12 +239,12 @@ func (k *talker) do(f func()) {
 	f()
 }
 
-func (l *load) talk(ctx context.Context, i int, k *talker) {
+func (l *load) talk(ctx context.Context, i int, k *talker, pause time.Duration) {
 	for n := 0; ; n++ {
 		select {
 		case <-l.quiet:
 			return
-		default:
+		case <-time.After(pause):
 		}
 		text, begun := fmt.Sprintf("%d says %d", i, n), time.Now()
 		if _, err := k.Send(ctx, k.session, wire.KindText, wire.Text{Text: text}); err != nil {
@@ -314,7 +330,10 @@ func (l *load) settle() {
 				seen = seen[:0]
 				k.do(func() {
 					for _, e := range k.got {
-						seen = append(seen, string(e.Body))
+						// What it sent itself comes again to who was sent back behind it.
+						if text := string(e.Body); !strings.HasPrefix(text, prefix(i+n)) {
+							seen = append(seen, text)
+						}
 					}
 				})
 				if len(seen) >= len(want) || time.Now().After(end) {
@@ -339,7 +358,7 @@ func prefix(device int) string { return fmt.Sprintf(`{"text":"%d says`, device) 
 // that it acknowledged, and its devices come back by themselves.
 func TestKilledUnderLoad(t *testing.T) {
 	c := newChild(t)
-	l := newLoad(t, c, "", 50)
+	l := newLoad(t, c, loadOf{devices: 50})
 	for range 5 {
 		l.more(500)
 		if err := c.end(syscall.SIGKILL); err == nil {
@@ -355,7 +374,7 @@ func TestKilledUnderLoad(t *testing.T) {
 // keeps what it took, and ends in good order.
 func TestDrainedUnderLoad(t *testing.T) {
 	c := newChild(t)
-	l := newLoad(t, c, "", 10)
+	l := newLoad(t, c, loadOf{devices: 10})
 	for range 2 {
 		l.more(300)
 		if err := c.end(syscall.SIGTERM); err != nil {

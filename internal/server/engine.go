@@ -22,7 +22,7 @@ const StoreDir = "store"
 // callTables are what the first call of a deployment should not have to wait for.
 var callTables = []string{"calls", "calls-by-party", "sessions", "session-devices", "session-alarms"}
 
-func openEngine(ctx context.Context, cfg Config, log *slog.Logger) (store.Engine, error) {
+func openEngine(ctx context.Context, cfg Config, log *slog.Logger) (store.Portable, error) {
 	if cfg.Engine.NATS != "" {
 		lock, err := lockData(cfg.Data)
 		if err != nil {
@@ -58,11 +58,11 @@ func inUse(data string, err error) error {
 
 // clusterEngine holds the lock of the node's own directory while it is open.
 type clusterEngine struct {
-	store.Engine
+	store.Portable
 	lock *os.File
 }
 
-func (e clusterEngine) Close() error { return errors.Join(e.Engine.Close(), e.lock.Close()) }
+func (e clusterEngine) Close() error { return errors.Join(e.Portable.Close(), e.lock.Close()) }
 
 // lockData keeps other servers off a data directory that has no embedded engine in it: the
 // operator's socket and the files are there. Closing the file, or the end of the process,

@@ -18,7 +18,7 @@ func (s *Server) openFiles(ctx context.Context) (files.Disk, files.Index, error)
 		d, err := filestore.Open(filestore.Config{Dir: filepath.Join(s.cfg.Data, FilesDir)})
 		return d, nil, err
 	}
-	index := store.TableOf[files.Place](s.engine, "files-by-session")
+	index := store.TableOf[files.Place](s.engine, filesBySession)
 	if c.Endpoint != "" {
 		d, err := s3store.Open(ctx, s3store.Config{
 			Endpoint: c.Endpoint, Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix, AccessKey: c.AccessKey, SecretKey: c.SecretKey,

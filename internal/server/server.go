@@ -42,6 +42,7 @@ import (
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/internal/store/archive"
 	"github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/internal/webhook"
 	"github.com/tandem-call/tandem/wire"
@@ -127,6 +128,9 @@ func New(ctx context.Context, cfg Config, o Options) (_ *Server, err error) {
 			err = errors.Join(err, s.engine.Close())
 		}
 	}()
+	if err := archive.Finished(ctx, s.engine); err != nil {
+		return nil, fmt.Errorf("server: %w; empty it and import again", err)
+	}
 	if err := s.core(ctx, o); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,7 @@
 // run on any.
 //
 // [Run] runs everything that needs nothing but a way to open an engine; its parts,
-// [Tables], [Logs], [Counters], [Bus] and [Lifecycle], can be run alone. [Crashes]
+// [Tables], [Logs], [Counters], [Bus], [Lifecycle] and [Portable], can be run alone. [Crashes]
 // needs a way to cut an engine off as a power cut would, too.
 //
 // The suite asks only what the contract says. Sequences of a log grow but need not be
@@ -35,6 +35,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("Counters", func(t *testing.T) { Counters(t, open) })
 	t.Run("Bus", func(t *testing.T) { Bus(t, open) })
 	t.Run("Lifecycle", func(t *testing.T) { Lifecycle(t, open) })
+	t.Run("Portable", func(t *testing.T) { Portable(t, open) })
 }
 
 type test struct {

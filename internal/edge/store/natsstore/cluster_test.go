@@ -93,6 +93,7 @@ func TestCluster(t *testing.T) {
 		t.Run("Logs", func(t *testing.T) { storetest.Logs(t, openNext) })
 		t.Run("Counters", func(t *testing.T) { storetest.Counters(t, openNext) })
 		t.Run("Bus", func(t *testing.T) { storetest.Bus(t, openNext) })
+		t.Run("Portable", func(t *testing.T) { storetest.Portable(t, openNext) })
 	})
 
 	// One node per server: all append to one log, and each sees all of it live.

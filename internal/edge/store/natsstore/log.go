@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,6 +20,7 @@ const (
 	headerSeq   = "Tandem-Seq"   // the log's own, dense sequence
 	headerFirst = "Tandem-First" // stream sequence of the log's entry 1
 	headerPage  = "Tandem-Page"  // stream sequence of an earlier entry that begins a page
+	headerTime  = "Tandem-Time"  // when an entry was first appended, elsewhere: see AppendAt
 )
 
 // pageSize is how many entries make a page. Each entry points back to the nearest
@@ -123,6 +125,11 @@ func (s *Store) place(log string) (st stream, subj string, err error) {
 // Append implements [store.Engine]. It returns when the entry is stored, see the
 // package comment; the Delivery makes no difference. ErrUncertain, ErrFull, ErrTooLarge.
 func (s *Store) Append(ctx context.Context, log string, data []byte, _ store.Delivery) (store.Pending, error) {
+	return s.appendEntry(ctx, log, data, time.Time{})
+}
+
+// appendEntry appends an entry; a time says when it was first appended elsewhere.
+func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at time.Time) (store.Pending, error) {
 	if err := s.open(); err != nil {
 		return nil, err
 	}
@@ -157,7 +164,7 @@ func (s *Store) Append(ctx context.Context, log string, data []byte, _ store.Del
 			t.end, t.known = now, true
 		}
 		e := end{n: t.end.n + 1, first: t.end.first, page: t.end.nextPage()}
-		seq, lost, err := s.publish(ctx, entryMessage(subj, e, data), t.end.last, id)
+		seq, lost, err := s.publish(ctx, entryMessage(subj, e, data, at), t.end.last, id)
 		maybe = maybe || lost
 		if maybe && errors.Is(err, errRefused) {
 			if own, found := s.findOwn(ctx, st, subj, t.end, id); found != nil || own != 0 {
@@ -189,8 +196,11 @@ func uncertain(maybe bool, err error) error {
 	return err
 }
 
-func entryMessage(subj string, e end, data []byte) *nats.Msg {
+func entryMessage(subj string, e end, data []byte, at time.Time) *nats.Msg {
 	h := nats.Header{headerSeq: {strconv.FormatUint(e.n, 10)}}
+	if !at.IsZero() {
+		h[headerTime] = []string{at.UTC().Format(time.RFC3339Nano)}
+	}
 	if e.n > 1 {
 		h[headerFirst] = []string{strconv.FormatUint(e.first, 10)}
 		h[headerPage] = []string{strconv.FormatUint(e.page, 10)}
@@ -295,7 +305,7 @@ func (s *Store) readTo(ctx context.Context, st stream, subj string, e end, after
 			return false
 		}
 		if n > after {
-			out = append(out, store.Entry{Seq: n, Epoch: st.epoch + e.first, Data: m.data, Time: m.time})
+			out = append(out, store.Entry{Seq: n, Epoch: st.epoch + e.first, Data: m.data, Time: m.appended()})
 		}
 		from, n = m.seq+1, n+1
 		return true

@@ -43,6 +43,14 @@ func (m message) number(key string) uint64 {
 	return n
 }
 
+// appended is when an entry was appended, here or elsewhere before it was carried here.
+func (m message) appended() time.Time {
+	if at, err := time.Parse(time.RFC3339Nano, m.header.Get(headerTime)); err == nil {
+		return at
+	}
+	return m.time
+}
+
 // retry calls f, each time with its own share of ctx, until it succeeds or fails for
 // good. It returns the last error, with the context's when that has ended.
 func (s *Store) retry(ctx context.Context, f func(try context.Context) error) error {

@@ -70,7 +70,7 @@ func (s *Store) bucket(ctx context.Context, table string, create bool) (jetstrea
 			return nil
 		}
 		_, err = s.js.CreateKeyValue(try, jetstream.KeyValueConfig{
-			Bucket: b, Description: "Tandem table " + table, History: 1,
+			Bucket: b, Description: tableDescription + table, History: 1,
 			Storage: jetstream.FileStorage, Replicas: s.opt.Replicas, LimitMarkerTTL: markerLife,
 		})
 		if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {

@@ -241,16 +241,20 @@ func (l *logState) showFirst() {
 
 // Append adds an entry to a log, as store.Engine says.
 func (s *Store) Append(ctx context.Context, name string, data []byte, d store.Delivery) (store.Pending, error) {
-	if len(data) > store.MaxValue {
-		return nil, fmt.Errorf("pebblestore: log entry of %d bytes: %w", len(data), store.ErrTooLarge)
+	return s.appendEntry(ctx, name, &entry{first: d == store.DeliverFirst, Entry: store.Entry{Data: data}})
+}
+
+// appendEntry adds an entry that has its data, and its time unless that is now.
+func (s *Store) appendEntry(ctx context.Context, name string, e *entry) (store.Pending, error) {
+	if len(e.Data) > store.MaxValue {
+		return nil, fmt.Errorf("pebblestore: log entry of %d bytes: %w", len(e.Data), store.ErrTooLarge)
 	}
 	l, leave, err := s.useLog(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	e := &entry{log: l, first: d == store.DeliverFirst}
-	e.Data = data
+	e.log = l
 	if err := s.take(ctx, e.size(), false); err != nil {
 		return nil, err
 	}
@@ -266,7 +270,10 @@ func (l *logState) append(ctx context.Context, e *entry) error {
 		return err
 	}
 	defer l.mu.Unlock()
-	e.Entry.Seq, e.Entry.Epoch, e.Time = l.seq+1, l.epoch(), time.Now()
+	e.Entry.Seq, e.Entry.Epoch = l.seq+1, l.epoch()
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
 	var newEpoch *epochStart
 	if e.Entry.Epoch != l.lastEpoch().epoch {
 		newEpoch = &epochStart{e.Entry.Epoch, l.seq}
