@@ -26,6 +26,8 @@ import type {
   PartyMember,
   PartyMemberList,
   Problem,
+  PushID,
+  PushKey,
   Report,
   SessionChoice,
   SessionID,
@@ -119,6 +121,20 @@ export class Api {
   /** A code to type at a device that is to carry data for this one's telephone. */
   offerCoupling(what: CouplingOfferRequest = {}, signal?: AbortSignal): Promise<CouplingOffer> {
     return this.call("POST", "/v1/couplings/offers", what, signal);
+  }
+
+  /**
+   * Says that this device was installed by way of a link: it joins the session of the call.
+   *
+   * @throws ProblemError code "code-expired" when the call is over, or the link is another's
+   */
+  installed(link: PushID, signal?: AbortSignal): Promise<Ack> {
+    return this.call("POST", "/v1/guests/installed", { link }, signal);
+  }
+
+  /** The key with which a page subscribes for pushes (applicationServerKey, RFC 8292). */
+  async pushKey(signal?: AbortSignal): Promise<string> {
+    return (await this.call<PushKey>("GET", "/v1/push-key", undefined, signal)).key;
   }
 
   /** Which device shows this code? Ask the user before accepting. */

@@ -26,6 +26,7 @@ import { HandReport } from "./hand.svelte.ts";
 import { now } from "./now.svelte.ts";
 import { Room } from "./room.svelte.ts";
 import { Telephone } from "./telephone.svelte.ts";
+import { wake } from "./wake.svelte.ts";
 
 /** The software's name for the operator's statistics. */
 export const client = "tandem-callpage/0.1";
@@ -34,6 +35,9 @@ export const client = "tandem-callpage/0.1";
 const history = "page/session/";
 /** How long they are kept; the server keeps what was said about as long. */
 const historyMs = 26 * 3600_000;
+
+/** The link by which this page came as a guest is kept here, until it is more than that. */
+const linkKey = "page/link";
 
 /** How far the page has come. */
 export type Stage = "loading" | "stranger" | "device" | "ended";
@@ -76,6 +80,9 @@ class App {
           Date.parse(b.state.opened) - Date.parse(a.state.opened),
       )[0],
   );
+
+  /** Whether this page is here by a link only: in one session, until that is closed (D4). */
+  readonly guest = $derived(isGuest(this.info));
 
   /** Whether this page is one of the two phones of Try it. */
   readonly trial = $derived(this.page?.phone !== undefined);
@@ -122,7 +129,23 @@ class App {
     }
     const identity = await this.pending.confirm(code);
     this.pending = undefined;
-    await this.#begin(identity);
+    if (this.device && this.identity?.device === identity.device) {
+      this.identity = identity;
+      await this.#refresh();
+    } else {
+      await this.#begin(identity);
+    }
+    await this.#confirmInstalled();
+  }
+
+  /** Who came by a link, and has proved the number since, says so (D4). */
+  async #confirmInstalled(): Promise<void> {
+    const link = (await this.ports.store.get(linkKey)) as string | undefined;
+    if (link) {
+      // The call may be over by now; the device stays what it is.
+      await this.device?.api.installed(link).catch(() => {});
+      await this.ports.store.write(new Map([[linkKey, undefined]]));
+    }
   }
 
   /** Gives the code up. */
@@ -136,10 +159,27 @@ class App {
     return readPush(this.server, id, this.ports);
   }
 
-  /** Opens the link: this page is a guest in the session of the call. */
+  /** Opens the link: this page is in the session of the call; as a guest, if it is no device yet. */
   async enter(link: string, name: string): Promise<void> {
+    if (this.device && this.stage === "device" && !isGuest(await this.device.api.device())) {
+      await this.device.api.installed(link);
+      return;
+    }
     const what = { server: this.server, link, client, ...(name && { name }) };
-    await this.#begin(await openLink(what, this.ports));
+    const identity = await openLink(what, this.ports);
+    await this.ports.store.write(new Map([[linkKey, link]]));
+    if (this.device) {
+      // It was the guest of another call.
+      location.hash = "";
+      location.reload();
+      return;
+    }
+    await this.#begin(identity);
+  }
+
+  /** Whoever comes by the link is to prove the number, and joins when that is done. */
+  async keepLink(link: string): Promise<void> {
+    await this.ports.store.write(new Map([[linkKey, link]]));
   }
 
   /** Declines what the link invites to. */
@@ -250,6 +290,7 @@ class App {
     }
     try {
       this.info = await device.api.device();
+      await wake.renew(device.api, this.info);
     } catch {
       // The next connection asks again.
     }
@@ -305,6 +346,10 @@ class App {
     location.hash = "";
     location.reload();
   }
+}
+
+function isGuest(info: DeviceInfo | undefined): boolean {
+  return !!info?.bindings.length && info.bindings.every((b) => b.kind === "link");
 }
 
 export const app = new App();

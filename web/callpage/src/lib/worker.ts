@@ -19,7 +19,7 @@ export function registerWorker(): void {
         createScriptURL: () => "/sw.js",
       })
       .createScriptURL("/sw.js") ?? "/sw.js";
-  navigator.serviceWorker.register(url, { type: "module" }).catch(() => {
+  navigator.serviceWorker.register(url).catch(() => {
     // Blocked by the browser: the page works, but not offline.
   });
 }

@@ -10,6 +10,7 @@ import { webCrypto } from "../webcrypto.ts";
 import { IndexedStore } from "./indexed.ts";
 
 export { IndexedStore } from "./indexed.ts";
+export { pushApp, subscribePush } from "./push.ts";
 
 /** What a page may choose. */
 export interface BrowserOptions {

@@ -13,6 +13,8 @@ export class TestServer {
   #process: ChildProcess | undefined;
   readonly #codes: string[] = [];
   #codeCame: (() => void) | undefined;
+  readonly #said: string[] = [];
+  readonly #listeners = new Set<() => void>();
   #stderr = "";
 
   private constructor(dir: string, port: number, env: Record<string, string>) {
@@ -51,6 +53,10 @@ export class TestServer {
     });
     const up = new Promise<void>((resolve, reject) => {
       createInterface(p.stdout).on("line", (line) => {
+        this.#said.push(line);
+        for (const look of [...this.#listeners]) {
+          look();
+        }
         const code = /code for .*: (\d{6})/.exec(line)?.[1];
         if (code) {
           this.#codes.push(code);
@@ -94,6 +100,26 @@ export class TestServer {
         this.#codeCame = resolve;
       });
     }
+  }
+
+  /** Waits until it prints a line that fits, or finds one that it printed before. */
+  said(pattern: RegExp): Promise<RegExpExecArray> {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => {
+        this.#listeners.delete(look);
+        reject(new Error(`the server does not say ${pattern}:\n${this.#said.join("\n")}`));
+      }, 60_000); // only to fail
+      const look = () => {
+        const found = this.#said.map((line) => pattern.exec(line)).find((m) => m !== null);
+        if (found) {
+          clearTimeout(late);
+          this.#listeners.delete(look);
+          resolve(found);
+        }
+      };
+      this.#listeners.add(look);
+      look();
+    });
   }
 
   /** What it has logged since it was started last. */

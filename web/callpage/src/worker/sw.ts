@@ -1,9 +1,12 @@
 /// <reference lib="webworker" />
-/** Keeps the page, so that it opens without a network. What belongs to calls is never kept here. */
+import { Pushes } from "./push.ts";
+
+/** Keeps the page, so that it opens without a network, and shows what it is woken for. */
 const worker = self as unknown as ServiceWorkerGlobalScope;
 
-/** Filled in by the build. */
-const assets = "__OFFLINE__".split(" ");
+/** What belongs to calls is never kept here. Filled in by the build. */
+declare const __OFFLINE__: string[];
+const assets = __OFFLINE__;
 const others = ["/", "/manifest.webmanifest", "/icon.svg", "/icon-192.png"];
 const cacheName = `page-${digest(assets.join())}`;
 
@@ -43,6 +46,23 @@ worker.addEventListener("fetch", (e) => {
   } else if (others.includes(url.pathname)) {
     e.respondWith(fetch(e.request).catch(() => kept(url.pathname)));
   }
+});
+
+const pushes = new Pushes(worker);
+
+worker.addEventListener("push", (e) => {
+  const { push } = (e.data?.json() ?? {}) as { push?: string };
+  if (push) {
+    e.waitUntil(pushes.came(push));
+  }
+});
+
+worker.addEventListener("notificationclick", (e) => {
+  e.waitUntil(pushes.touched(e.notification, e.action));
+});
+
+worker.addEventListener("pushsubscriptionchange", (e) => {
+  e.waitUntil(pushes.renewed());
 });
 
 async function kept(path: string): Promise<Response> {
