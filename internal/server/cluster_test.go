@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,38 +40,83 @@ type farm struct {
 }
 
 func newFarm(t *testing.T) *farm {
+	return newFarmOn(t, "127.0.0.1", slices.Repeat([]natstest.Place{{Host: "127.0.0.1"}}, 3))
+}
+
+// newFarmOn starts a farm with a server and a node at each place, and the rest at this host.
+func newFarmOn(t *testing.T, host string, places []natstest.Place) *farm {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
-	servers, err := natstest.Start(ctx, t.TempDir(), 3)
+	servers, err := natstest.StartOn(ctx, t.TempDir(), places)
 	check(t, err)
 	t.Cleanup(func() { check(t, servers.Stop()) })
 	f := &farm{servers: servers}
 	bucket := s3mem.New()
 	check(t, bucket.CreateBucket("files"))
-	s3 := httptest.NewServer(gofakes3.New(bucket, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())
+	s3 := httptest.NewUnstartedServer(gofakes3.New(bucket, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())
+	s3.Listener = listenOn(t, host)
+	s3.Start()
 	t.Cleanup(s3.Close)
-	for range 3 {
-		f.nodes = append(f.nodes, newNode(t, servers.URL(), s3.URL))
+	for _, p := range places {
+		f.nodes = append(f.nodes, newNode(t, servers.URL(), s3.URL, p))
 	}
-	f.balancer = newBalancer(t, f.nodes)
+	f.balancer = newBalancer(t, host, f.nodes)
 	return f
 }
 
-// balancer passes connections on to a node that takes them, as a load balancer on level 4.
-type balancer struct {
-	listener net.Listener
-	nodes    []*child
-	next     atomic.Uint32
-	wg       sync.WaitGroup
+// listenOn listens at a host; the listener is the receiver's to close.
+func listenOn(t *testing.T, host string) net.Listener {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	check(t, err)
+	return l
 }
 
-func newBalancer(t *testing.T, nodes []*child) *balancer {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	b := &balancer{listener: l, nodes: nodes}
+// balancer passes connections on to a node that is ready, as a load balancer on level 4, and
+// ends those of a node that is no longer ready.
+type balancer struct {
+	listener net.Listener
+	nodes    []*balanced
+	next     atomic.Uint32
+	wg       sync.WaitGroup
+	done     chan struct{}
+}
+
+// balanced is a node as the balancer sees it.
+type balanced struct {
+	addr  string
+	mu    sync.Mutex
+	ready bool
+	conns map[net.Conn]struct{}
+}
+
+// checkEvery is how often a balancer asks its nodes, and how long each has to answer.
+const checkEvery = time.Second
+
+func newBalancer(t *testing.T, host string, nodes []*child) *balancer {
+	b := &balancer{listener: listenOn(t, host), done: make(chan struct{})}
+	hc := &http.Client{Timeout: checkEvery, Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, n := range nodes {
+		n := &balanced{addr: n.addr, ready: true, conns: map[net.Conn]struct{}{}}
+		b.nodes = append(b.nodes, n)
+		b.wg.Go(func() {
+			for {
+				select {
+				case <-b.done:
+					n.set(false)
+					return
+				case <-time.After(checkEvery):
+				}
+				res, err := hc.Get("http://" + n.addr + "/readyz")
+				if err == nil {
+					_ = res.Body.Close()
+				}
+				n.set(err == nil && res.StatusCode == http.StatusOK)
+			}
+		})
+	}
 	b.wg.Go(func() {
 		for {
-			c, err := l.Accept()
+			c, err := b.listener.Accept()
 			if err != nil {
 				return // closed
 			}
@@ -78,10 +124,8 @@ func newBalancer(t *testing.T, nodes []*child) *balancer {
 		}
 	})
 	t.Cleanup(func() {
-		check(t, l.Close())
-		for _, n := range nodes {
-			_ = n.end(syscall.SIGKILL) // ends what is passed on
-		}
+		check(t, b.listener.Close())
+		close(b.done)
 		b.wg.Wait()
 	})
 	return b
@@ -89,10 +133,42 @@ func newBalancer(t *testing.T, nodes []*child) *balancer {
 
 func (b *balancer) url() string { return "http://" + b.listener.Addr().String() }
 
+// set notes whether the node is ready; if not, its connections are over.
+func (n *balanced) set(ready bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ready = ready
+	if !ready {
+		for c := range n.conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// add takes a connection to the node, unless the node is not ready.
+func (n *balanced) add(c net.Conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ready {
+		n.conns[c] = struct{}{}
+	}
+	return n.ready
+}
+
+func (n *balanced) remove(c net.Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, c)
+}
+
 func (b *balancer) pass(from net.Conn) {
 	defer from.Close()
 	for range b.nodes {
 		n := b.nodes[int(b.next.Add(1))%len(b.nodes)]
+		if !n.add(from) {
+			continue
+		}
+		defer n.remove(from)
 		to, err := net.DialTimeout("tcp", n.addr, time.Second)
 		if err != nil {
 			continue

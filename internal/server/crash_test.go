@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/edge/store/natsstore/natstest"
 	"github.com/tandem-call/tandem/internal/server"
 	"github.com/tandem-call/tandem/internal/testport"
 	"github.com/tandem-call/tandem/tel"
@@ -45,6 +46,12 @@ func serveAsChild(dir, listen string) int {
 			return err
 		}
 		c := settings(dir, l)
+		if host, port, _ := net.SplitHostPort(c.Listen); host != "127.0.0.1" {
+			// A network of the test's own is as private as loopback.
+			c.Listen = net.JoinHostPort("127.0.0.1", port)
+			c.TrustedProxies = append(c.TrustedProxies, host+"/24")
+			c.Limits.Heartbeat = 2 * time.Second
+		}
 		if c.Engine.NATS = os.Getenv(childNATS); c.Engine.NATS != "" {
 			c.Engine.Prefix = os.Getenv(childPrefix)
 			c.Calls.Rescan = 2 * time.Second
@@ -71,21 +78,22 @@ type child struct {
 	t     testing.TB
 	dir   string
 	addr  string
-	nats  string // the cluster's address; empty: the embedded engine
-	s3    string // and its object store's
-	own   string // prefix of its data in the cluster; empty: the usual one
+	on    []string // begins the command that starts it
+	nats  string   // the cluster's address; empty: the embedded engine
+	s3    string   // and its object store's
+	own   string   // prefix of its data in the cluster; empty: the usual one
 	codes chan string
 	cmd   *exec.Cmd
 	read  chan struct{} // closed when its output is read to the end
 }
 
-func newChild(t testing.TB) *child { return newNode(t, "", "") }
+func newChild(t testing.TB) *child { return newNode(t, "", "", natstest.Place{Host: "127.0.0.1"}) }
 
 // newNode starts a child on a cluster's engine, or on its own.
-func newNode(t testing.TB, nats, s3 string) *child {
+func newNode(t testing.TB, nats, s3 string, at natstest.Place) *child {
 	port, err := testport.Free(1)
 	check(t, err)
-	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: fmt.Sprintf("127.0.0.1:%d", port), nats: nats, s3: s3, codes: make(chan string, 1000)}
+	c := &child{t: t, dir: filepath.Join(t.TempDir(), "data"), addr: fmt.Sprintf("%s:%d", at.Host, port), on: at.On, nats: nats, s3: s3, codes: make(chan string, 1000)}
 	c.start()
 	t.Cleanup(func() { _ = c.end(syscall.SIGKILL) })
 	c.ready()
@@ -114,7 +122,8 @@ func (c *child) start() {
 	c.t.Helper()
 	self, err := os.Executable()
 	check(c.t, err)
-	cmd := exec.Command(self)
+	command := append(slices.Clone(c.on), self)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats, childS3+"="+c.s3, childPrefix+"="+c.own)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -172,6 +181,8 @@ type loadOf struct {
 	first   int           // of their numbers, +44 20 7946 and four digits: no two loads of one farm share one
 	at      string        // address that they connect to; empty: the server's
 	pause   time.Duration // of each between its messages; zero: none
+	// from is how every other pair's connections begin; nil: as usual.
+	from func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // newLoad enrols the devices with one server and lets them talk.
@@ -184,7 +195,11 @@ func newLoad(t *testing.T, c *child, o loadOf) *load {
 		k := &talker{id: enrol(t, c.url(), number(i), c.codes), open: make(chan wire.SessionID, 1)}
 		k.id.Server = cmp.Or(o.at, k.id.Server)
 		var err error
-		k.Device, err = client.Connect(client.Config{Identity: k.id, HTTP: clientOf(t, nil), Transport: client.WebSocket, Events: client.Events{
+		hc := clientOf(t, nil)
+		if i%4 > 1 && o.from != nil {
+			hc.Transport.(withHeader).DialContext = o.from
+		}
+		k.Device, err = client.Connect(client.Config{Identity: k.id, HTTP: hc, Transport: client.WebSocket, Events: client.Events{
 			Connected:    func(wire.Welcome) { k.do(func() { k.inside = true }) },
 			Disconnected: func(err error) { k.do(func() { k.ends, k.inside = append(k.ends, err), false }) },
 			Lost:         func(wire.SessionID) { k.do(func() { k.lost++ }) },
@@ -277,6 +292,27 @@ func (l *load) more(n int64) {
 	for end := time.Now().Add(2 * patience); l.acked.Load() < want; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			l.t.Fatalf("the load stands still at %d", l.acked.Load())
+		}
+	}
+}
+
+// everybody waits until each device has had two further messages acknowledged.
+func (l *load) everybody() {
+	l.t.Helper()
+	want := make([]int, len(l.talkers))
+	for i, k := range l.talkers {
+		k.do(func() { want[i] = len(k.acked) + 2 })
+	}
+	for i, k := range l.talkers {
+		for end := time.Now().Add(2 * patience); ; time.Sleep(2 * time.Millisecond) {
+			got := 0
+			k.do(func() { got = len(k.acked) })
+			if got >= want[i] {
+				break
+			}
+			if time.Now().After(end) {
+				l.t.Fatalf("device %d has no further message acknowledged: %v", i, k.ends)
+			}
 		}
 	}
 }

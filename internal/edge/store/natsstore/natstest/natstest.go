@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +27,7 @@ type Cluster struct{ Servers []*Server }
 // Server is one nats-server process.
 type Server struct {
 	bin, dir string
+	on       []string // begins the command
 	addr     string
 	cmd      *exec.Cmd // nil: not running
 	log      *os.File
@@ -40,27 +42,41 @@ func Build(ctx context.Context, dir string) (path string, err error) {
 	return path, nil
 }
 
-// Start builds nats-server and starts a cluster of n servers with their data in dir. It
-// returns when JetStream answers on each of them.
+// Place is where a server runs.
+type Place struct {
+	// Host is the address it listens on.
+	Host string
+	// On begins the command that starts it, such as nsenter's; empty: it runs here.
+	On []string
+}
+
+// Start starts a cluster of n servers on 127.0.0.1, as StartOn does.
 func Start(ctx context.Context, dir string, n int) (*Cluster, error) {
+	return StartOn(ctx, dir, slices.Repeat([]Place{{Host: "127.0.0.1"}}, n))
+}
+
+// StartOn builds nats-server and starts a server at each place, with their data in dir. It
+// returns when JetStream answers on each of them.
+func StartOn(ctx context.Context, dir string, places []Place) (*Cluster, error) {
 	bin, err := Build(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
+	n := len(places)
 	base, err := testport.Free(2 * n)
 	if err != nil {
 		return nil, fmt.Errorf("natstest: %w", err)
 	}
 	var routes []string
-	for i := range n {
-		routes = append(routes, fmt.Sprintf("\"nats://127.0.0.1:%d\"", base+n+i))
+	for i, p := range places {
+		routes = append(routes, fmt.Sprintf("\"nats://%s:%d\"", p.Host, base+n+i))
 	}
 	c := &Cluster{}
-	for i := range n {
-		s := &Server{bin: bin, dir: filepath.Join(dir, "nats-"+strconv.Itoa(i)), addr: "127.0.0.1:" + strconv.Itoa(base+i)}
+	for i, p := range places {
+		s := &Server{bin: bin, on: p.On, dir: filepath.Join(dir, "nats-"+strconv.Itoa(i)), addr: p.Host + ":" + strconv.Itoa(base+i)}
 		c.Servers = append(c.Servers, s)
-		config := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream { store_dir: %q }\ncluster { name: tandem, listen: \"127.0.0.1:%d\", routes: [%s] }\n",
-			i, s.addr, s.dir, base+n+i, strings.Join(routes, ", "))
+		config := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream { store_dir: %q }\ncluster { name: tandem, listen: \"%s:%d\", routes: [%s] }\n",
+			i, s.addr, s.dir, p.Host, base+n+i, strings.Join(routes, ", "))
 		if err = os.MkdirAll(s.dir, 0o700); err == nil {
 			err = os.WriteFile(s.config(), []byte(config), 0o600)
 		}
@@ -125,7 +141,8 @@ func (s *Server) Start() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(s.bin, "-c", s.config())
+	command := append(slices.Clone(s.on), s.bin, "-c", s.config())
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return errors.Join(err, log.Close())
