@@ -42,6 +42,9 @@ import (
 //	passport VAR ORIG DEST [NAME=VALUE …]  let it vouch for a call; keep the SIP Identity header
 //	pushservice NAME           start a push service for Web Push; see startPushService
 //	browser NAME SERVICE       subscribe a browser; $NAME_app is its application id
+//	kannel NAME TOKEN          start a text message gateway; see startKannel
+//	text KANNEL FROM WORDS …   have somebody answer by text message
+//	metric REGEXP              wait until a line of the server's metrics matches
 //	cluster                    start three NATS servers and three nodes by scripts/cluster; $node1 to
 //	                           $node3 are their addresses, the program is called server, its data
 //	                           and the process ids are in cluster/
@@ -49,7 +52,7 @@ import (
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
-	"pushservice": startPushService, "browser": subscribeBrowser,
+	"pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
 	"host": atHost, "cluster": startCluster, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "passport": signPassport,
 }
 

@@ -68,7 +68,8 @@ type sent struct {
 	At    time.Time    `json:"at"`
 }
 
-// OptOut is a number that wants no messages: table "text_optouts", key store.Key(tenant, number).
+// OptOut is a number that wants no messages: table "text_optouts", key store.Key(number). All
+// tenants share the gateway, and so the wish.
 type OptOut struct {
 	At time.Time `json:"at"`
 }
@@ -163,9 +164,9 @@ func (s *Service) take(ctx context.Context, key string, one sent, fits func([]se
 	return ok, nil
 }
 
-// OptOut notes whether a number wants no more messages. It may repeat.
-func (s *Service) OptOut(ctx context.Context, tenant wire.TenantID, n tel.Number, out bool) error {
-	key := store.Key(string(tenant), n.String())
+// OptOut notes whether a number wants no more messages, of any tenant. It may repeat.
+func (s *Service) OptOut(ctx context.Context, n tel.Number, out bool) error {
+	key := store.Key(n.String())
 	var err error
 	if out {
 		_, err = store.Change(ctx, s.optOuts, key, func(o OptOut, exists bool) (OptOut, bool, error) { return OptOut{s.now()}, !exists, nil })
@@ -179,8 +180,8 @@ func (s *Service) OptOut(ctx context.Context, tenant wire.TenantID, n tel.Number
 }
 
 // OptedOut reports whether a number wants no messages.
-func (s *Service) OptedOut(ctx context.Context, tenant wire.TenantID, n tel.Number) (bool, error) {
-	_, _, err := s.optOuts.Get(ctx, store.Key(string(tenant), n.String()))
+func (s *Service) OptedOut(ctx context.Context, n tel.Number) (bool, error) {
+	_, _, err := s.optOuts.Get(ctx, store.Key(n.String()))
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}

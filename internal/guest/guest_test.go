@@ -103,10 +103,10 @@ func TestWishes(t *testing.T) {
 	bubble(t, func(t *testing.T, s *guest.Service, e store.Engine) {
 		n := number(t, 1)
 		for _, out := range []bool{true, true, false, false} {
-			if err := s.OptOut(t.Context(), "t", n, out); err != nil {
+			if err := s.OptOut(t.Context(), n, out); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := s.OptedOut(t.Context(), "t", n); got != out || err != nil {
+			if got, err := s.OptedOut(t.Context(), n); got != out || err != nil {
 				t.Errorf("%v, %v, want %v", got, err, out)
 			}
 		}

@@ -56,12 +56,12 @@ func (s *Server) newTexts(sender sms.Sender) (err error) {
 }
 
 // invitable: a number that has no client can be sent a link (D4).
-func (s *Server) invitable(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (bool, error) {
+func (s *Server) invitable(ctx context.Context, _ wire.TenantID, principal tel.Identity) (bool, error) {
 	n, ok := principal.Number()
 	if !ok || s.texts == nil {
 		return false, nil
 	}
-	out, err := s.guests.OptedOut(ctx, tenant, n)
+	out, err := s.guests.OptedOut(ctx, n)
 	return !out, err
 }
 
@@ -264,7 +264,15 @@ func (s guests) TextCame(ctx context.Context, token, from, text string) error {
 	if !stop && !slices.Contains(startWords, word) {
 		return nil
 	}
-	return problem(s.log, "text came", s.guests.OptOut(ctx, wire.DefaultTenant, n, stop))
+	if err := s.guests.OptOut(ctx, n, stop); err != nil {
+		return problem(s.log, "text came", err)
+	}
+	if stop {
+		s.textsStopped.Add(1)
+	} else {
+		s.textsResumed.Add(1)
+	}
+	return nil
 }
 
 // Statuses of a delivery report, as Kannel writes them.

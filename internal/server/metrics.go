@@ -50,7 +50,7 @@ var (
 	descPushes     = desc("pushes_total", "Attempts to wake a device, by what the push service said: sent, missed (to be tried again), refused, gone.", "platform", "outcome")
 	descPushTime   = desc("push_seconds_total", "Time from what a device was to be told until its push was taken, over all that were sent.")
 	descSegments   = desc("text_segments_total", "Text messages, in segments, that invited parties without a client.")
-	descTexts      = desc("texts_total", "What became of invitations by text message: refused (by a quota), delivered, failed (as the gateway reports).", "outcome")
+	descTexts      = desc("texts_total", "What became of invitations by text message: refused (by a quota), delivered, failed (as the gateway reports), stopped and resumed (by the answer STOP, or START).", "outcome")
 	descPushQueue  = desc("pushes_waiting", "Pushes with an attempt to come.")
 	descBusDropped = desc("store_bus_dropped_total", "Bus messages dropped since a subscriber was too slow.")
 )
@@ -123,6 +123,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(descTexts, float64(c.textsRefused.Load()), "refused")
 	count(descTexts, float64(c.textsDelivered.Load()), "delivered")
 	count(descTexts, float64(c.textsFailed.Load()), "failed")
+	count(descTexts, float64(c.textsStopped.Load()), "stopped")
+	count(descTexts, float64(c.textsResumed.Load()), "resumed")
 	if c.sip != nil {
 		c.collectSIP(gauge, count)
 	}

@@ -95,7 +95,7 @@ type Server struct {
 	// texts is nil where nobody is invited by text message.
 	texts *sms.Inviter
 	// What becomes of those messages.
-	textsRefused, textsDelivered, textsFailed atomic.Uint64
+	textsRefused, textsDelivered, textsFailed, textsStopped, textsResumed atomic.Uint64
 	// passports is nil where no roots are configured.
 	passports *passport.Verifier
 	lately    lately

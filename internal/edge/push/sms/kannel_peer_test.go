@@ -6,9 +6,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -17,26 +15,26 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/edge/push/sms"
+	"github.com/tandem-call/tandem/internal/edge/push/sms/kanneltest"
 )
 
 // TestRealKannel sends through a real gateway (bearerbox and smsbox of Debian's package
 // kannel) to the mobile network that comes with it for tests (fakesmsc, kannel-extras).
 func TestRealKannel(t *testing.T) {
 	dir, ports := t.TempDir(), freePorts(t, 4)
-	admin, boxes, smsc, sendsms := ports[0], ports[1], ports[2], ports[3]
-	conf := filepath.Join(dir, "kannel.conf")
-	text := fmt.Sprintf(kannelConf, admin, boxes, filepath.Join(dir, "spool"), smsc, boxes, sendsms)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+	gateway := kanneltest.Config{Dir: dir, Admin: ports[0], Boxes: ports[1], Network: ports[2], SendSMS: ports[3]}
+	conf, err := gateway.Write()
+	if err != nil {
 		t.Fatal(err)
 	}
-	bearerbox := start(t, "/usr/sbin/bearerbox", conf)
-	bearerbox.await("Start-up done")
-	network := start(t, "/usr/lib/kannel/test/fakesmsc", "-H", "127.0.0.1", "-r", smsc, "-m", "0", "1 2 text never sent")
-	bearerbox.await("Fakesmsc client connected")
-	smsbox := start(t, "/usr/sbin/smsbox", conf)
-	smsbox.await("Connected to bearerbox")
+	bearerbox := start(t, kanneltest.Bearerbox, conf)
+	bearerbox.await(kanneltest.BearerboxReady)
+	network := start(t, kanneltest.Fakesmsc, "-H", "127.0.0.1", "-r", gateway.Network, "-m", "0", "1 2 text never sent")
+	bearerbox.await(kanneltest.FakesmscReady)
+	smsbox := start(t, kanneltest.Smsbox, conf)
+	smsbox.await(kanneltest.SmsboxReady)
 
-	cfg := sms.KannelConfig{URL: "http://127.0.0.1:" + sendsms, Username: "tester", Password: "foo&bar", From: "Tandem"}
+	cfg := sms.KannelConfig{URL: gateway.URL(), Username: kanneltest.Username, Password: kanneltest.Password, From: "Tandem"}
 	k, err := sms.NewKannel(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -66,37 +64,6 @@ func TestRealKannel(t *testing.T) {
 		t.Errorf("with the gateway gone: %v", err)
 	}
 }
-
-const kannelConf = `
-group = core
-admin-port = %s
-admin-password = none
-admin-interface = 127.0.0.1
-smsbox-port = %s
-box-allow-ip = 127.0.0.1
-store-type = file
-store-location = %s
-
-group = smsc
-smsc = fake
-smsc-id = FAKE
-port = %s
-connect-allow-ip = 127.0.0.1
-
-group = smsbox
-bearerbox-host = 127.0.0.1
-bearerbox-port = %s
-sendsms-port = %s
-sendsms-interface = 127.0.0.1
-
-group = sendsms-user
-username = tester
-password = foo&bar
-
-group = sms-service
-keyword = default
-text = none
-`
 
 // process is a program under test, with what it says.
 type process struct {
