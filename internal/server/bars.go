@@ -49,7 +49,8 @@ func (s *Server) numberBarred(ctx context.Context, tenant wire.TenantID, n tel.N
 	return s.parties.Barred(ctx, tenant, n.Identity())
 }
 
-// closeSessionsOf closes the sessions that the party's devices are in.
+// closeSessionsOf closes the sessions that the party's devices are in, and ends its telephones'
+// registrations.
 func (s *Server) closeSessionsOf(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
 	principal, err := s.parties.Principal(ctx, tenant, id)
 	if err != nil {
@@ -60,6 +61,7 @@ func (s *Server) closeSessionsOf(ctx context.Context, tenant wire.TenantID, id t
 		return err
 	}
 	for _, d := range list {
+		s.endTelephone(tenant, d.ID)
 		open, err := s.sessions.Sessions(ctx, tenant, d.ID)
 		if err != nil {
 			return err

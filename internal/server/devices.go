@@ -209,7 +209,7 @@ func (s *Server) info(ctx context.Context, d device.Device) (wire.DeviceInfo, er
 const revokedSubject = "revoked"
 
 func (s *Server) closeRevoked(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) {
-	s.sockets.CloseDevice(tenant, id, wire.CloseRevoked)
+	s.closeDevice(tenant, id)
 	if err := s.engine.Publish(ctx, store.Key(revokedSubject, string(tenant), string(id)), []byte(string(tenant)+"/"+string(id))); err != nil {
 		s.log.Warn("other nodes were not told of a revoked device; its connections there end with its next request", "device", id, "err", err)
 	}
@@ -220,9 +220,22 @@ func (s *Server) closeRevoked(ctx context.Context, tenant wire.TenantID, id wire
 func (s *Server) watchRevoked(ctx context.Context) (cancel func(), err error) {
 	return s.engine.Subscribe(ctx, revokedSubject+"/>", func(_ string, data []byte) {
 		if tenant, id, ok := strings.Cut(string(data), "/"); ok {
-			s.sockets.CloseDevice(wire.TenantID(tenant), wire.DeviceID(id), wire.CloseRevoked)
+			s.closeDevice(wire.TenantID(tenant), wire.DeviceID(id))
 		}
 	})
+}
+
+func (s *Server) closeDevice(tenant wire.TenantID, id wire.DeviceID) {
+	s.sockets.CloseDevice(tenant, id, wire.CloseRevoked)
+	s.endTelephone(tenant, id)
+}
+
+// endTelephone ends a device's registration as a telephone, here; other nodes look within a
+// minute.
+func (s *Server) endTelephone(tenant wire.TenantID, id wire.DeviceID) {
+	if s.sip != nil && tenant == wire.DefaultTenant {
+		s.sip.Revoke(string(id))
+	}
 }
 
 // closeGone closes what is left here of devices that were revoked on another node, whose

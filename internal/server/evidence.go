@@ -100,6 +100,9 @@ var proofs = []device.ProofKind{device.ProofCode, device.ProofNetwork, device.Pr
 // proved: a binding of the device that holds is as good as the operator's minimum. A coupled
 // device's is as good as that of whoever vouches for it.
 func (s *Server) proved(d device.Device) bool {
-	least := slices.Index(proofs, s.cfg.Evidence.Minimum.Binding)
-	return slices.ContainsFunc(d.Current(time.Now()), func(b wire.Binding) bool { return slices.Index(proofs, device.FirstHand(b)) >= least })
+	return slices.ContainsFunc(d.Current(time.Now()), s.proves)
+}
+
+func (s *Server) proves(b wire.Binding) bool {
+	return slices.Index(proofs, device.FirstHand(b)) >= slices.Index(proofs, s.cfg.Evidence.Minimum.Binding)
 }

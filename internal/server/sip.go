@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
@@ -159,7 +160,7 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 		Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
 		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
 		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
-		Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
+		Holds: s.mayRegister, Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
 	}
 	for _, n := range s.cfg.SIP.Trusted {
 		c.Trusted = append(c.Trusted, netip.MustParsePrefix(n)) // checked by Validate
@@ -191,11 +192,25 @@ func (s *Server) closeSIP() error {
 
 // serveSIP speaks SIP over WebSocket.
 func (s *Server) serveSIP(w http.ResponseWriter, r *http.Request) {
-	if s.sip == nil {
+	switch {
+	case s.sip == nil:
 		httpapi.WriteProblem(w, noSIP())
-		return
+	case s.cfg.sipMode() == SIPOpen && !s.here(r.Host):
+		httpapi.WriteProblem(w, wire.NewProblem(wire.CodeForbidden, "anybody on this machine may register here, but no page of another host; ask for localhost"))
+	default:
+		s.sip.WebSocket(w, r)
 	}
-	s.sip.WebSocket(w, r)
+}
+
+// here: a request asked for this machine by name. A page of a foreign host, whose name was made
+// to lead here (DNS rebinding), has asked for that host.
+func (s *Server) here(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	_, err := netip.ParseAddr(host)
+	return err == nil || strings.EqualFold(host, "localhost") || strings.EqualFold(host, s.cfg.sipDomain())
 }
 
 func noSIP() *wire.Problem {
@@ -251,16 +266,19 @@ func (s devices) Softphone(ctx context.Context, who httpapi.Caller) (wire.Softph
 	if s.sip == nil || who.Tenant != wire.DefaultTenant {
 		return wire.Softphone{}, noSIP()
 	}
+	now := time.Now()
 	d, err := s.Server.devices.Get(ctx, who.Tenant, who.Device)
 	if err == nil {
-		err = d.Check(time.Now())
+		err = d.Check(now)
 	}
 	if err != nil {
 		return wire.Softphone{}, problem(s.log, "softphone", err)
 	}
-	now := time.Now()
 	number := d.Current(now)[0].Number // Check has seen one
-	name, password, expires := s.sip.Credential(number.String(), now)
+	if !s.isTelephone(d, number, now) {
+		return wire.Softphone{}, wire.NewProblem(wire.CodeForbidden, "only a device that has proved the number itself, as well as calls ask for, can be its telephone")
+	}
+	name, password, expires := s.sip.Credential(number.String(), string(d.ID), now)
 	domain := s.cfg.sipDomain()
 	if strings.Contains(domain, ":") {
 		domain = "[" + domain + "]"
@@ -269,6 +287,29 @@ func (s devices) Softphone(ctx context.Context, who httpapi.Caller) (wire.Softph
 		URI: "sip:" + number.String() + "@" + domain + ";user=phone", WebSocketURL: "ws" + strings.TrimPrefix(s.cfg.URL(), "http") + SIPPath,
 		Username: name, Password: password, ExpiresSeconds: int(expires.Sub(now).Seconds()), ICEServers: s.iceServers(string(who.Device), expires),
 	}, nil
+}
+
+// isTelephone: the device has proved the number itself, as well as calls ask for. A guest has not,
+// nor has a device that is coupled with the telephone.
+func (s *Server) isTelephone(d device.Device, number tel.Number, now time.Time) bool {
+	return slices.ContainsFunc(d.Current(now), func(b wire.Binding) bool {
+		return b.Number == number && b.Kind != device.ProofCoupled && s.proves(b)
+	})
+}
+
+// mayRegister: the device that a password for a number was given to may still use it.
+func (s *Server) mayRegister(ctx context.Context, number, id string) bool {
+	d, err := s.devices.Get(ctx, wire.DefaultTenant, wire.DeviceID(id))
+	if err != nil {
+		return false
+	}
+	n, err := tel.ParseNumber(number, "")
+	now := time.Now()
+	if err != nil || d.Check(now) != nil || !s.isTelephone(d, n, now) {
+		return false
+	}
+	barred, err := s.numberBarred(ctx, wire.DefaultTenant, n)
+	return err == nil && !barred
 }
 
 // iceServers are those for one device; TURN with a password that is made from the secret

@@ -468,3 +468,20 @@ func scan(r io.Reader, to chan<- string) {
 		to <- s.Text()
 	}
 }
+
+// guest is a device that opened a link sent to the number.
+func (w *world) guest(number string) *client.Identity {
+	w.t.Helper()
+	past, err := w.server.At(w.ctx, time.Now())
+	check(w.t, err)
+	n, err := tel.ParseNumber(number, "")
+	check(w.t, err)
+	id, err := client.NewIdentity(w.url())
+	check(w.t, err)
+	assertion, err := id.Assert("psh_LINK")
+	check(w.t, err)
+	id.Number = n
+	id.Device, err = past.Guest(w.ctx, n, id.PublicKey(), "psh_LINK", assertion)
+	check(w.t, err)
+	return id
+}

@@ -201,7 +201,7 @@ func TestPrivacy(t *testing.T) {
 	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "TCP")
 	of := func(user string) func() (string, string) {
 		return func() (string, string) {
-			name, password, _ := w.e.Credential(user, time.Now())
+			name, password, _ := w.e.Credential(user, "", time.Now())
 			return name, password
 		}
 	}

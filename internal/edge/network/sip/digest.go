@@ -17,12 +17,26 @@ const nonceFor = 5 * time.Minute
 
 // Credential returns the user name and password with which somebody may register and call
 // as user (a number in E.164 form, or the user part of an address), until expires: the
-// name says who and until when, and the password is made from it with a secret, so that
-// nothing needs to be stored (as TURN's REST credentials are).
-func (e *Element) Credential(user string, now time.Time) (name, password string, expires time.Time) {
+// name says who, to whom it was given (by, without dots) and until when, and the password is made
+// from it with a secret, so that nothing needs to be stored (as TURN's REST credentials are).
+func (e *Element) Credential(user, by string, now time.Time) (name, password string, expires time.Time) {
 	expires = now.Add(e.cfg.PasswordFor).Truncate(time.Second)
-	name = strconv.FormatInt(expires.Unix(), 10) + "." + user
+	name = strconv.FormatInt(expires.Unix(), 10) + "." + by + "." + user
 	return name, e.password(name), expires
+}
+
+// holderOf reads the name of a credential.
+func holderOf(name string) (expires time.Time, who holder, ok bool) {
+	until, rest, _ := strings.Cut(name, ".")
+	unix, err := strconv.ParseInt(until, 10, 64)
+	who.by, who.user, _ = strings.Cut(rest, ".")
+	return time.Unix(unix, 0), who, err == nil && who.user != ""
+}
+
+// right: the credentials were made with the password.
+func (e *Element) right(c map[string]string, method string) bool {
+	want := digest(c, e.password(c["username"]), method)
+	return hmac.Equal([]byte(want), []byte(strings.ToLower(c["response"])))
 }
 
 func (e *Element) password(name string) string {
@@ -60,9 +74,9 @@ func (tx *serverTx) challenge(id HeaderID, stale bool) {
 	tx.respond(r)
 }
 
-// authenticated returns the user whose credentials the request has. Otherwise it has
-// answered, and returns false.
-func (s *shard) authenticated(tx *serverTx, id HeaderID) (user string, ok bool) {
+// authenticated returns whose credentials the request has. Otherwise it has answered, and
+// returns false.
+func (s *shard) authenticated(tx *serverTx, id HeaderID) (who holder, ok bool) {
 	challenge := WWWAuthenticate
 	if id == ProxyAuthorization {
 		challenge = ProxyAuthenticate
@@ -74,25 +88,28 @@ func (s *shard) authenticated(tx *serverTx, id HeaderID) (user string, ok bool) 
 			continue
 		}
 		age, mine := s.e.nonceAge(c["nonce"], now)
-		until, user, _ := strings.Cut(c["username"], ".")
-		expires, err := strconv.ParseInt(until, 10, 64)
-		want := digest(c, s.e.password(c["username"]), tx.req.Method)
+		expires, who, ok := holderOf(c["username"])
 		switch {
-		case err != nil || user == "" || !hmac.Equal([]byte(want), []byte(strings.ToLower(c["response"]))):
+		case !ok || !s.e.right(c, tx.req.Method):
 			s.e.log.Info("wrong SIP credentials", "remote", tx.from.remote, "method", tx.req.Method)
 			tx.reply(403)
-			return "", false
+			return holder{}, false
 		case !mine || age > nonceFor || !s.e.nonces.use(c["nonce"], c["nc"], now):
 			tx.challenge(challenge, true)
-			return "", false
-		case !time.Unix(expires, 0).After(now):
+			return holder{}, false
+		case !expires.After(now):
 			tx.reply(403) // a new password must be fetched
-			return "", false
+			return holder{}, false
 		}
-		return user, true
+		if holds, _ := s.e.holders.of(who, now); !holds && s.e.cfg.Holds != nil {
+			s.e.log.Info("a SIP password that was withdrawn", "remote", tx.from.remote, "method", tx.req.Method)
+			tx.reply(403)
+			return holder{}, false
+		}
+		return who, true
 	}
 	tx.challenge(challenge, false)
-	return "", false
+	return holder{}, false
 }
 
 // parseCredentials reads "Digest a=b, c="d"" (RFC 3261 25.1, credentials).

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,9 @@ type Config struct {
 	Secret []byte
 	// PasswordFor is how long a password holds. Zero: an hour.
 	PasswordFor time.Duration
+	// Holds says whether the one that a password was given to may still use it (see
+	// [Element.Credential]). It may take its time. Nil: everybody may.
+	Holds func(ctx context.Context, user, by string) bool
 	// Report is given what is seen of the calls. It is called from one goroutine, may take its
 	// time, and is called again with what it returned an error for. Nil: nobody is told.
 	Report func(context.Context, Report) error
@@ -181,6 +185,7 @@ type Element struct {
 	location *location
 	conns    conns
 	nonces   nonces
+	holders  holders
 	upgrader *gws.Upgrader
 	queue    *queue
 	stats    counters
@@ -307,6 +312,7 @@ func (e *Element) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return e.queue.run(ctx) })
 	g.Go(func() error { return e.location.run(ctx) })
+	g.Go(func() error { return e.recheck(ctx) })
 	for _, u := range e.cfg.Watch {
 		e.watch(u)
 	}
@@ -346,6 +352,13 @@ func (e *Element) receive(m *Message, fault *Fault, f *flow) {
 		return func() { s.response(m) }
 	}
 	s := e.shardOf(m.Get(CallID))
+	if who, ok := e.unknown(m); ok && m.IsRequest() {
+		e.work.Go(func() {
+			e.look(e.ending, who)
+			s.do(do(s))
+		})
+		return
+	}
 	if f.reliable() {
 		s.do(do(s))
 	} else if !s.tryDo(do(s)) {
@@ -379,10 +392,10 @@ func (e *Element) count(status int) { e.stats.answers[status/100].Add(1) }
 
 // trusts reports whether the other end of the flow is an element whose word is taken.
 func (e *Element) trusts(f *flow) bool {
-	for _, p := range e.cfg.Trusted {
-		if p.Contains(f.remote.Addr()) {
-			return true
-		}
-	}
-	return false
+	return e.inside(f.remote.Addr())
+}
+
+// inside: the address is of the networks whose word is taken.
+func (e *Element) inside(a netip.Addr) bool {
+	return slices.ContainsFunc(e.cfg.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }

@@ -57,7 +57,7 @@ func TestDigest(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Open = false })
 	of := func(user string) func() (string, string) {
 		return func() (string, string) {
-			name, password, _ := w.e.Credential(user, time.Now())
+			name, password, _ := w.e.Credential(user, "", time.Now())
 			return name, password
 		}
 	}
@@ -79,7 +79,7 @@ func TestDigest(t *testing.T) {
 	for name, password := range map[string]func() (string, string){
 		"a wrong password": func() (string, string) { name, _ := of(carol)(); return name, "guess" },
 		"an expired password": func() (string, string) {
-			name, password, _ := w.e.Credential(carol, time.Now().Add(-2*time.Hour))
+			name, password, _ := w.e.Credential(carol, "", time.Now().Add(-2*time.Hour))
 			return name, password
 		},
 		"a password with more time": func() (string, string) {

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type binding struct {
 	cseq    uint32
 	via     *flow // that it registered by
 	path    []string
+	holder  holder // of the password
 }
 
 // maxContacts of one user.
@@ -98,12 +100,19 @@ func (l *location) dropFlow(c *conn) {
 	l.sweep(func(b *binding) bool { return b.via.conn == c })
 }
 
-func (l *location) sweep(gone func(*binding) bool) {
+// sweep forgets the bindings that are gone, and returns them.
+func (l *location) sweep(gone func(*binding) bool) (swept []*binding) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for user, all := range l.users {
 		n := len(all)
-		all = slices.DeleteFunc(all, gone)
+		all = slices.DeleteFunc(all, func(b *binding) bool {
+			if !gone(b) {
+				return false
+			}
+			swept = append(swept, b)
+			return true
+		})
 		l.count += len(all) - n
 		if len(all) == 0 {
 			delete(l.users, user)
@@ -111,6 +120,20 @@ func (l *location) sweep(gone func(*binding) bool) {
 			l.users[user] = all
 		}
 	}
+	return swept
+}
+
+// holders returns those whose passwords the bindings were made with, each once.
+func (l *location) holders() []holder {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := map[holder]bool{}
+	for _, all := range l.users {
+		for _, b := range all {
+			seen[b.holder] = true
+		}
+	}
+	return slices.Collect(maps.Keys(seen))
 }
 
 func (l *location) len() int {

@@ -202,7 +202,7 @@ func TestTshark(t *testing.T) {
 	for _, x := range []*agent{a, b} {
 		user, in := x.user, x.in
 		x.password = func() (string, string) {
-			name, password, _ := w.e.Credential(user, time.Now())
+			name, password, _ := w.e.Credential(user, "", time.Now())
 			return name, password
 		}
 		x.in = make(chan *Message, 1000)

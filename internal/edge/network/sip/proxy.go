@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,7 +81,7 @@ func (s *shard) begin(tx *serverTx) {
 		tx.reply(482)
 		return
 	}
-	who, ok := s.caller(tx, r)
+	who, ok := s.caller(tx, r, u)
 	if !ok {
 		return
 	}
@@ -203,7 +205,7 @@ type identity struct {
 }
 
 // caller finds out who makes a request, or has answered it (false).
-func (s *shard) caller(tx *serverTx, r routed) (who identity, ok bool) {
+func (s *shard) caller(tx *serverTx, r routed, u uri) (who identity, ok bool) {
 	m := tx.req
 	from, _ := parseAddress(m.Get(From)) // was validated
 	privacy := strings.ToLower(m.Get(Privacy))
@@ -232,14 +234,15 @@ func (s *shard) caller(tx *serverTx, r routed) (who identity, ok bool) {
 	// Whoever is not trusted asserts nothing (RFC 3325 5).
 	m.Remove(PAssertedIdentity)
 	m.Remove(PServedUser)
-	// What belongs to a call that was let through needs no password again.
-	if s.e.cfg.Open || r.ours && tagOf(m.Get(To)) != "" {
+	// What goes to the other side of a call that was let through needs no password again.
+	if s.e.cfg.Open || r.ours && tagOf(m.Get(To)) != "" && (r.flow != nil || m.Has(Route) || !s.e.local(u)) {
 		return who, true
 	}
-	user, ok := s.authenticated(tx, ProxyAuthorization)
+	by, ok := s.authenticated(tx, ProxyAuthorization)
 	if !ok {
 		return who, false
 	}
+	user := by.user
 	if who.user != "" && who.user != user {
 		s.e.log.Warn("a call in somebody else's name was refused", "remote", tx.from.remote)
 		tx.reply(403)
@@ -264,18 +267,21 @@ type target struct {
 	route []string
 	// user that is reached, as in location; "" if not known.
 	user string
+	// inside: the hop comes from the other side, and leads to trusted elements only.
+	inside bool
 }
 
 // targets of a request (RFC 3261 16.5); a status if there are none.
 func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) ([]target, int) {
 	trusted := s.e.trusts(from)
+	inside := !trusted && !s.e.cfg.Open
 	if m.Has(Route) {
 		if !r.ours && !trusted {
 			return nil, 403 // nobody is relayed anywhere
 		}
 		hop, _ := parseAddress(m.Top(Route)) // was validated
-		t := target{uri: m.URI, hop: hop.uri, user: userOf(u)}
-		if r.flow != nil && r.flow.conn != nil {
+		t := target{uri: m.URI, hop: hop.uri, user: userOf(u), inside: inside}
+		if r.flow != nil && (r.flow.conn != nil || inside) {
 			t.flow = r.flow
 		}
 		if _, lr := hop.uri.params.get("lr"); !lr { // a strict router (RFC 3261 16.6 step 6)
@@ -285,14 +291,14 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 		}
 		return []target{t}, 0
 	}
-	if r.ours && u.isSIP() && !s.e.local(u) {
+	if r.ours && u.isSIP() && (r.flow != nil || !s.e.local(u)) {
 		switch {
 		case r.flow != nil:
 			return []target{{uri: m.URI, flow: r.flow, hop: u}}, 0
 		case r.gone && (u.param("transport") == "ws" || strings.HasSuffix(u.host, ".invalid")):
 			return nil, 430
 		}
-		return []target{{uri: m.URI, hop: u}}, 0
+		return []target{{uri: m.URI, hop: u, inside: inside}}, 0
 	}
 	if !u.isSIP() || s.e.local(u) {
 		user := userOf(u)
@@ -316,7 +322,7 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 		return []target{{uri: m.URI, hop: u, user: userOf(u)}}, 0
 	case s.e.cfg.NextHop != "":
 		hop, _ := parseURI(s.e.cfg.NextHop)
-		return []target{{uri: m.URI, hop: hop, user: userOf(u)}}, 0
+		return []target{{uri: m.URI, hop: hop}}, 0 // a user of another domain is not the one of ours who has its name
 	}
 	return nil, 403
 }
@@ -361,13 +367,19 @@ func at(u uri, f *flow) bool { return u.host == f.remote.Addr().String() }
 func (s *shard) recordRoute(c *Message, from, to *flow, t target) {
 	// Back to the caller: by the flow that it called by, unless it can be reached as its
 	// contact says, or is behind another element.
+	// What is sent to somebody who is not trusted goes to no address but its own: else the other side
+	// could have us send anywhere.
+	free := func(f *flow) bool { return s.e.cfg.Open || s.e.trusts(f) }
 	back := from
 	a, ok := parseAddress(c.Top(Contact))
-	if ok && from.conn == nil && at(a.uri, from) || len(c.All(Via)) > 1 {
+	switch near := ok && from.conn == nil && at(a.uri, from); {
+	case free(from) && (near || len(c.All(Via)) > 1):
 		back = nil
+	case near:
+		back = &flow{transport: from.transport, udp: from.udp, remote: netip.AddrPortFrom(from.remote.Addr(), cmp.Or(a.uri.port, 5060))}
 	}
 	on := to
-	if to.conn == nil && t.flow == nil || len(t.route) > 0 {
+	if free(to) && (to.conn == nil && t.flow == nil || len(t.route) > 0) {
 		on = nil
 	}
 	callID := c.Get(CallID)

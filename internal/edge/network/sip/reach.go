@@ -42,6 +42,10 @@ func (s *shard) reach(t target, then func(*flow)) {
 		}
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
+		if t.inside && !s.e.inside(a.Unmap()) {
+			then(nil)
+			return
+		}
 		to := netip.AddrPortFrom(a.Unmap(), port)
 		if transport == "UDP" && s.e.udp != nil {
 			then(&flow{transport: "UDP", udp: s.e.udp, remote: to})
@@ -61,20 +65,20 @@ func (s *shard) reach(t target, then func(*flow)) {
 		defer cancel()
 		stop := context.AfterFunc(s.e.ending, cancel)
 		defer stop()
-		f := s.e.connect(ctx, transport, host, port, t.hop.port == 0)
+		f := s.e.connect(ctx, transport, host, port, t)
 		s.do(func() { then(f) })
 	})
 }
 
 // connect resolves a name (RFC 3263, without NAPTR: the transport is known) and makes the
 // connection; nil if none of its addresses answers.
-func (e *Element) connect(ctx context.Context, transport, host string, port uint16, srv bool) *flow {
+func (e *Element) connect(ctx context.Context, transport, host string, port uint16, t target) *flow {
 	type place struct {
 		host string
 		port uint16
 	}
 	places := []place{{host, port}}
-	if _, err := netip.ParseAddr(host); err != nil && srv {
+	if _, err := netip.ParseAddr(host); err != nil && t.hop.port == 0 {
 		service, proto := "sip", "tcp"
 		switch transport {
 		case "UDP":
@@ -96,6 +100,9 @@ func (e *Element) connect(ctx context.Context, transport, host string, port uint
 			continue
 		}
 		for _, a := range addrs {
+			if t.inside && !e.inside(a.Unmap()) {
+				continue
+			}
 			to := netip.AddrPortFrom(a.Unmap(), p.port)
 			if transport == "UDP" {
 				if e.udp == nil {

@@ -30,19 +30,25 @@ func (s *shard) register(tx *serverTx) {
 		tx.reply(404) // step 5
 		return
 	}
+	var who holder
 	if !s.e.cfg.Open {
-		who, ok := s.authenticated(tx, Authorization)
-		if !ok {
+		var ok bool
+		if who, ok = s.authenticated(tx, Authorization); !ok {
 			return
 		}
-		if who != user {
+		if who.user != user {
 			s.e.log.Warn("a registration for somebody else's address was refused", "remote", tx.from.remote)
+			tx.reply(403)
+			return
+		}
+		if m.Has(Path) && !s.e.trusts(tx.from) {
+			s.e.log.Warn("a phone that wants its calls sent elsewhere was refused (Path, RFC 3327)", "remote", tx.from.remote)
 			tx.reply(403)
 			return
 		}
 	}
 	now := time.Now()
-	bindings, fault := s.bindings(tx, now)
+	bindings, fault := s.bindings(tx, who, now)
 	if fault != nil {
 		tx.refuse(fault)
 		return
@@ -94,7 +100,7 @@ func (s *shard) register(tx *serverTx) {
 }
 
 // bindings are those that a REGISTER asks for.
-func (s *shard) bindings(tx *serverTx, now time.Time) ([]*binding, *Fault) {
+func (s *shard) bindings(tx *serverTx, who holder, now time.Time) ([]*binding, *Fault) {
 	m := tx.req
 	usual := uint64(usualExpires)
 	if v, ok := number(m.Get(Expires), maxExpires); ok {
@@ -124,7 +130,7 @@ func (s *shard) bindings(tx *serverTx, now time.Time) ([]*binding, *Fault) {
 			seconds = minExpires
 		}
 		all = append(all, &binding{
-			contact: c, expires: now.Add(time.Duration(seconds) * time.Second), callID: callID, cseq: cseq, via: tx.from, path: m.All(Path),
+			contact: c, expires: now.Add(time.Duration(seconds) * time.Second), callID: callID, cseq: cseq, via: tx.from, path: m.All(Path), holder: who,
 		})
 	}
 	return all, nil

@@ -64,6 +64,21 @@ func (e *Element) party(user string) tel.Identity {
 	return id
 }
 
+// dialled returns whom a call is for. A user of another domain is somebody else than the one
+// of ours who has its name, unless it is a telephone number (RFC 3261 19.1.6) or a trusted
+// element says so.
+func (e *Element) dialled(m *Message, from *flow) tel.Identity {
+	u, _ := parseURI(m.URI) // was validated
+	if !u.isSIP() || e.local(u) || u.param("user") == "phone" || e.trusts(from) {
+		return e.party(userOf(u))
+	}
+	id, err := tel.ParseIdentity((&uri{scheme: "sip", user: u.user, host: u.host}).String(), "")
+	if err != nil {
+		return tel.Identity{}
+	}
+	return id
+}
+
 // escapeUser writes a user part as it must be (RFC 3261 25.1).
 func escapeUser(s string) string {
 	var b strings.Builder
@@ -84,19 +99,23 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	}
 	m := tx.req
 	callID := m.Get(CallID)
+	if who.originating && who.served != "" {
+		who.user = who.served
+	}
+	fromTag := tagOf(m.Get(From))
 	if old := s.calls[callID]; old != nil {
+		if old.fromTag != fromTag || old.who.user != who.user {
+			s.e.log.Warn("a call that bears the Call-ID of another one is not reported", "remote", tx.from.remote)
+			return nil
+		}
 		return old // it spirals, or forks before us: one call
 	}
-	u, _ := parseURI(m.URI)
 	c := &trackedCall{
-		s: s, callID: callID, fromTag: tagOf(m.Get(From)), began: time.Now(), who: who, dialled: s.e.party(userOf(u)),
+		s: s, callID: callID, fromTag: fromTag, began: time.Now(), who: who, dialled: s.e.dialled(m, tx.from),
 		called: map[string]*trackedLeg{}, dialogs: map[string]string{}, holders: map[string]bool{}, cseqs: map[string]uint32{},
 		passport: m.Raw(Identity),
 	}
 	c.session, _, _ = strings.Cut(m.Get(SessionIDHeader), ";")
-	if who.originating && who.served != "" {
-		c.who.user = who.served
-	}
 	s.calls[callID] = c
 	own := s.e.party(c.who.user)
 	c.caller = &trackedLeg{own: own, other: c.dialled, direction: tel.Outgoing, local: c.local("caller"), vouched: who.proved, hidden: who.private}

@@ -1,0 +1,213 @@
+package sip
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/tel"
+)
+
+// closedWorld is an element that asks for passwords, and phones that have theirs.
+func closedWorld(t *testing.T, change ...func(*Config)) (w *world, phone func(user, transport string) *agent) {
+	w = newWorld(t, append([]func(*Config){func(c *Config) { c.Open = false }}, change...)...)
+	return w, func(user, transport string) *agent {
+		a := w.newAgent(user, transport)
+		a.password = func() (string, string) {
+			name, password, _ := w.e.Credential(user, "dev_"+strings.TrimPrefix(user, "+"), time.Now())
+			return name, password
+		}
+		return a
+	}
+}
+
+// TestWithdrawnPassword: who loses the right to a password before it ends is not registered
+// any more, at once, and neither registers nor calls with it.
+func TestWithdrawnPassword(t *testing.T) {
+	var revoked atomic.Bool
+	w, phone := closedWorld(t, func(c *Config) {
+		c.Holds = func(_ context.Context, user, by string) bool {
+			return by == "dev_"+strings.TrimPrefix(user, "+") && (user != alice || !revoked.Load())
+		}
+	})
+	a, b, again := phone(alice, "WS"), phone(bob, "UDP"), phone(alice, "TCP")
+	a.register()
+	b.register()
+	caller, _ := b.call(a)
+	b.tell(caller.ask("BYE"))
+	a.reply(a.request("BYE"), 200)
+	b.answer("BYE", 200)
+
+	via := w.e.location.find(alice, time.Now())[0].via.conn
+	revoked.Store(true)
+	w.e.Revoke("dev_" + strings.TrimPrefix(alice, "+"))
+	if !via.over() || len(w.e.location.find(alice, time.Now())) > 0 {
+		t.Error("a phone whose password was withdrawn is still registered")
+	}
+	first := again.tell(again.ask("REGISTER", "sip:example.com", again.aor(), "Expires", "300"))
+	again.tell(again.again(first, again.answer("REGISTER", 401)))
+	again.answer("REGISTER", 403)
+	invite := again.tell(again.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	res := again.answer("INVITE", 407)
+	again.tell(ackOf(invite, res))
+	invite = again.tell(again.again(invite, res))
+	again.tell(ackOf(invite, again.answer("INVITE", 403)))
+	// A name that was given to somebody else does not help.
+	again.password = func() (string, string) {
+		name, password, _ := w.e.Credential(alice, "dev_"+strings.TrimPrefix(bob, "+"), time.Now())
+		return name, password
+	}
+	first = again.tell(again.ask("REGISTER", "sip:example.com", again.aor(), "Expires", "300"))
+	again.tell(again.again(first, again.answer("REGISTER", 401)))
+	again.answer("REGISTER", 403)
+}
+
+// trap listens where nobody may have the element send to.
+func trap(t *testing.T) (addr string, sprung func() bool) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			c.Close()
+		}
+		done <- err == nil
+	}()
+	return l.Addr().String(), func() bool { l.Close(); return <-done }
+}
+
+// TestNobodySendsElsewhere: neither a registration, nor a request within a call of one's own,
+// makes the element send to an address that somebody chooses.
+func TestNobodySendsElsewhere(t *testing.T) {
+	addr, sprung := trap(t)
+	_, phone := closedWorld(t)
+	a, b := phone(alice, "UDP"), phone(bob, "UDP")
+	b.register()
+	first := a.tell(a.ask("REGISTER", "sip:example.com", a.aor(), "Expires", "300", "Path", "<sip:"+addr+";transport=tcp;lr>"))
+	a.tell(a.again(first, a.answer("REGISTER", 401)))
+	a.answer("REGISTER", 403)
+
+	caller, callee := a.call(b)
+	for _, d := range []struct {
+		*dialog
+		other *agent
+	}{{caller, b}, {callee, a}} {
+		m := d.ask("INFO")
+		m.URI = "sip:x@" + addr + ";transport=tcp"
+		d.a.tell(m)
+		d.other.reply(d.other.request("INFO"), 200)
+		d.a.answer("INFO", 200)
+		m = d.ask("INFO")
+		m.Add(Route, "<sip:"+addr+";transport=tcp;lr>")
+		d.a.tell(m)
+		d.other.reply(d.other.request("INFO"), 200)
+		d.a.answer("INFO", 200)
+	}
+	// A user of ours is not reached without a password, either, by what looks like part of a call.
+	m := caller.ask("MESSAGE")
+	m.Remove(Route)
+	m.URI = "sip:" + bob + "@example.com"
+	a.tell(m)
+	a.answer("MESSAGE", 407)
+	if sprung() {
+		t.Error("the element connected to an address that a caller chose")
+	}
+}
+
+// TestForeignDomain: who answers for another domain is not the user of ours who has the same
+// name or number, whatever the next element makes of it.
+func TestForeignDomain(t *testing.T) {
+	pbx, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pbx.Close()
+	var said atomic.Bool
+	w, phone := closedWorld(t, func(c *Config) {
+		c.NextHop = "sip:" + pbx.LocalAddr().String()
+		report := c.Report
+		c.Report = func(ctx context.Context, r Report) error {
+			said.Store(said.Load() || r.Own == identityOf(t, bob))
+			return report(ctx, r)
+		}
+	})
+	a := phone(alice, "TCP")
+	for uri, other := range map[string]tel.Identity{
+		"sip:" + bob + "@evil.example":            {},
+		"sip:" + bob + "@evil.example;user=phone": identityOf(t, bob), // a claim of the caller's
+	} {
+		invite := a.tell(a.ask("INVITE", uri, "<"+uri+">"))
+		res := a.answer("INVITE", 407)
+		a.tell(ackOf(invite, res))
+		a.tell(a.again(invite, res))
+		buf := make([]byte, maxMessage)
+		_ = pbx.SetReadDeadline(time.Now().Add(patience))
+		n, from, err := pbx.ReadFromUDPAddrPort(buf)
+		w.must(err)
+		got, fault := parseDatagram(buf[:n])
+		if fault != nil {
+			t.Fatal(fault)
+		}
+		ok := got.Response(200, "OK")
+		ok.tagTo("evil")
+		_, err = pbx.WriteToUDPAddrPort(ok.Encode(), from)
+		w.must(err)
+		a.answer("INVITE", 200)
+		r := w.legs(alice + " outgoing active")[alice+" outgoing active"]
+		if n, isNumber := r.Other.Number(); other.IsZero() && isNumber {
+			t.Errorf("%s: alice's other is %s", uri, n)
+		} else if !other.IsZero() && r.Other != other {
+			t.Errorf("%s: alice's other is %s", uri, r.Other)
+		}
+	}
+	if said.Load() {
+		t.Error("a leg of bob's was reported")
+	}
+}
+
+// TestForeignCallID: somebody who knows the Call-ID of a call cannot have its parties reported
+// as speaking with somebody else.
+func TestForeignCallID(t *testing.T) {
+	var said atomic.Pointer[string]
+	w, phone := closedWorld(t, func(c *Config) {
+		report := c.Report
+		c.Report = func(ctx context.Context, r Report) error {
+			if other, _ := r.Other.Number(); other.String() == carol || r.Own == identityOf(t, carol) {
+				s := fmt.Sprintf("%s %s %s", r.Own, r.State, r.Other)
+				said.Store(&s)
+			}
+			return report(ctx, r)
+		}
+	})
+	a, m, c := phone(alice, "UDP"), phone(bob, "TCP"), phone(carol, "WS")
+	m.register()
+	c.register()
+	caller, _ := a.call(m)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+
+	invite := m.ask("INVITE", "sip:"+carol+"@example.com", c.aor())
+	invite.Set(CallID, caller.callID)
+	invite.Set(From, m.aor()+";tag="+tagOf(caller.local))
+	m.tell(invite)
+	res := m.answer("INVITE", 407)
+	m.tell(ackOf(invite, res))
+	m.tell(m.again(invite, res))
+	got := c.request("INVITE")
+	c.reply(got, 200)
+	m.answer("INVITE", 200)
+	a.tell(caller.ask("BYE"))
+	m.reply(m.request("BYE"), 200)
+	a.answer("BYE", 200)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+	if s := said.Load(); s != nil {
+		t.Errorf("reported: %s", *s)
+	}
+}
