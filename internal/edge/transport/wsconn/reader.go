@@ -192,5 +192,6 @@ func closeCodeOf(payload []byte) uint16 {
 	case !utf8.Valid(payload[2:]):
 		return 1007
 	}
-	return binary.BigEndian.Uint16(payload)
+	// Zero is no code; here it would mean that there was none.
+	return max(binary.BigEndian.Uint16(payload), 1)
 }
