@@ -55,10 +55,12 @@ type Sessions interface {
 	JoinDevices(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
 	// Part takes a side out of the session, until it is joined again.
 	Part(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
-	// CallEnded: the call is over, the session lingers.
-	CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time) error
+	// CallEnded: the call is over, the session lingers. order grows with each CallEnded and
+	// CallUp of a session: a node may repeat one when another has carried out a later one, and
+	// then it must not count any more.
+	CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time, order uint64) error
 	// CallUp: the same devices are in a call again. False: the session cannot be taken up.
-	CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error)
+	CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID, order uint64) (bool, error)
 }
 
 // Opening of a session.

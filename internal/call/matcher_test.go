@@ -153,11 +153,11 @@ func (w *town) Part(_ context.Context, _ wire.TenantID, _ wire.SessionID, s call
 	return w.step(func() { w.parted = append(w.parted, s) })
 }
 
-func (w *town) CallEnded(_ context.Context, _ wire.TenantID, id wire.SessionID, _ time.Time) error {
+func (w *town) CallEnded(_ context.Context, _ wire.TenantID, id wire.SessionID, _ time.Time, _ uint64) error {
 	return w.step(func() { w.last[id] = "ended" })
 }
 
-func (w *town) CallUp(_ context.Context, _ wire.TenantID, id wire.SessionID) (again bool, err error) {
+func (w *town) CallUp(_ context.Context, _ wire.TenantID, id wire.SessionID, _ uint64) (again bool, err error) {
 	err = w.step(func() {
 		if again = !w.closed[id]; again {
 			w.last[id] = "open"

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -13,10 +12,10 @@ import (
 )
 
 // mark remembers which of a record's effects this matcher has carried out, until a later
-// change takes them off the record. Performing holds mu, so that a record's effects keep
+// change takes them off the record. Performing holds the turn, so that a record's effects keep
 // their order; a partial record's is taken before the pair's that it hands a leg to.
 type mark struct {
-	mu   sync.Mutex
+	turn chan struct{} // holds a token while somebody performs; not a mutex: it is held over I/O
 	life string
 	done uint64 // all effects up to this one
 }
@@ -26,7 +25,7 @@ func (m *Matcher) mark(key string) *mark {
 	defer m.mu.Unlock()
 	k := m.marks[key]
 	if k == nil {
-		k = &mark{}
+		k = &mark{turn: make(chan struct{}, 1)}
 		m.marks[key] = k
 	}
 	return k
@@ -43,8 +42,8 @@ func (m *Matcher) perform(ctx context.Context, rec Record) Record {
 		return rec
 	}
 	k := m.mark(rec.Key)
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.turn <- struct{}{}
+	defer func() { <-k.turn }()
 	for i := 0; i < len(rec.Pending); i++ {
 		e := rec.Pending[i]
 		if m.done(k, rec.Life) >= e.Seq {
@@ -113,11 +112,11 @@ func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err e
 		}
 	case CallUp:
 		var again bool
-		if again, err = m.Sessions.CallUp(ctx, rec.Tenant, e.Session); err == nil && !again {
+		if again, err = m.Sessions.CallUp(ctx, rec.Tenant, e.Session, e.Seq); err == nil && !again {
 			return NotTakenUp{e.Session, m.Fresh()}, nil
 		}
 	case CallEnded:
-		err = m.Sessions.CallEnded(ctx, rec.Tenant, e.Session, e.At)
+		err = m.Sessions.CallEnded(ctx, rec.Tenant, e.Session, e.At, e.Seq)
 	case Invite:
 		err = m.tell(ctx, rec, e, wire.TypeInvite, e.Invite)
 	case ReadOut, TypeIn:

@@ -258,12 +258,12 @@ func (o opener) JoinDevices(ctx context.Context, tenant wire.TenantID, id wire.S
 	return o.wakeFor(ctx, tenant, id, s)
 }
 
-func (o opener) CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time) error {
-	return o.sessions.CallEnded(ctx, tenant, id, at)
+func (o opener) CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time, order uint64) error {
+	return o.sessions.CallEnded(ctx, tenant, id, at, order)
 }
 
-func (o opener) CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error) {
-	return o.sessions.CallUp(ctx, tenant, id)
+func (o opener) CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID, order uint64) (bool, error) {
+	return o.sessions.CallUp(ctx, tenant, id, order)
 }
 
 func (o opener) Part(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s call.Side) error {

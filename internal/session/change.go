@@ -87,11 +87,13 @@ func (s *Service) openRecord(ctx context.Context, key roomKey, o Opening) (Recor
 		return rec, err
 	}
 	s.observe(&Record{}, &rec) // needs no alarm: Open is repeated
+	s.promise(key)
 	s.tellHere(&rec, store.Head{})
 	var g errgroup.Group
 	g.Go(func() error { return s.index(ctx, &rec) })
 	_, err = s.c.Records.Put(ctx, key.record(), rec, 0)
 	if indexed := g.Wait(); err == nil && indexed == nil {
+		s.keep(key)
 		s.note(ctx, &rec)
 		return rec, nil
 	} else if err == nil {
@@ -105,7 +107,29 @@ func (s *Service) openRecord(ctx context.Context, key roomKey, o Opening) (Recor
 	if got != nil {
 		return rec, errors.Join(err, got)
 	}
+	s.keep(key)
 	return rec, s.index(ctx, &rec)
+}
+
+// promise notes that a session is announced before it is stored. Whoever asks for it until
+// then is told to try again, and not that there is none.
+func (s *Service) promise(key roomKey) {
+	s.mu.Lock()
+	s.promised[key] = s.c.Now()
+	s.mu.Unlock()
+}
+
+func (s *Service) keep(key roomKey) {
+	s.mu.Lock()
+	delete(s.promised, key)
+	s.mu.Unlock()
+}
+
+func (s *Service) isPromised(key roomKey) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.promised[key]
+	return ok
 }
 
 func (s *Service) beginOpening(ctx context.Context, key roomKey) (done func(), err error) {
@@ -193,9 +217,10 @@ func (s *Service) Away(ctx context.Context, tenant wire.TenantID, id wire.Sessio
 }
 
 // CallEnded makes the session linger (B6). It may be repeated; a session that does not
-// exist or is closed is no error.
-func (s *Service) CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time) error {
-	rec, err := s.change(ctx, roomKey{tenant, id}, CallEnded{At: at})
+// exist or is closed is no error. order grows with each CallEnded and CallUp: one that comes
+// after a later one, repeated by a node that has not heard of it, changes nothing.
+func (s *Service) CallEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, at time.Time, order uint64) error {
+	rec, err := s.change(ctx, roomKey{tenant, id}, CallEnded{At: at, Order: order})
 	if gone(err) {
 		return nil
 	} else if err != nil {
@@ -206,9 +231,9 @@ func (s *Service) CallEnded(ctx context.Context, tenant wire.TenantID, id wire.S
 
 // CallUp takes the session up again for a new call between the same parties. False: it
 // is closed, or somebody left, or an identity is withheld; the call needs a new session.
-// It may be repeated.
-func (s *Service) CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error) {
-	rec, err := s.change(ctx, roomKey{tenant, id}, CallUp{})
+// It may be repeated; order is as in CallEnded.
+func (s *Service) CallUp(ctx context.Context, tenant wire.TenantID, id wire.SessionID, order uint64) (bool, error) {
+	rec, err := s.change(ctx, roomKey{tenant, id}, CallUp{order})
 	if errors.Is(err, ErrNotAgain) || gone(err) {
 		return false, nil
 	} else if err != nil {

@@ -27,7 +27,7 @@ func TestSessionOutlivesTheCall(t *testing.T) {
 	a.state()
 	w.pass(time.Minute)
 	for range 2 { // repeating does no harm, and is not told again
-		if err := n.CallEnded(ctx(t), tenant, "S", w.clock()); err != nil {
+		if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestSessionOutlivesTheCall(t *testing.T) {
 	if all, err := n.Sessions(ctx(t), tenant, "a1"); err != nil || len(all) != 0 {
 		t.Errorf("sessions %+v, %v", all, err)
 	}
-	up, err := n.CallUp(ctx(t), tenant, "S")
+	up, err := n.CallUp(ctx(t), tenant, "S", 0)
 	if up || err != nil {
 		t.Errorf("taken up again: %v, %v", up, err)
 	}
@@ -79,12 +79,12 @@ func TestNewCallTakesTheSessionUpAgain(t *testing.T) {
 	n := w.node()
 	n.open()
 	a, _ := n.attach("a1")
-	if err := n.CallEnded(ctx(t), tenant, "S", w.clock()); err != nil {
+	if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
 		t.Fatal(err)
 	}
 	a.state()
 	for range 2 {
-		if up, err := n.CallUp(ctx(t), tenant, "S"); !up || err != nil {
+		if up, err := n.CallUp(ctx(t), tenant, "S", 0); !up || err != nil {
 			t.Fatalf("%v, %v", up, err)
 		}
 	}
@@ -96,10 +96,10 @@ func TestNewCallTakesTheSessionUpAgain(t *testing.T) {
 	if st, err := n.Get(ctx(t), tenant, "a1", "S"); err != nil || st.Phase != wire.InCall {
 		t.Errorf("got %+v, %v", st, err)
 	}
-	if up, err := n.CallUp(ctx(t), tenant, "none"); up || err != nil {
+	if up, err := n.CallUp(ctx(t), tenant, "none", 0); up || err != nil {
 		t.Errorf("no session: %v, %v", up, err)
 	}
-	if err := n.CallEnded(ctx(t), tenant, "none", w.clock()); err != nil {
+	if err := n.CallEnded(ctx(t), tenant, "none", w.clock(), 0); err != nil {
 		t.Errorf("no session: %v", err)
 	}
 }
@@ -252,7 +252,7 @@ func TestRunClosesByItself(t *testing.T) {
 	n.run()
 	a, _ := n.attach("a1")
 	n.open()
-	if err := n.CallEnded(ctx(t), tenant, "S", time.Now()); err != nil {
+	if err := n.CallEnded(ctx(t), tenant, "S", time.Now(), 0); err != nil {
 		t.Fatal(err)
 	}
 	for a.state().Phase != wire.Closed {

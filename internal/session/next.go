@@ -41,9 +41,12 @@ type (
 		At        time.Time
 	}
 	// CallEnded: the call is over; the session lingers (B6).
-	CallEnded struct{ At time.Time }
+	CallEnded struct {
+		At    time.Time
+		Order uint64 // among all CallEnded and CallUp of the session
+	}
 	// CallUp: a new call between the same parties takes the session up again.
-	CallUp struct{}
+	CallUp struct{ Order uint64 }
 	// Extend: a member keeps the session at least for so long from now.
 	Extend struct {
 		Device wire.DeviceID
@@ -127,7 +130,7 @@ func (r Record) Next(ev Event, now time.Time) (Record, []Effect, error) {
 	case CallEnded:
 		return r.callEnded(e, now)
 	case CallUp:
-		return r.callUp(now)
+		return r.callUp(e, now)
 	case Extend:
 		return r.extend(e, now)
 	case Leave:
@@ -255,17 +258,17 @@ func (r Record) away(e Away, now time.Time) (Record, []Effect, error) {
 }
 
 func (r Record) callEnded(e CallEnded, now time.Time) (Record, []Effect, error) {
-	if r.Phase != wire.InCall {
+	if r.Phase != wire.InCall || e.Order < r.Order {
 		return r, nil, nil
 	}
 	n := r.changed(now)
-	n.Phase, n.CallEnded = wire.AfterCall, e.At
+	n.Phase, n.CallEnded, n.Order = wire.AfterCall, e.At, e.Order
 	// From now, not from e.At: the members must have the time that they are told.
 	n.Until, n.Cap = now.Add(r.Terms.Linger), now.Add(max(r.Terms.Linger, r.Terms.LingerMax))
 	return n, told(), nil
 }
 
-func (r Record) callUp(now time.Time) (Record, []Effect, error) {
+func (r Record) callUp(e CallUp, now time.Time) (Record, []Effect, error) {
 	for _, s := range r.Sides {
 		if s.Shown.IsZero() {
 			return r, nil, ErrNotAgain
@@ -274,11 +277,11 @@ func (r Record) callUp(now time.Time) (Record, []Effect, error) {
 	switch {
 	case r.Phase == wire.Closed, !r.complete(), r.Phase == wire.AfterCall && !now.Before(r.Until):
 		return r, nil, ErrNotAgain
-	case r.Phase == wire.InCall:
+	case r.Phase == wire.InCall, e.Order < r.Order:
 		return r, nil, nil
 	}
 	n := r.changed(now)
-	n.Phase = wire.InCall
+	n.Phase, n.Order = wire.InCall, e.Order
 	n.CallEnded, n.Until, n.Cap = time.Time{}, time.Time{}, time.Time{}
 	return n, told(), nil
 }

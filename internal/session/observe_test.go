@@ -74,12 +74,12 @@ func TestObserverHearsEverythingOnce(t *testing.T) {
 	side := session.OpeningSide{Principal: alice, Shown: alice, Devices: []wire.DeviceID{"a2"}}
 	must(s.JoinDevices(ctx(t), tenant, "s1", side))
 	must(s.JoinDevices(ctx(t), tenant, "s1", side))
-	must(s.CallEnded(ctx(t), tenant, "s1", w.clock()))
-	must(s.CallEnded(ctx(t), tenant, "s1", w.clock()))
-	if again, err := s.CallUp(ctx(t), tenant, "s1"); !again || err != nil {
+	must(s.CallEnded(ctx(t), tenant, "s1", w.clock(), 0))
+	must(s.CallEnded(ctx(t), tenant, "s1", w.clock(), 0))
+	if again, err := s.CallUp(ctx(t), tenant, "s1", 0); !again || err != nil {
 		t.Fatal(again, err)
 	}
-	must(s.CallEnded(ctx(t), tenant, "s1", w.clock()))
+	must(s.CallEnded(ctx(t), tenant, "s1", w.clock(), 0))
 	must(s.Leave(ctx(t), tenant, "a2", "s1", wire.Leave{Device: true}))
 	must(s.OperatorClose(ctx(t), tenant, "s1"))
 	want := []string{"opened[]", "member_joined[3]", "after_call[]", "in_call[]", "after_call[]", "member_left[3]", "closed[]"}

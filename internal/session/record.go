@@ -28,6 +28,8 @@ type Record struct {
 	// Attempt names the write that made this version, for when its answer is lost.
 	Attempt   string    `json:"attempt,omitempty"`
 	CallEnded time.Time `json:"call_ended,omitzero"`
+	// Order of the CallEnded or CallUp that counted last.
+	Order uint64 `json:"order,omitempty"`
 	// Until is when an after_call session closes, Cap the latest that Until can become.
 	Until  time.Time `json:"until,omitzero"`
 	Cap    time.Time `json:"cap,omitzero"`

@@ -329,7 +329,7 @@ func TestLostAnswersAreNotLostChanges(t *testing.T) {
 	n := w.node(func(c *session.Config) { lost.Table = c.Records; c.Records = lost })
 	n.open()
 	lost.lose = 1
-	if err := n.CallEnded(ctx(t), tenant, "S", w.clock()); err != nil {
+	if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
 		t.Fatal(err)
 	}
 	lost.lose = 2

@@ -46,6 +46,7 @@ type room struct {
 	head    store.Head               // last entry seen, durable or not
 	sent    map[request]place        // every request in the log
 	flights map[request]*flight      // appends under way
+	doubts  map[request]bool         // sent, and then said to have failed: perhaps not stored
 }
 
 type place struct{ epoch, seq uint64 }
@@ -98,7 +99,7 @@ func (s *Service) room(ctx context.Context, key roomKey) (*room, error) {
 		if r = s.rooms[key]; r == nil {
 			r = &room{
 				s: s, key: key, logName: key.log(), frames: framesOf(key.session), ready: make(chan struct{}), loading: true,
-				used: s.c.Now(), sent: map[request]place{}, flights: map[request]*flight{},
+				used: s.c.Now(), sent: map[request]place{}, flights: map[request]*flight{}, doubts: map[request]bool{},
 			}
 			s.rooms[key] = r
 			s.mu.Unlock()
@@ -151,7 +152,9 @@ func (r *room) fill(ctx context.Context) error {
 	if !wire.ValidID(string(r.key.session)) {
 		return notMember()
 	}
-	if _, _, err := s.c.Records.Get(ctx, r.key.record()); errors.Is(err, store.ErrNotFound) {
+	if _, _, err := s.c.Records.Get(ctx, r.key.record()); errors.Is(err, store.ErrNotFound) && s.isPromised(r.key) {
+		return wire.NewProblem(wire.CodeUncertain, "the session is being opened")
+	} else if errors.Is(err, store.ErrNotFound) {
 		return notMember()
 	} else if err != nil {
 		return err

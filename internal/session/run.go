@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +23,8 @@ const (
 	// pause is the longest time between two looks at the alarms, and how long a room
 	// stays without anybody in it.
 	pause = time.Minute
+	// lookAgain is when a change that could not be read is looked at again.
+	lookAgain = time.Second
 	// alarmPage is how many alarms are handled before the next look.
 	alarmPage = 512
 )
@@ -54,12 +59,13 @@ func (l *looks) add(k roomKey) {
 	}
 }
 
-func (l *looks) take() map[roomKey]bool {
+// take empties the collection; the order is always the same (for the simulation).
+func (l *looks) take() []roomKey {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := l.keys
+	keys := slices.SortedFunc(maps.Keys(l.keys), func(a, b roomKey) int { return strings.Compare(a.record(), b.record()) })
 	l.keys = nil
-	return k
+	return keys
 }
 
 // Run closes sessions when their time has come, forgets them later, carries out what a
@@ -101,13 +107,14 @@ func (s *Service) runLooks(ctx context.Context) {
 			return
 		case <-s.look.signal:
 		}
-		for key := range s.look.take() {
+		for _, key := range s.look.take() {
 			rec, _, err := s.c.Records.Get(ctx, key.record())
 			if err == nil {
 				err = s.apply(ctx, &rec)
 			}
 			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) {
 				s.log.Warn("session: change made elsewhere is not known yet", "session", key.session, "err", err)
+				time.AfterFunc(lookAgain, func() { s.look.add(key) })
 			}
 		}
 	}
@@ -117,7 +124,11 @@ func (s *Service) runAlarms(ctx context.Context) {
 	for {
 		next := s.ring(ctx)
 		s.evict()
-		timer := time.NewTimer(max(next.Sub(s.c.Now()), 0))
+		left := next.Sub(s.c.Now())
+		if left <= 0 && ctx.Err() == nil {
+			continue
+		}
+		timer := time.NewTimer(left)
 	wait:
 		for {
 			select {
@@ -340,6 +351,11 @@ func (s *Service) evict() {
 			}
 		}
 		r.mu.Unlock()
+	}
+	for k, at := range s.promised {
+		if at.Before(old) {
+			delete(s.promised, k)
+		}
 	}
 	for k, d := range s.devices {
 		if len(d.conns) == 0 && time.Unix(0, d.used.Load()).Before(old) {

@@ -136,7 +136,15 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 				return nil
 			}
 			if at, ok := r.sent[k]; ok {
+				doubt := r.doubts[k]
 				r.mu.Unlock()
+				if doubt {
+					if stored, err := r.resolve(ctx, k, at); err != nil {
+						return s.problem("send", err)
+					} else if !stored {
+						continue
+					}
+				}
 				answer(ackFrame(e.ID, e.Session, at))
 				return nil
 			}
@@ -184,9 +192,12 @@ func (r *room) landed(f *flight, at place, err error) {
 			r.sent[f.key] = at
 		}
 	} else {
-		// Not stored as far as we know: a repetition tries again.
+		// Not stored as far as we know: a repetition tries again. What has been seen may be
+		// stored all the same.
 		delete(r.flights, f.key)
-		delete(r.sent, f.key)
+		if f.seen {
+			r.doubts[f.key] = true
+		}
 	}
 	first, more, over := f.first, f.more, f.over
 	f.first, f.more, f.over = nil, nil, nil
@@ -209,6 +220,22 @@ func (r *room) landed(f *flight, at place, err error) {
 	for _, w := range more {
 		w(e)
 	}
+}
+
+// resolve finds out whether a request that was seen is stored, although its append is said to
+// have failed; one that is not is forgotten.
+func (r *room) resolve(ctx context.Context, k request, at place) (stored bool, err error) {
+	back, err := r.s.c.Log.Rewind(ctx, r.logName, at.epoch, at.seq)
+	if err != nil {
+		return false, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if stored = back == at.seq; !stored && r.sent[k] == at {
+		delete(r.sent, k)
+	}
+	delete(r.doubts, k)
+	return stored, nil
 }
 
 // waiting reports whether somebody waits for an append; r.mu is held.

@@ -179,6 +179,8 @@ type Service struct {
 	devices map[deviceKey]*device
 	rooms   map[roomKey]*room
 	opening map[roomKey]chan struct{} // closed when Open is done with it
+	// promised sessions were announced, and their record could not be stored yet.
+	promised map[roomKey]time.Time
 }
 
 type deviceKey struct {
@@ -226,7 +228,7 @@ func New(c Config) (*Service, error) {
 	return &Service{
 		c: c, log: c.Logger, node: wire.NewID(""),
 		look: looks{signal: make(chan struct{}, 1)}, wake: make(chan time.Time, 1),
-		devices: map[deviceKey]*device{}, rooms: map[roomKey]*room{}, opening: map[roomKey]chan struct{}{},
+		devices: map[deviceKey]*device{}, rooms: map[roomKey]*room{}, opening: map[roomKey]chan struct{}{}, promised: map[roomKey]time.Time{},
 	}, nil
 }
 
