@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # The whole suite under the race detector; peers: also the tests that talk to real programs.
 TESTFLAGS ?= -race -tags peers -timeout 15m
 
-.PHONY: run cluster build pages test test-cluster chaos-cluster check unit fuzz web bench vulncheck generate clean help
+.PHONY: run cluster build pages test test-cluster chaos chaos-cluster check unit fuzz web bench vulncheck generate clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ test-cluster: ## storage suite, requirement scripts and faults on three NATS ser
 	$(GO) test -count=1 -timeout 15m ./internal/edge/store/natsstore
 	TANDEM_SPEC_CLUSTER=all $(GO) test -count=1 -timeout 30m -run OnCluster ./spec
 	$(GO) test -count=1 -timeout 15m -run 'TestCluster' ./internal/server
+
+chaos: ## kill -9, power cuts, damage, full disks, slow members, simulation: often; prints what was lost (superuser)
+	scripts/chaos
 
 chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=10 of all nine, DEVICES=100
 	TANDEM_CHAOS_ROUNDS=$(or $(ROUNDS),10) TANDEM_CHAOS_DEVICES=$(or $(DEVICES),100) $(GO) test -count=1 -v -timeout 90m -run TestClusterFaults ./internal/server

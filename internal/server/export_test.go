@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 
+	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -12,6 +13,9 @@ var ThroughProxies = throughProxies
 
 // CloseGone is what a node of a cluster does every few minutes.
 func (s *Server) CloseGone(ctx context.Context) { s.closeGone(ctx) }
+
+// Sessions opens sessions that no call has brought about, with as many members as a test needs.
+func (s *Server) Sessions() *session.Service { return s.sessions }
 
 // Engine is where the server keeps everything.
 func (s *Server) Engine() store.Engine { return s.engine }

@@ -358,8 +358,13 @@ type socket struct {
 // dial connects without a hello.
 func (w *world) dial() *socket {
 	w.t.Helper()
+	return w.dialOver(w.http)
+}
+
+func (w *world) dialOver(hc *http.Client) *socket {
+	w.t.Helper()
 	c, _, err := websocket.Dial(w.ctx, "ws"+strings.TrimPrefix(w.url(), "http")+"/v1/connect",
-		&websocket.DialOptions{HTTPClient: w.http, Subprotocols: []string{"tandem.v1"}})
+		&websocket.DialOptions{HTTPClient: hc, Subprotocols: []string{"tandem.v1"}})
 	check(w.t, err)
 	w.t.Cleanup(func() { _ = c.CloseNow() })
 	c.SetReadLimit(-1)
