@@ -34,6 +34,7 @@ var Kinds = []KindInfo{
 	{KindFile, FromDevice, File{}, "A file offered for download."},
 	{KindLink, FromDevice, Link{}, "Data by reference."},
 	{KindFileProgress, FromServer, FileProgress{}, "How much of an upload has arrived; not stored."},
+	{KindProfile, FromServer, ProfileMessage{}, "The sender's profile, as far as the device has not got it yet."},
 	{KindState, FromServer, SessionState{}, "A change of the session, kept in its log."},
 }
 

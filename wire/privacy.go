@@ -29,6 +29,16 @@ type PartyExport struct {
 	Blocked []tel.Identity `json:"blocked"`
 	// Shared lists which of the identities an operator has marked as shared by many callers.
 	Shared []tel.Identity `json:"shared"`
+	// Profile of its own; its pictures are at their paths.
+	Profile Profile `json:"profile"`
+	// Contacts are its address book.
+	Contacts []Contact `json:"contacts"`
+	// Rules are what it wants of, and for, single others.
+	Rules []ContactRule `json:"contact_rules"`
+	// Ledger says who has received what of its profile.
+	Ledger []ProfileReceipt `json:"ledger"`
+	// Received says what it has received of others'.
+	Received []ProfileReceipt `json:"received"`
 	// Audit has the names under which the audit log speaks of the party.
 	Audit []string `json:"audit"`
 }

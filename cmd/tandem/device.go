@@ -240,7 +240,12 @@ func (c *deviceRemove) Run(ctx context.Context) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(filepath.Dir(path), memoryFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, name := range []string{memoryFile, syncFile} {
+		if err := os.Remove(filepath.Join(filepath.Dir(path), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(filepath.Dir(path), profilesDir)); err != nil {
 		return err
 	}
 	fmt.Println("removed")
@@ -320,7 +325,11 @@ func (c *deviceRun) run(ctx context.Context) error {
 		log.Warn(err.Error())
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	s := &screen{json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, memory: before, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
+	book, err := c.profileBook()
+	if err != nil {
+		return err
+	}
+	s := &screen{book: book, json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, memory: before, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
 	cfg := client.Config{Identity: id, HTTP: hc, Client: "tandem/" + version, Logger: log, Events: s.events(), From: before.positions()}
 	if c.SSE {
 		cfg.Transport = client.SSE
@@ -377,6 +386,7 @@ type screen struct {
 	inbox  string
 	accept bool
 	memory *memory
+	book   *client.Book
 	device *client.Device
 	group  *errgroup.Group
 	ctx    context.Context
@@ -558,6 +568,12 @@ func (s *screen) message(e wire.Envelope) {
 			s.say("message", fields, "%s: %s %s", from, printable(l.Name), printable(l.URL))
 			return
 		}
+	case wire.KindProfile:
+		var m wire.ProfileMessage
+		if json.Unmarshal(e.Body, &m) == nil {
+			s.profile(e.Session, from, m)
+			return
+		}
 	case wire.KindFile:
 		var f wire.File
 		if json.Unmarshal(e.Body, &f) == nil {
@@ -569,6 +585,35 @@ func (s *screen) message(e wire.Envelope) {
 		}
 	}
 	s.say("message", fields, "%s: %s %s", from, e.Kind, printable(string(e.Body)))
+}
+
+// profile keeps what is new of the other side's profile, and shows it.
+func (s *screen) profile(session wire.SessionID, from string, m wire.ProfileMessage) {
+	if m.Withdrawn {
+		s.say("profile", map[string]any{"session": session, "owner": m.Owner, "withdrawn": true}, "%s takes back what it had sent of itself", from)
+	}
+	s.group.Go(func() error {
+		r, err := s.book.Receive(s.ctx, s.device.API(), session, m)
+		switch {
+		case s.ctx.Err() != nil || m.Withdrawn && err == nil:
+			return nil
+		case err != nil:
+			s.say("profile-failed", map[string]any{"owner": m.Owner, "error": err.Error()}, "the profile of %s is not complete: %s", from, explain(err))
+			return nil
+		}
+		lines := ""
+		for _, f := range r.Fields {
+			lines += "\n  " + fieldLine(f)
+		}
+		how := ""
+		if m.Contact == "" && m.Keep == wire.KeepAsk {
+			how = fmt.Sprintf("\n  to keep it:  tandem contact keep --as %s %s", s.me.Name, m.Owner)
+		}
+		s.say("profile", map[string]any{
+			"session": session, "owner": m.Owner, "fields": r.Fields, "new": len(m.Fields), "show": m.Show, "keep": m.Keep, "contact": m.Contact, "pictures": r.Pictures,
+		}, "%s lets you know:%s%s", from, lines, how)
+		return nil
+	})
 }
 
 // printable keeps control characters of the other side's off the terminal.

@@ -26,6 +26,8 @@ type commands struct {
 	Device  deviceCommand  `cmd:"" help:"Be a device: enrol, and run beside a telephone."`
 	Report  reportCommand  `cmd:"" help:"Report a call by hand."`
 	Session sessionCommand `cmd:"" help:"Show sessions and their messages; extend or leave one."`
+	Profile profileCommand `cmd:"" help:"What others may see of you during calls, and who has seen it."`
+	Contact contactCommand `cmd:"" help:"Your address book on the server."`
 	Send    sendCommand    `cmd:"" help:"Send a text, a link or files into a session."`
 
 	Token    tokenCommand    `cmd:"" group:"Operator" help:"Make, list and revoke API keys."`

@@ -18,6 +18,24 @@ var strippers = map[string]func(w io.Writer, r io.Reader) error{
 	"image/vnd.mozilla.apng": stripPNG,
 }
 
+// Clean returns a picture without what tells where, when and with what it was taken, where
+// its type is one of those that can be cleaned, and the type that its content has.
+// ErrDamagedPicture.
+func Clean(data []byte) (clean []byte, mediaType string, err error) {
+	if mediaType, err = sniff(bytes.NewReader(data)); err != nil {
+		return nil, "", err
+	}
+	strip := strippers[mediaType]
+	if strip == nil {
+		return data, mediaType, nil
+	}
+	var b bytes.Buffer
+	if err := strip(&b, bytes.NewReader(data)); err != nil {
+		return nil, mediaType, err
+	}
+	return b.Bytes(), mediaType, nil
+}
+
 // JPEG markers (ITU-T T.81 table B.1).
 const (
 	mSOI  = 0xD8

@@ -51,6 +51,8 @@ var (
 	descPushTime   = desc("push_seconds_total", "Time from what a device was to be told until its push was taken, over all that were sent.")
 	descSegments   = desc("text_segments_total", "Text messages, in segments, that invited parties without a client.")
 	descTexts      = desc("texts_total", "What became of invitations by text message: refused (by a quota), delivered, failed (as the gateway reports), stopped and resumed (by the answer STOP, or START).", "outcome")
+	descProfiles   = desc("profile_messages_total", "Profiles, or what was new in them, sent to devices.")
+	descPictures   = desc("profile_picture_bytes_total", "Bytes of others' profile pictures that devices fetched.")
 	descPushQueue  = desc("pushes_waiting", "Pushes with an attempt to come.")
 	descBusDropped = desc("store_bus_dropped_total", "Bus messages dropped since a subscriber was too slow.")
 )
@@ -115,6 +117,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	count(descPushTime, p.Seconds)
 	gauge(descPushQueue, float64(p.Waiting))
+	people := c.people.Stats()
+	count(descProfiles, float64(people.Sent))
+	count(descPictures, float64(people.PictureBytes))
 	segments := uint64(0)
 	if c.texts != nil {
 		segments = c.texts.Segments()

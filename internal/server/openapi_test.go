@@ -56,6 +56,26 @@ var operations = map[string]struct {
 	"join-session":        {[]string{"device"}, "", "", 404},
 	"choose-party-device": {[]string{"device"}, "", `{"session":"told"}`, 404},
 
+	"get-profile":         {[]string{"device"}, "", ``, 200},
+	"change-profile":      {[]string{"device"}, "", `{"set":[{"id":"fn","name":"fn","value":"x"}]}`, 200},
+	"remove-profile":      {[]string{"device"}, "", ``, 204},
+	"preview-profile":     {[]string{"device"}, "", ``, 200},
+	"set-profile-picture": {[]string{"device"}, "", `nothing`, 415},
+	"get-picture":         {[]string{"device"}, "", ``, 404},
+	"take-card":           {[]string{"device"}, "", `nothing`, 415},
+	"get-card":            {[]string{"device"}, "", ``, 200},
+	"get-ledger":          {[]string{"device"}, "", ``, 200},
+	"withdraw-profile":    {[]string{"device"}, "", ``, 404},
+	"send-profile":        {[]string{"device"}, "", `{}`, 404},
+	"hold-profile":        {[]string{"device"}, "", `{"owner":"who_x","have":[]}`, 404},
+	"list-contacts":       {[]string{"device"}, "", ``, 200},
+	"keep-contact":        {[]string{"device"}, "", `{"owner":"who_x"}`, 404},
+	"import-contacts":     {[]string{"device"}, "", `nothing`, 415},
+	"get-contact-cards":   {[]string{"device"}, "", ``, 200},
+	"remove-contact":      {[]string{"device"}, "", ``, 404},
+	"list-contact-rules":  {[]string{"device"}, "", ``, 200},
+	"set-contact-rule":    {[]string{"device"}, "", `{"identity":"tel:+442079460990","keep":"always"}`, 204},
+
 	"list-sessions": {[]string{"device"}, "", "", 200},
 	"get-session":   {[]string{"device"}, "", "", 404},
 	"list-messages": {[]string{"device"}, "", "", 404},
@@ -182,7 +202,7 @@ func TestEveryOperation(t *testing.T) {
 			if open := op.Security == nil; open != (len(o.who) == len(anybody)) {
 				t.Errorf("%s: the document says that anybody may call it: %v", op.OperationID, open)
 			}
-			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none").Replace(path) + o.query
+			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none").Replace(path) + o.query
 			for _, who := range anybody {
 				own, token := number(), tokens[who]
 				if who == "device" {

@@ -45,6 +45,7 @@ func (s operator) ExportParty(ctx context.Context, who httpapi.Caller, id tel.Id
 	x := wire.PartyExport{
 		At: time.Now().UTC(), Identities: []wire.Proved{}, Devices: []wire.PartyDevice{}, Couplings: []wire.Coupling{}, Calls: []wire.CallInfo{},
 		Sessions: []wire.PartySession{}, Blocked: []tel.Identity{}, Shared: []tel.Identity{}, Audit: []string{},
+		Contacts: []wire.Contact{}, Rules: []wire.ContactRule{}, Ledger: []wire.ProfileReceipt{}, Received: []wire.ProfileReceipt{},
 	}
 	e, err := s.everythingOf(ctx, who.Tenant, id)
 	if err != nil {
@@ -111,6 +112,9 @@ func (s *Server) collect(ctx context.Context, tenant wire.TenantID, e everything
 		return err
 	}
 	x.Blocked = append(x.Blocked, blocked...)
+	if err := s.collectProfile(ctx, tenant, e, x); err != nil {
+		return err
+	}
 	marks, err := s.parties.ListShared(ctx, tenant)
 	if err != nil {
 		return err
@@ -129,6 +133,34 @@ func (s *Server) collect(ctx context.Context, tenant wire.TenantID, e everything
 			x.Audit = append(x.Audit, "party:"+name)
 		}
 	}
+	return nil
+}
+
+// collectProfile adds the party's profile, what it has let others know, and its address book.
+func (s *Server) collectProfile(ctx context.Context, tenant wire.TenantID, e everything, x *wire.PartyExport) error {
+	own, err := s.people.Own(ctx, tenant, e.ids[0])
+	if err != nil {
+		return err
+	}
+	x.Profile = own
+	contacts, err := s.people.Contacts(ctx, tenant, e.ids[0])
+	if err != nil {
+		return err
+	}
+	rules, err := s.people.Rules(ctx, tenant, e.ids[0])
+	if err != nil {
+		return err
+	}
+	ledger, err := s.people.Ledger(ctx, tenant, e.ids[0])
+	if err != nil {
+		return err
+	}
+	received, err := s.people.Received(ctx, tenant, e.ids)
+	if err != nil {
+		return err
+	}
+	x.Contacts, x.Rules = append(x.Contacts, contacts...), append(x.Rules, rules...)
+	x.Ledger, x.Received = append(x.Ledger, ledger.Receipts...), append(x.Received, received...)
 	return nil
 }
 
@@ -209,6 +241,9 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 		return err
 	}
 	if err := s.guests.Forget(ctx, tenant, e.ids); err != nil {
+		return err
+	}
+	if err := s.people.Erase(ctx, tenant, e.ids); err != nil {
 		return err
 	}
 	for _, id := range e.ids {

@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-call/tandem/internal/notify"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
+	"github.com/tandem-call/tandem/internal/profile"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/tenant"
@@ -84,6 +85,12 @@ var problems = []struct {
 	{passport.ErrCertificate, wire.CodePassport, true},
 	{passport.ErrSignature, wire.CodePassport, true},
 	{passport.ErrReplayed, wire.CodePassport, true},
+
+	{profile.ErrNotFound, wire.CodeNotFound, false},
+	{profile.ErrRequest, wire.CodeBadRequest, true},
+	{profile.ErrTooLarge, wire.CodeTooLarge, true},
+	{profile.ErrType, wire.CodeUnsupportedType, true},
+	{profile.ErrClosed, wire.CodeNotMember, false},
 
 	{notify.ErrNotFound, wire.CodeNotFound, false},
 	{guest.ErrUsed, wire.CodeConflict, true},

@@ -47,8 +47,19 @@ func (s sessions) Send(ctx context.Context, who httpapi.Caller, id wire.SessionI
 
 // send relays a message in a device's name and waits until it is stored.
 func (s *Server) send(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, e wire.Envelope) (wire.Sent, error) {
+	return s.sent(ctx, s.sessions.Send, tenant, device, e)
+}
+
+// sendOwn does so with a kind of the server's own.
+func (s *Server) sendOwn(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, e wire.Envelope) (wire.Sent, error) {
+	return s.sent(ctx, s.sessions.SendOwn, tenant, device, e)
+}
+
+type sender func(context.Context, wire.TenantID, wire.DeviceID, session.Outbox, wire.Envelope, func(wire.Envelope))
+
+func (s *Server) sent(ctx context.Context, send sender, tenant wire.TenantID, device wire.DeviceID, e wire.Envelope) (wire.Sent, error) {
 	answers := make(chan wire.Envelope, 1)
-	s.sessions.Send(ctx, tenant, device, nil, e, func(a wire.Envelope) { answers <- a })
+	send(ctx, tenant, device, nil, e, func(a wire.Envelope) { answers <- a })
 	select {
 	case a := <-answers:
 		if a.Type == wire.TypeError {

@@ -40,7 +40,7 @@ type victim struct {
 func (v *victim) state() string {
 	v.w.t.Helper()
 	said := ""
-	for _, path := range []string{"/v1/device", "/v1/sessions/" + string(v.session), "/v1/sessions/" + string(v.session) + "/messages", "/v1/calls", "/v1/couplings", "/v1/party/devices", "/v1/files/" + v.things["FILE"]} {
+	for _, path := range []string{"/v1/device", "/v1/sessions/" + string(v.session), "/v1/sessions/" + string(v.session) + "/messages", "/v1/calls", "/v1/couplings", "/v1/party/devices", "/v1/profile", "/v1/profile/ledger", "/v1/contacts", "/v1/contact-rules", "/v1/files/" + v.things["FILE"]} {
 		r := v.w.ask("GET", path, v.token, "")
 		said += fmt.Sprintln(path, r.status, r.body)
 	}
@@ -145,6 +145,7 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 		"CREDENTIAL": strings.Split(element, "_")[1], "FILE": w.upload(v.token, v.session, "the plan of the house"),
 	}
 	v.things["COUPLING"] = w.couplings(v.alice)[0].ID
+	w.people(v)
 	var hook wire.Webhook
 	w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: "https://hooks.example/walk"}, &hook)
 	v.things["WEBHOOK"] = hook.ID
@@ -204,6 +205,24 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 	}
 }
 
+// people gives the victim a profile with a picture, somebody who has received it, and a contact.
+func (w *world) people(v *victim) {
+	w.t.Helper()
+	api := client.NewAPI(v.alice, w.http)
+	_, err := api.ChangeProfile(w.ctx, wire.ProfileChange{Set: []wire.ProfileField{{ID: "note", Name: "note", Value: "eyes only"}}, Send: wire.SendNever})
+	check(w.t, err)
+	p, err := api.SetPicture(w.ctx, "photo", []byte("GIF89a eyes only"))
+	check(w.t, err)
+	_, err = api.SendProfile(w.ctx, v.session, wire.ProfileSend{})
+	check(w.t, err)
+	l, err := api.Ledger(w.ctx)
+	check(w.t, err)
+	book, err := api.ImportContacts(w.ctx, []byte("BEGIN:VCARD\nVERSION:4.0\nFN:eyes only\nTEL:+442079460007\nEND:VCARD\n"))
+	check(w.t, err)
+	v.things["PICTURE"] = filepath.Base(p.Fields[1].Picture.Path)
+	v.things["RECEIVER"], v.things["CONTACT"] = l.Receipts[0].Receiver, book[0].ID
+}
+
 // aim replaces the names of the victim's things.
 func (v *victim) aim(s string) string {
 	for name, thing := range v.things {
@@ -251,6 +270,26 @@ var aimed = map[string]struct {
 	"ask-session":         {"", `{"other":"tel:+442079460996"}`, 200},
 	"join-session":        {"SESSION", "", 404},
 	"choose-party-device": {"DEVICE", `{"session":"none"}`, 404},
+
+	"get-profile":         {"", ``, 200},
+	"change-profile":      {"", `{"set":[{"id":"fn","name":"fn","value":"x"}]}`, 200},
+	"remove-profile":      {"", ``, 204},
+	"preview-profile":     {"?for=tel:%2B442079460001", ``, 200},
+	"set-profile-picture": {"", `nothing`, 415},
+	"get-picture":         {"PICTURE", ``, 404},
+	"take-card":           {"", `nothing`, 415},
+	"get-card":            {"?for=tel:%2B442079460001", ``, 200},
+	"get-ledger":          {"", ``, 200},
+	"withdraw-profile":    {"RECEIVER", ``, 404},
+	"send-profile":        {"SESSION", `{}`, 404},
+	"hold-profile":        {"SESSION", `{"owner":"RECEIVER","have":[]}`, 404},
+	"list-contacts":       {"?of=tel:%2B442079460001", ``, 200},
+	"keep-contact":        {"", `{"owner":"RECEIVER"}`, 404},
+	"import-contacts":     {"", `nothing`, 415},
+	"get-contact-cards":   {"?id=CONTACT", ``, 404},
+	"remove-contact":      {"CONTACT", ``, 404},
+	"list-contact-rules":  {"", ``, 200},
+	"set-contact-rule":    {"", `{"identity":"tel:+442079460990","keep":"never"}`, 204},
 
 	"list-sessions":  {"", "", 200},
 	"get-session":    {"SESSION", "", 404},

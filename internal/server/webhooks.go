@@ -42,10 +42,15 @@ func (s *Server) newWebhooks(ctx context.Context, version string) (*webhook.Serv
 type observer struct{ *Server }
 
 func (o observer) Wants(tenant wire.TenantID) bool {
-	return o.hooks.Wants(tenant, "session.") || o.couples.HasChoices(tenant)
+	return o.hooks.Wants(tenant, "session.") || o.couples.HasChoices(tenant) || o.people.Any(tenant)
 }
 
 func (o observer) Observe(ctx context.Context, rec *session.Record, h session.Happened) error {
+	if o.people.Any(rec.Tenant) && (h.What == session.WasOpened || h.What == session.MemberJoined || h.What == session.WasTakenUp) {
+		if err := o.people.Opened(ctx, rec.Tenant, rec.ID); err != nil {
+			return err
+		}
+	}
 	if err := o.tellChosen(ctx, rec, h); err != nil || !o.hooks.Wants(rec.Tenant, "session.") {
 		return err
 	}

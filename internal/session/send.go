@@ -42,6 +42,16 @@ type waiter func(wire.Envelope)
 // device's other connections get the message like every other member. e.Body must be
 // valid JSON, as it comes out of a decoder.
 func (s *Service) Send(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, out Outbox, e wire.Envelope, answer func(wire.Envelope)) {
+	if !validKind(e.Kind) {
+		answer(problemFrame(&e, wire.NewProblem(wire.CodeBadRequest, "a kind has at most 64 characters a-z, 0-9, ., _ or -, and does not begin with tandem.")))
+		return
+	}
+	s.SendOwn(ctx, tenant, id, out, e, answer)
+}
+
+// SendOwn is Send for what the server sends in a device's name, also with a kind of its own
+// (tandem.…), which no device can send.
+func (s *Service) SendOwn(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, out Outbox, e wire.Envelope, answer func(wire.Envelope)) {
 	now := s.c.Now()
 	d := s.device(deviceKey{tenant, id})
 	p := s.allowDevice(d, now)
@@ -68,8 +78,6 @@ func (s *Service) check(e *wire.Envelope) *wire.Problem {
 	switch {
 	case !wire.ValidID(string(e.ID)) && !(e.Type == wire.TypeSignal && e.ID == ""):
 		return wire.NewProblem(wire.CodeBadRequest, "a request needs an id of at most %d letters, digits, _ or -", wire.MaxID)
-	case !validKind(e.Kind):
-		return wire.NewProblem(wire.CodeBadRequest, "a kind has at most 64 characters a-z, 0-9, ., _ or -, and does not begin with tandem.")
 	case len(e.Body) > s.c.Limits.FrameBytes || len(e.To) > s.c.Limits.Members:
 		return wire.NewProblem(wire.CodeTooLarge, "a frame has at most %d bytes", s.c.Limits.FrameBytes)
 	case !utf8.Valid(e.Body):

@@ -49,6 +49,7 @@ export {
 export { safeName } from "./name.ts";
 export type { RequestFrame, Unsent } from "./outbox.ts";
 export type * from "./ports.ts";
+export { holding, type Known, Profiles, receive } from "./profile.ts";
 export { MemoryStore } from "./store.ts";
 export type { Message, Position } from "./view.ts";
 export * from "./wire.ts";

@@ -231,6 +231,8 @@ export interface KindBodies {
   "link": LinkOffer;
   /** How much of an upload has arrived; not stored. */
   "file.progress": FileProgress;
+  /** The sender's profile, as far as the device has not got it yet. */
+  "tandem.profile": ProfileMessage;
   /** A change of the session, kept in its log. */
   "tandem.state": SessionState;
 }
@@ -520,6 +522,24 @@ export interface FileProgress {
   size: number;
 }
 
+/** ProfileMessage is the sender's profile, for one device: what is missing there or newer. */
+export interface ProfileMessage {
+  /** owner names whose it is, for this party: the same in each session. */
+  owner: string;
+  /** fields that the device has not, or in an older version. */
+  fields: ProfileField[];
+  /** has lists everything that the owner shows to this party, in its version. What a device holds besides was removed. */
+  has: FieldVersion[];
+  /** show names the properties to lay over the call screen. */
+  show?: string[];
+  /** keep is what the receiver's party has chosen for this owner: ask, once, always. */
+  keep: KeepRule;
+  /** contact that it was kept as. */
+  contact?: string;
+  /** withdrawn: the owner asks that what was sent be forgotten. */
+  withdrawn?: boolean;
+}
+
 /** EnrolRequest asks to prove that a device has a number (B16). */
 export interface EnrolRequest {
   /** Telephone number, +442079460002, or national with region */
@@ -685,6 +705,120 @@ export interface PartyMemberList {
 /** PartyMemberChange changes what one of the party's devices does. */
 export interface PartyMemberChange {
   session: SessionChoice;
+}
+
+/** Profile is a party's own profile, as the party sees it. */
+export interface Profile {
+  /** version of the whole; grows with each change. */
+  version: number;
+  fields: ProfileField[];
+  /** general lists the ids of what everybody sees; without it, all that is in no group. */
+  general?: string[];
+  groups: ProfileGroup[];
+  /** show names the properties that others' devices may lay over the call screen (G5). */
+  show?: string[];
+  send: SendRule;
+  keep: KeepRule;
+  changed?: Time;
+}
+
+/** ProfileChange changes a profile, or synchronises it with a device's copy. Fields that are left out stay. */
+export interface ProfileChange {
+  /** base is the version that the device's copy was made of: what others have changed since is not overwritten, but told as a conflict. Zero: overwrite. */
+  base?: number;
+  /** set adds fields, or replaces those with the same id. */
+  set?: ProfileField[];
+  /** remove fields, by their ids. */
+  remove?: string[];
+  /** general replaces the list of what everybody sees. */
+  general?: string[];
+  /** groups replaces all groups. */
+  groups?: ProfileGroup[];
+  /** show replaces the list of what may be laid over the call screen. */
+  show?: string[];
+  send?: SendRule;
+  keep?: KeepRule;
+}
+
+/** ProfileChanged is the profile after a change. */
+export interface ProfileChanged {
+  profile: Profile;
+  conflicts: ProfileConflict[];
+}
+
+/** ProfileView is what somebody sees of a profile. */
+export interface ProfileView {
+  /** groups that the other one is in. */
+  groups: string[];
+  fields: ProfileField[];
+  /** sends: it goes to them by itself when a session opens. */
+  sends: boolean;
+}
+
+/** ProfileSend sends one's profile by hand. */
+export interface ProfileSend {
+  /** to members; without it, all other parties. */
+  to?: MemberID[];
+  /** fields by their ids; without it, what the other one sees of it anyway. */
+  fields?: string[];
+}
+
+/** ProfileSent says to how many devices something was sent. */
+export interface ProfileSent {
+  devices: number;
+  fields: number;
+}
+
+/** ProfileHeld says what a device holds of a profile that was sent in the session. */
+export interface ProfileHeld {
+  owner: string;
+  have: FieldVersion[];
+}
+
+/** ProfileMissing is what a device turned out not to hold. */
+export interface ProfileMissing {
+  fields: ProfileField[];
+}
+
+/** ProfileLedger lists who has what. */
+export interface ProfileLedger {
+  receipts: ProfileReceipt[];
+}
+
+/** Contact is an entry of a party's address book here. */
+export interface Contact {
+  id: string;
+  fields: ProfileField[];
+  /** identities that belong to this contact: any of them may be reported (A11). */
+  identities: Identity[];
+  /** owner is whose profile it was kept from, as in ProfileMessage. */
+  owner?: string;
+  changed: Time;
+}
+
+/** ContactList lists an address book. */
+export interface ContactList {
+  contacts: Contact[];
+}
+
+/** ContactKeep keeps a profile that was received. */
+export interface ContactKeep {
+  /** As in the message tandem.profile */
+  owner: string;
+}
+
+/** ContactRule is what a party wants of, and for, one other party. */
+export interface ContactRule {
+  identity: Identity;
+  /** send one's own profile to them; empty: as the profile says. */
+  send?: SendRule;
+  /** keep theirs; empty: as the profile says. */
+  keep?: KeepRule;
+}
+
+/** ContactRuleList lists them. */
+export interface ContactRuleList {
+  rules: ContactRule[];
 }
 
 /** Page is what the server's own pages need to know before they are a device. */
@@ -908,6 +1042,35 @@ export interface Member {
 /** FileID names a stored file. */
 export type FileID = string;
 
+/** ProfileField is one field of a profile. It has its own version, so that only what is new travels. */
+export interface ProfileField {
+  /** id tells it from the profile's other fields, and stays when the value changes. */
+  id: string;
+  /** name is the vCard property, in lower case: fn, org, email, tel, impp, bday, adr, url, photo, x-…. */
+  name: string;
+  /** value as text. Of adr, org and n it is the vCard's own form, with semicolons; of photo it is empty. */
+  value?: string;
+  /** types such as home, work, cell. */
+  types?: string[];
+  /** picture, of a photo. */
+  picture?: ProfilePicture;
+  /** version grows whenever the field changes. The server sets it. */
+  version?: number;
+  /** proof says how the server knows that a number or e-mail address is the party's; empty: it only says so. */
+  proof?: string;
+}
+
+/** FieldVersion says that a field is there in a version. */
+export interface FieldVersion {
+  /** id of the field. */
+  id: string;
+  /** version of the field. */
+  version: number;
+}
+
+/** KeepRule says what becomes of a profile that somebody else sends. */
+export type KeepRule = "ask" | "once" | "always" | "never";
+
 /** JWK is a device's public key (RFC 7517): P-256 for ES256. */
 export interface JWK {
   /** Key type */
@@ -998,6 +1161,50 @@ export interface PartyMember {
 /** SessionChoice says what a party wants one of its devices to do when a session opens. */
 export type SessionChoice = "join" | "told" | "none";
 
+/** ProfileGroup is a person or group that sees something else than the others (G7). */
+export interface ProfileGroup {
+  /** name: family, work, customers. */
+  name: string;
+  /** members are the identities in it. */
+  members: Identity[];
+  /** adds: its fields come on top of the general ones, not in their place. */
+  adds?: boolean;
+  /** fields by their ids. */
+  fields: string[];
+}
+
+/** SendRule says when a profile goes to others by itself. */
+export type SendRule = "always" | "once" | "never";
+
+/** ProfileConflict is a field that was changed on both sides. */
+export interface ProfileConflict {
+  id: string;
+  /** server is what holds; without it, the field was removed. */
+  server?: ProfileField;
+  /** yours is what was not taken; without it, the field was to be removed. */
+  yours?: ProfileField;
+}
+
+/** ProfileReceipt is an entry of the ledger: who has which field in which version (G4). */
+export interface ProfileReceipt {
+  /** to is the party that has it, as it showed itself. */
+  to?: Identity;
+  /** receiver names it also where it showed no identity. */
+  receiver: string;
+  /** device is one of its devices, under a name for this list. */
+  device: string;
+  field: string;
+  name: string;
+  version: number;
+  sent: Time;
+  /** confirmed is when the device said that it holds it. */
+  confirmed?: Time;
+  /** kept: it is in that party's address book here. */
+  kept?: boolean;
+  /** withdrawn is when the owner took it back. */
+  withdrawn?: Time;
+}
+
 /** CallInfo is one call of the asking party, as the server's record shows it (B3). */
 export interface CallInfo {
   other?: Identity;
@@ -1030,6 +1237,18 @@ export interface Ref {
   call_id?: string;
   /** local is the reporter's own reference; it means nothing to others. */
   local?: string;
+}
+
+/** ProfilePicture is a picture that the server keeps, to be fetched when it is not there yet. */
+export interface ProfilePicture {
+  /** path to fetch it from, by its owner and by devices that were sent it. */
+  path: string;
+  /** sha256 of the bytes, in hexadecimal. */
+  sha256: string;
+  /** type is the media type that the server recognised. */
+  type: string;
+  /** size in bytes. */
+  size: number;
 }
 
 /** CouplingMade says in which way a coupling was made. */

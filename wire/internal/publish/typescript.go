@@ -41,6 +41,8 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[wire.Phase]():         {string(wire.InCall), string(wire.AfterCall), string(wire.Closed)},
 	reflect.TypeFor[wire.CouplingKind]():  {string(wire.Permanent), string(wire.Temporary)},
 	reflect.TypeFor[wire.SessionChoice](): {string(wire.ChoiceJoin), string(wire.ChoiceTold), string(wire.ChoiceNone)},
+	reflect.TypeFor[wire.SendRule]():      {string(wire.SendAlways), string(wire.SendOnce), string(wire.SendNever)},
+	reflect.TypeFor[wire.KeepRule]():      {string(wire.KeepAsk), string(wire.KeepOnce), string(wire.KeepAlways), string(wire.KeepNever)},
 	reflect.TypeFor[tel.State]():          {string(tel.Ringing), string(tel.Active), string(tel.Held), string(tel.Ended)},
 	reflect.TypeFor[tel.Direction]():      {string(tel.Outgoing), string(tel.Incoming)},
 }
@@ -50,6 +52,8 @@ var bodiesOfHTTP = []any{
 	wire.EnrolRequest{}, wire.Enrolment{}, wire.EnrolConfirm{}, wire.DeviceInfo{}, wire.DeviceChange{}, wire.Softphone{},
 	wire.CouplingOfferRequest{}, wire.CouplingOffer{}, wire.CouplingRequest{}, wire.CouplingPending{}, wire.CouplingClaim{}, wire.CouplingLook{},
 	wire.CouplingSeen{}, wire.CouplingAccept{}, wire.CouplingNear{}, wire.CouplingList{}, wire.PartyMemberList{}, wire.PartyMemberChange{},
+	wire.Profile{}, wire.ProfileChange{}, wire.ProfileChanged{}, wire.ProfileView{}, wire.ProfileSend{}, wire.ProfileSent{}, wire.ProfileHeld{},
+	wire.ProfileMissing{}, wire.ProfileLedger{}, wire.Contact{}, wire.ContactList{}, wire.ContactKeep{}, wire.ContactRule{}, wire.ContactRuleList{},
 	wire.Page{}, wire.TryPhone{}, wire.TrialCode{},
 	wire.TokenRequest{}, wire.Token{}, wire.CallList{}, wire.SessionList{}, wire.MessageList{},
 	wire.SendRequest{}, wire.Sent{},

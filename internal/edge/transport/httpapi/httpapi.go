@@ -44,6 +44,7 @@ type Config struct {
 	Pushes    Pushes
 	Pages     Pages
 	Guests    Guests
+	Profiles  Profiles
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -86,6 +87,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.pushes()
 	a.ownPages()
 	a.guests()
+	a.profiles()
 	a.pages(mux)
 	return a
 }
@@ -130,6 +132,10 @@ type Operation struct {
 	// Status of the answer; zero: 200.
 	Status int
 	Tag    string
+	// MaxBody of the request, in bytes; zero: Config.MaxBody.
+	MaxBody int64
+	// Request describes a body that is no JSON.
+	Request *huma.RequestBody
 	// Codes of problems to expect, besides those that every operation can give.
 	Codes []wire.Code
 }
@@ -138,7 +144,7 @@ type Operation struct {
 func register[I, O any](a *API, op Operation, f func(ctx context.Context, who Caller, in *I) (*O, error)) {
 	h := huma.Operation{
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description,
-		Tags: []string{op.Tag}, DefaultStatus: op.Status, MaxBodyBytes: a.MaxBody, BodyReadTimeout: 15 * time.Second,
+		Tags: []string{op.Tag}, DefaultStatus: op.Status, MaxBodyBytes: cmp.Or(op.MaxBody, a.MaxBody), RequestBody: op.Request, BodyReadTimeout: 15 * time.Second,
 		Metadata: map[string]any{rolesKey: op.Roles, scopeKey: cmp.Or(op.Scope, ScopeServer)}, Responses: map[string]*huma.Response{},
 	}
 	statuses := map[int]bool{}

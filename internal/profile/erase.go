@@ -1,0 +1,85 @@
+package profile
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// cardID is an id that is made of a card's uid; a fresh one where it has none.
+func cardID(uid string) string {
+	if uid == "" {
+		return wire.NewID("")
+	}
+	sum := sha256.Sum256([]byte(uid))
+	return hex.EncodeToString(sum[:12])
+}
+
+// Received lists, for the party, what others have sent it: the other side of their ledgers,
+// without the names of those who withheld them.
+func (s *Service) Received(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) ([]wire.ProfileReceipt, error) {
+	list := []wire.ProfileReceipt{}
+	for item, err := range s.receipts.Scan(ctx, store.Key(string(tenant))+"/") {
+		if err != nil {
+			return nil, fmt.Errorf("profile: ledger: %w", err)
+		}
+		if r := item.Value; slices.Contains(ids, r.Receiver) {
+			list = append(list, r.list()...)
+		}
+	}
+	return list, nil
+}
+
+// Erase removes everything that is kept of a party known by these identities. It may be
+// repeated. What others have kept of it as a contact is theirs, and stays.
+func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	all := store.Key(string(tenant)) + "/"
+	for _, id := range ids {
+		if err := s.Remove(ctx, tenant, id); err != nil {
+			return err
+		}
+		list, err := s.Contacts(ctx, tenant, id)
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			if err := s.RemoveContact(ctx, tenant, id, c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	for item, err := range s.receipts.Scan(ctx, all) {
+		if err == nil && (slices.Contains(ids, item.Value.Owner) || slices.Contains(ids, item.Value.Receiver)) {
+			err = errors.Join(store.Remove(ctx, s.names, store.Key(string(tenant), item.Value.ID)), store.Remove(ctx, s.receipts, item.Key))
+		}
+		if err != nil {
+			return fmt.Errorf("profile: erase: %w", err)
+		}
+	}
+	for item, err := range s.rules.Scan(ctx, all) {
+		if err == nil && (slices.Contains(ids, item.Value.Other) || slices.ContainsFunc(ids, func(id tel.Identity) bool {
+			return item.Key == ruleKey(tenant, id, item.Value.Other)
+		})) {
+			err = store.Remove(ctx, s.rules, item.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("profile: erase: %w", err)
+		}
+	}
+	for item, err := range s.pictures.Scan(ctx, all) {
+		if err == nil && slices.Contains(ids, item.Value.Owner) {
+			err = s.dropPicture(ctx, tenant, item.Value)
+		}
+		if err != nil {
+			return fmt.Errorf("profile: erase: %w", err)
+		}
+	}
+	return nil
+}
