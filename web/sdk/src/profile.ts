@@ -46,11 +46,15 @@ export class Profiles {
     field = "photo",
     signal?: AbortSignal,
   ): Promise<Profile> {
-    const res = await this.#api.send("PUT", `/v1/profile/picture?field=${encodeURIComponent(field)}`, {
-      headers: { "Content-Type": "application/octet-stream" },
-      body: picture,
-      signal,
-    });
+    const res = await this.#api.send(
+      "PUT",
+      `/v1/profile/picture?field=${encodeURIComponent(field)}`,
+      {
+        headers: { "Content-Type": "application/octet-stream" },
+        body: picture,
+        signal,
+      },
+    );
     return (await res.json()) as Profile;
   }
 
@@ -82,11 +86,7 @@ export class Profiles {
   }
 
   /** Says what this device holds of a profile that it was sent; returns what is missing. */
-  async held(
-    session: SessionID,
-    held: ProfileHeld,
-    signal?: AbortSignal,
-  ): Promise<ProfileField[]> {
+  async held(session: SessionID, held: ProfileHeld, signal?: AbortSignal): Promise<ProfileField[]> {
     const path = `${sessionPath(session)}/profile/held`;
     return (await this.#api.call<ProfileMissing>("POST", path, held, signal)).fields;
   }
