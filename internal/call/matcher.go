@@ -153,6 +153,11 @@ func (m *Matcher) Report(ctx context.Context, r Report) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: place a report: %w", err)
 	}
+	if full, err := m.full(ctx, ev); err != nil {
+		return Outcome{}, fmt.Errorf("call: count a party's calls: %w", err)
+	} else if full {
+		return Outcome{}, ErrTooMany
+	}
 	rec, err := m.apply(ctx, ev.Key, ev)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: store a report: %w", err)
@@ -199,6 +204,37 @@ func (m *Matcher) place(ctx context.Context, r Report) (Reported, error) {
 		ev.Blocked, err = m.Directory.Blocked(ctx, r.Tenant, own, other)
 	}
 	return ev, err
+}
+
+// full reports whether a party's device or user speaks of more calls than a party can be in. Each
+// report looks at all of its party's records, so their number must have an end. Those
+// that only others have spoken of do not count.
+func (m *Matcher) full(ctx context.Context, ev Reported) (bool, error) {
+	if kind := ev.Report.Reporter.Kind; kind != ByDevice && kind != ByPerson || ev.Own.Shared {
+		return false, nil
+	}
+	var others []string
+	for item, err := range m.Index.Scan(ctx, store.Key(string(ev.Report.Tenant), ev.Own.Identity.String())+"/") {
+		if err != nil {
+			return false, err
+		}
+		if item.Value.Record == ev.Key {
+			return false, nil
+		}
+		others = append(others, item.Value.Record)
+	}
+	said := 0
+	for i := 0; i < len(others) && said+len(others)-i >= m.Rules.Calls && said < m.Rules.Calls; i++ {
+		rec, _, err := m.Records.Get(ctx, others[i])
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+		side := rec.side(ev.Own.Identity)
+		if slices.ContainsFunc(rec.Statements, func(s Statement) bool { return s.Side == side }) {
+			said++
+		}
+	}
+	return said >= m.Rules.Calls, nil
 }
 
 // party looks up what is known of a party; the zero Party for the zero identity.

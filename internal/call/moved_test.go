@@ -1,6 +1,8 @@
 package call_test
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -81,4 +83,26 @@ func TestConferenceFollowsTransfer(t *testing.T) {
 	if len(w.parted) != 1 || w.parted[0].Principal != bob || w.parted[0].At.IsZero() {
 		t.Errorf("parted: %+v", w.parted)
 	}
+}
+
+// TestPartyIsInSoManyCalls: a device that speaks of ever more calls is stopped; a network element
+// that speaks of its party, and the device about the calls that it is in, are not.
+func TestPartyIsInSoManyCalls(t *testing.T) {
+	w := newTown(t, call.Rules{Calls: 3})
+	m := w.matcher(t)
+	number := func(i int) tel.Identity { return identity(fmt.Sprintf("+44207946%04d", 5000+i)) }
+	for i := range 5 {
+		_, err := m.Report(t.Context(), report(alice, number(i), tel.Active, ref(fmt.Sprint(i))))
+		if i < 3 && err != nil || i >= 3 && !errors.Is(err, call.ErrTooMany) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	say(t, m, report(alice, number(1), tel.Ended, ref("1")))
+	say(t, m, report(alice, number(7), tel.Active, ref("7"), func(r *call.Report) {
+		r.Reporter = call.Reporter{Kind: call.ByElement, ID: "element", Evidence: call.Trusted}
+	}))
+	for i := range 5 { // whom others name is not full for it
+		say(t, m, report(number(i), bob, tel.Active, ref("b")))
+	}
+	say(t, m, report(bob, carol, tel.Active, ref("b")))
 }

@@ -148,6 +148,9 @@ type Rules struct {
 	MinSession, MinInvitation Evidence
 	// Statements that a pair's record holds; 32. A conference holds eight times as many.
 	Statements int
+	// Calls is with how many others a party may be in calls at once, as its devices and users say; 100.
+	// Those that are over count as long as they are kept.
+	Calls int
 }
 
 func (r Rules) withDefaults() (Rules, error) {
@@ -175,7 +178,7 @@ func (r Rules) withDefaults() (Rules, error) {
 	for _, n := range []struct {
 		v    *int
 		zero int
-	}{{&r.QuestionsPerHour, 3}, {&r.Tries, 3}, {&r.Statements, 32}} {
+	}{{&r.QuestionsPerHour, 3}, {&r.Tries, 3}, {&r.Statements, 32}, {&r.Calls, 100}} {
 		if *n.v < 0 {
 			return r, errors.New("call: a rule's count is negative")
 		}

@@ -12,10 +12,17 @@ import (
 // strippers remove from a picture what tells where, when and with what it was taken. They
 // copy the parts that draw it as they are, without decoding. Orientation stays. What
 // follows the end of the picture (a film, a second picture) goes.
-var strippers = map[string]func(w io.Writer, r io.Reader) error{
+var strippers = map[string]func(w io.Writer, r io.ReadSeeker) error{
 	"image/jpeg":             stripJPEG,
 	"image/png":              stripPNG,
 	"image/vnd.mozilla.apng": stripPNG,
+	"image/gif":              stripGIF,
+	"image/webp":             stripWebP,
+	"image/heic":             stripHEIF,
+	"image/heic-sequence":    stripHEIF,
+	"image/heif":             stripHEIF,
+	"image/heif-sequence":    stripHEIF,
+	"image/avif":             stripHEIF,
 }
 
 // Clean returns a picture without what tells where, when and with what it was taken, where
@@ -74,7 +81,7 @@ func noEOF(err error) error {
 // stripJPEG copies a JPEG without APPn segments other than JFIF, the colour profile and
 // Adobe's colour transform, and without comments; of an Exif segment it leaves the
 // orientation.
-func stripJPEG(w io.Writer, r io.Reader) error {
+func stripJPEG(w io.Writer, r io.ReadSeeker) error {
 	in, out := bufio.NewReaderSize(r, 64<<10), bufio.NewWriterSize(w, 64<<10)
 	var soi [2]byte
 	if _, err := io.ReadFull(in, soi[:]); err != nil {
@@ -210,7 +217,7 @@ var pngKept = map[string]bool{
 
 // stripPNG copies a PNG without text, time, Exif and unknown chunks; of an Exif chunk it
 // leaves the orientation.
-func stripPNG(w io.Writer, r io.Reader) error {
+func stripPNG(w io.Writer, r io.ReadSeeker) error {
 	in, out := bufio.NewReaderSize(r, 64<<10), bufio.NewWriterSize(w, 64<<10)
 	var head [8]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {

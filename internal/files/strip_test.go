@@ -221,6 +221,9 @@ func TestOrientationOfBrokenTIFF(t *testing.T) {
 func FuzzStrip(f *testing.F) {
 	f.Add(withSecrets(jpegOf(f, gradient(8, 8)), 6))
 	f.Add(pngOf(f, gradient(8, 8)))
+	f.Add([]byte(riff("RIFF", "WEBP", riff("VP8X", strings.Repeat("\x0C", 10)), riff("ANMF", strings.Repeat("x", 16), riff("VP8 ", "x")), riff("EXIF", exif(6)))))
+	f.Add([]byte("GIF89a\x01\x00\x01\x00\x80\x00\x00......!\xFE\x01x\x00,........\x00\x02\x01x\x00;"))
+	f.Add([]byte(bmff("ftyp", "heic") + bmff("meta", "....", bmff("iinf", "\x00...\x00\x01", bmff("infe", "\x02...\x00\x01..Exif")), bmff("iloc", "\x01...\x44\x00\x00\x01\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x09"))))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		for kind, strip := range strippers {
 			var once, twice bytes.Buffer

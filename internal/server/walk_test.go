@@ -180,6 +180,7 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 	check(t, err)
 	expiredKey, err := past.Key(w.ctx, ago.Add(-time.Minute))
 	check(t, err)
+	guest := w.guest(alice) // who could read a text message of the victim's
 	past, err = w.server.At(w.ctx, time.Now().AddDate(0, 0, -200))
 	check(t, err)
 	lapsed, err := client.NewIdentity(w.url())
@@ -193,6 +194,7 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 		{"nobody", "", nil, w, "", wire.CodeUnauthenticated},
 		{"a device of another party", w.token(carol), carol, w, "device", ""},
 		{"a device in another session", w.token(other), other, w, "device", ""},
+		{aGuest, w.token(guest), guest, w, "device", ""},
 		{"a device of another tenant, with the victim's number", there.token(double), double, there, "device", ""},
 		{"an operator of another tenant", theirOperator, nil, there, "operator", ""},
 		{"an element of another tenant", there.key("element", "+44"), nil, there, "element", ""},
@@ -337,6 +339,15 @@ var aimed = map[string]struct {
 	"replay-event":            {"evt_none", `{"webhook":"WEBHOOK"}`, 404},
 }
 
+// aGuest has opened a link that was sent to the victim's number. What belongs to the number's party
+// is not the guest's.
+const aGuest = "a guest, by a link to the victim's number"
+
+var notForGuests = []string{
+	"answer-invitation", "ask-session", "confirm-words", "join-session", "list-calls", "report", "softphone", "get-reach", "set-reach",
+	"choose-party-device", "list-party-devices", "end-coupling", "list-couplings", "near-coupling",
+}
+
 // TestWalkOperations walks the operations.
 func TestWalkOperations(t *testing.T) {
 	w, v, foreigners := newWalk(t)
@@ -376,11 +387,11 @@ func TestWalkOperations(t *testing.T) {
 			switch {
 			case f.refused != "":
 				want = wire.Catalogue[f.refused].Status
-			case !slices.Contains(may, f.role):
+			case !slices.Contains(may, f.role), f.name == aGuest && slices.Contains(notForGuests, st.id):
 				want = http.StatusForbidden
-			case st.id == "report" && (f.role != "device" || strings.Contains(f.name, "the victim's number")):
+			case st.id == "report" && (f.role != "device" || strings.Contains(f.name, "with the victim's number")):
 				want = http.StatusOK // their own tenant's party of that number
-			case st.id == "offer-coupling" && (f.role != "device" || strings.Contains(f.name, "the victim's number")):
+			case st.id == "offer-coupling" && (f.role != "device" || strings.Contains(f.name, "with the victim's number")):
 				want = http.StatusCreated // the same
 			case st.id == "softphone" && strings.Contains(f.name, "another tenant"):
 				want = http.StatusNotFound // telephones are the default tenant's
@@ -393,8 +404,8 @@ func TestWalkOperations(t *testing.T) {
 					t.Errorf("%s by %s: %s, want %s", st.id, f.name, p.Code, f.refused)
 				}
 			}
-			// What is the foreigner's own has the victim's number in it, in the other tenant.
-			if l := slices.DeleteFunc(v.leaks(path+body, r.body), func(s string) bool { return s == "NUMBER" && strings.Contains(f.name, "of another tenant") }); len(l) > 0 {
+			// What is the foreigner's own has the victim's number in it, in the other tenant; so has a guest's.
+			if l := slices.DeleteFunc(v.leaks(path+body, r.body), func(s string) bool { return s == "NUMBER" && (strings.Contains(f.name, "of another tenant") || f.name == aGuest) }); len(l) > 0 {
 				t.Errorf("%s by %s shows %v: %s", st.id, f.name, l, r.body)
 			}
 			if now := v.state(); now != v.before {
@@ -502,7 +513,10 @@ func TestWalkFrames(t *testing.T) {
 	}
 	w, v, foreigners := newWalk(t)
 	double := func(f foreigner, ty wire.Type) bool { // who may report this number in their own tenant
-		return ty == wire.TypeReport && strings.Contains(f.name, "the victim's number") && f.refused == ""
+		return ty == wire.TypeReport && strings.Contains(f.name, "with the victim's number") && f.refused == ""
+	}
+	guestly := func(f foreigner, ty wire.Type) bool { // which a guest may not send at all
+		return f.name == aGuest && slices.Contains([]wire.Type{wire.TypeReport, wire.TypeAnswer, wire.TypeConfirm}, ty)
 	}
 	for _, f := range foreigners {
 		for ty, a := range frames {
@@ -521,6 +535,9 @@ func TestWalkFrames(t *testing.T) {
 				default:
 					s.read(wire.TypeWelcome)
 					said, p := s.answer(frame)
+					if guestly(f, ty) && p.Code == wire.CodeForbidden {
+						p.Code = a.code
+					}
 					if double(f, ty) {
 						p.Code = a.code // an ack, without a session
 					}
@@ -542,7 +559,7 @@ func TestWalkFrames(t *testing.T) {
 			switch {
 			case f.refused != "":
 				want = f.refused
-			case f.role != "device":
+			case f.role != "device", guestly(f, ty):
 				want = wire.CodeForbidden
 			case a.code == "", ty == wire.TypeHello:
 				want = wire.CodeBadFrame
