@@ -99,7 +99,10 @@ type Codes struct {
 	URL      string `koanf:"url"`
 	Username string `koanf:"username"`
 	Password string `koanf:"password"`
-	// Token is a bearer token for the webhook.
+	// Body of the webhook, a template; see sms.WebhookConfig. Empty: sms.DefaultBody.
+	Body string `koanf:"body"`
+	// Token is a bearer token for the webhook, or a whole Authorization header if there is a space
+	// in it. Without one, Username and Password are used if they are set.
 	Token string `koanf:"token"`
 	// From is the sender that the text message shows.
 	From string `koanf:"from"`

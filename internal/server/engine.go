@@ -98,7 +98,7 @@ func codeSender(cfg Config, show func(string)) (textSender, string, error) {
 	case "kannel":
 		s, err = sms.NewKannel(sms.KannelConfig{URL: c.URL, Username: c.Username, Password: c.Password, From: c.From})
 	case "webhook":
-		s, err = sms.NewWebhook(sms.WebhookConfig{URL: c.URL, Bearer: c.Token, From: c.From})
+		s, err = sms.NewWebhook(sms.WebhookConfig{URL: c.URL, Body: c.Body, Token: c.Token, Username: c.Username, Password: c.Password, From: c.From})
 	default:
 		via = "server"
 		s, err = sms.NewDev(show, cfg.Listen)

@@ -275,24 +275,46 @@ func (s guests) TextCame(ctx context.Context, token, from, text string) error {
 	return nil
 }
 
-// Statuses of a delivery report, as Kannel writes them.
-const (
-	reportDelivered = 1
-	reportFailed    = 2
-	reportRejected  = 16
-)
-
-// TextReported takes the report of whether a message was delivered.
-func (s guests) TextReported(_ context.Context, token string, id wire.PushID, status int) error {
+// TextPosted takes such a message as providers post it.
+func (s guests) TextPosted(ctx context.Context, token, contentType string, body []byte) error {
 	if err := s.gateway(token); err != nil {
 		return err
 	}
-	switch status {
-	case reportDelivered:
-		s.textsDelivered.Add(1)
-	case reportFailed, reportRejected:
-		s.textsFailed.Add(1)
-		s.log.Warn("a text message was not delivered", "status", status, "id", fmt.Sprintf("%.8s…", id))
+	from, text, err := sms.ReadAnswer(contentType, body)
+	if err != nil {
+		return problem(s.log, "text posted", err)
 	}
+	return s.TextCame(ctx, token, from, text)
+}
+
+// TextReported takes the report of whether a message was delivered.
+func (s guests) TextReported(_ context.Context, token string, id wire.PushID, status string) error {
+	if err := s.gateway(token); err != nil {
+		return err
+	}
+	s.textBecame(id, sms.OutcomeOf(status))
 	return nil
+}
+
+// ReportPosted takes such a report as providers post it.
+func (s guests) ReportPosted(_ context.Context, token string, id wire.PushID, contentType string, body []byte) error {
+	if err := s.gateway(token); err != nil {
+		return err
+	}
+	o, err := sms.ReadReport(contentType, body)
+	if err != nil {
+		return problem(s.log, "report posted", err)
+	}
+	s.textBecame(id, o)
+	return nil
+}
+
+func (s guests) textBecame(id wire.PushID, o sms.Outcome) {
+	switch o {
+	case sms.Delivered:
+		s.textsDelivered.Add(1)
+	case sms.Failed:
+		s.textsFailed.Add(1)
+		s.log.Warn("a text message was not delivered", "id", fmt.Sprintf("%.8s…", id))
+	}
 }

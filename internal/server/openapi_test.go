@@ -115,6 +115,8 @@ var operations = map[string]struct {
 	"set-reach":      {[]string{"device"}, "", `{"ways":["push","text"]}`, 200},
 	"text-came":      {anybody, "?token=x&from=%2B442079460001", "", 401},
 	"text-reported":  {anybody, "?token=x&id=x&status=1", "", 401},
+	"text-posted":    {anybody, "?token=x", `{"from":"+442079460001"}`, 401},
+	"report-posted":  {anybody, "?token=x&id=x", `{"status":"delivered"}`, 401},
 	"join-push":      {[]string{"device"}, "", `{"report":{"state":"active"}}`, 404},
 	"test-push":      {[]string{"operator"}, "", `{"number":"tel:+442079460993"}`, 200},
 

@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/push/sms"
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/guest"
 	"github.com/tandem-call/tandem/internal/notify"
@@ -36,6 +37,8 @@ var problems = []struct {
 	{tel.ErrIdentity, wire.CodeBadIdentity, true},
 	{tel.ErrDetails, wire.CodeBadRequest, true},
 	{wire.ErrFrame, wire.CodeBadFrame, true},
+	{sms.ErrTold, wire.CodeBadRequest, true},
+	{sms.ErrMediaType, wire.CodeUnsupportedType, true},
 
 	{device.ErrAssertion, wire.CodeUnauthenticated, false},
 	{device.ErrToken, wire.CodeUnauthenticated, false},

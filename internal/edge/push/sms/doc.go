@@ -17,4 +17,8 @@ var (
 	ErrUnavailable = errors.New("sms: the gateway is unavailable")
 	// ErrConfig: the sender cannot work with this configuration.
 	ErrConfig = errors.New("sms: unusable configuration")
+	// ErrTold: what a gateway posts cannot be read.
+	ErrTold = errors.New("sms: the gateway's message cannot be read")
+	// ErrMediaType: what a gateway posts is neither a form nor JSON.
+	ErrMediaType = errors.New("sms: the gateway's message must be a form or JSON")
 )

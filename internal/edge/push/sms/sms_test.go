@@ -130,7 +130,7 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w, err := sms.NewWebhook(sms.WebhookConfig{URL: u + "/?key=" + url.QueryEscape(password), Bearer: "s3cret"})
+			w, err := sms.NewWebhook(sms.WebhookConfig{URL: u + "/?key=" + url.QueryEscape(password), Token: "s3cret"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +178,7 @@ func TestTimeout(t *testing.T) {
 
 func TestWebhook(t *testing.T) {
 	g := &gateway{status: 204}
-	w, err := sms.NewWebhook(sms.WebhookConfig{URL: g.start(t) + "/send", Bearer: "s3cret", From: "Tandem"})
+	w, err := sms.NewWebhook(sms.WebhookConfig{URL: g.start(t) + "/send", Token: "s3cret", From: "Tandem"})
 	if err != nil {
 		t.Fatal(err)
 	}

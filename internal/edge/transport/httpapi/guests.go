@@ -15,7 +15,10 @@ type Guests interface {
 	SetReach(ctx context.Context, who Caller, r wire.Reach) (wire.Reach, error)
 	// TextCame and TextReported are what the operator's gateway tells.
 	TextCame(ctx context.Context, token, from, text string) error
-	TextReported(ctx context.Context, token string, id wire.PushID, status int) error
+	TextReported(ctx context.Context, token string, id wire.PushID, status string) error
+	// TextPosted and ReportPosted are the same as providers post it.
+	TextPosted(ctx context.Context, token, contentType string, body []byte) error
+	ReportPosted(ctx context.Context, token string, id wire.PushID, contentType string, body []byte) error
 }
 
 func (a *API) guests() {
@@ -73,7 +76,7 @@ func (a *API) guests() {
 	type report struct {
 		Token  string      `query:"token" required:"true" maxLength:"256" doc:"texts.token"`
 		ID     wire.PushID `query:"id" required:"true" maxLength:"64"`
-		Status int         `query:"status" required:"true" doc:"As Kannel writes it: 1 delivered, 2 failed, 4 queued, 8 at the network, 16 rejected"`
+		Status string      `query:"status" required:"true" maxLength:"64" doc:"As Kannel writes it: 1 delivered, 2 failed, 4 queued, 8 at the network, 16 rejected; or in a word"`
 	}
 	register(a, Operation{
 		ID: "text-reported", Method: http.MethodGet, Path: "/v1/texts/report", Status: http.StatusNoContent, Tag: tag,
@@ -81,5 +84,30 @@ func (a *API) guests() {
 		Codes:   []wire.Code{wire.CodeUnauthenticated},
 	}, func(ctx context.Context, _ Caller, in *report) (*struct{}, error) {
 		return done(a.Guests.TextReported(ctx, in.Token, in.ID, in.Status))
+	})
+	type posted struct {
+		Token       string `query:"token" required:"true" maxLength:"256" doc:"texts.token"`
+		ContentType string `header:"Content-Type" maxLength:"128"`
+		RawBody     []byte `doc:"A form or JSON. Who sent it is in from, msisdn, originator or sender; the text in body, text, message, content or payload"`
+	}
+	register(a, Operation{
+		ID: "text-posted", Method: http.MethodPost, Path: "/v1/texts/inbound", Status: http.StatusNoContent, Tag: tag,
+		Summary: "For the operator's gateway: a text message came, as providers post it",
+		Codes:   []wire.Code{wire.CodeUnauthenticated, wire.CodeBadNumber, wire.CodeTooLarge, wire.CodeUnsupportedType},
+	}, func(ctx context.Context, _ Caller, in *posted) (*struct{}, error) {
+		return done(a.Guests.TextPosted(ctx, in.Token, in.ContentType, in.RawBody))
+	})
+	type reported struct {
+		Token       string      `query:"token" required:"true" maxLength:"256" doc:"texts.token"`
+		ID          wire.PushID `query:"id" required:"true" maxLength:"64"`
+		ContentType string      `header:"Content-Type" maxLength:"128"`
+		RawBody     []byte      `doc:"A form or JSON. What became of it is in MessageStatus, message_status, status, groupName or delivery_status"`
+	}
+	register(a, Operation{
+		ID: "report-posted", Method: http.MethodPost, Path: "/v1/texts/report", Status: http.StatusNoContent, Tag: tag,
+		Summary: "For the operator's gateway: whether a text message was delivered, as providers post it",
+		Codes:   []wire.Code{wire.CodeUnauthenticated, wire.CodeTooLarge, wire.CodeUnsupportedType},
+	}, func(ctx context.Context, _ Caller, in *reported) (*struct{}, error) {
+		return done(a.Guests.ReportPosted(ctx, in.Token, in.ID, in.ContentType, in.RawBody))
 	})
 }
