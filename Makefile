@@ -47,8 +47,9 @@ test-cluster: ## storage suite, requirement scripts and faults on three NATS ser
 chaos: ## kill -9, power cuts, damage, full disks, slow members, simulation: often; prints what was lost (superuser)
 	scripts/chaos
 
-chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=10 of all nine, DEVICES=100
-	TANDEM_CHAOS_ROUNDS=$(or $(ROUNDS),10) TANDEM_CHAOS_DEVICES=$(or $(DEVICES),100) $(GO) test -count=1 -v -timeout 90m -run TestClusterFaults ./internal/server
+chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=10, DEVICES=100, HISTORIES=2 a fault
+	TANDEM_CHAOS_ROUNDS=$(or $(ROUNDS),10) TANDEM_CHAOS_DEVICES=$(or $(DEVICES),100) TANDEM_CHAOS_HISTORIES=$(or $(HISTORIES),2) \
+	$(GO) test -count=1 -v -timeout 90m -run TestClusterFaults ./internal/server
 
 web: build ## types, lint and tests of the web side, against the real server, in a real browser
 	scripts/test-deps

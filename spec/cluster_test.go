@@ -68,6 +68,7 @@ func free(port int) bool {
 // onDisk are the scripts about the embedded engine, or that start what they need themselves.
 var onDisk = map[string]string{
 	"B12":           "starts a cluster of its own",
+	"B13":           "starts a cluster of its own",
 	"damaged_store": "damages the files of the embedded engine",
 	"demo":          "starts a server of its own, on the embedded engine",
 	"keys":          "looks at once for what the audit log takes down a moment later",

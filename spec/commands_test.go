@@ -48,12 +48,14 @@ import (
 //	cluster                    start three NATS servers and three nodes by scripts/cluster; $node1 to
 //	                           $node3 are their addresses, the program is called server, its data
 //	                           and the process ids are in cluster/
+//	road NAME FROM SERVER      lay a way to a server, whose beginning is $NAME, or lead it elsewhere; its
+//	                           user comes from the address FROM
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
-	"host": atHost, "cluster": startCluster, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "passport": signPassport,
+	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "passport": signPassport,
 }
 
 // patience is how long a script waits for what must come.
@@ -66,6 +68,7 @@ type world struct {
 	work     string
 	mu       sync.Mutex
 	programs map[string]*program
+	roads    map[string]*road
 	provider *provider
 }
 
@@ -91,7 +94,7 @@ func (p *program) Write(b []byte) (int, error) {
 }
 
 func setup(env *testscript.Env) error {
-	w := &world{work: env.WorkDir, programs: map[string]*program{}}
+	w := &world{work: env.WorkDir, programs: map[string]*program{}, roads: map[string]*road{}}
 	env.Values[worldKey{}] = w
 	env.Setenv("TANDEM_HOME", filepath.Join(env.WorkDir, "devices"))
 	env.Setenv("TANDEM_DATA", filepath.Join(env.WorkDir, "data"))

@@ -193,6 +193,7 @@ func TestCluster(t *testing.T) {
 	t.Run("UploadOverNodes", f.uploadOverNodes)
 	t.Run("EffectsOfADeadNode", f.effectsOfADeadNode)
 	t.Run("NodesKilledUnderLoad", f.nodesKilledUnderLoad)
+	t.Run("Linearizable", f.linearizable)
 	t.Run("MovedAndBack", f.movedAndBack)
 }
 

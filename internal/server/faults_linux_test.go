@@ -20,11 +20,13 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// How much TestClusterFaults does: rounds of all faults, and devices under load. Without them,
-// one round of some faults for make test (make chaos-cluster).
+// How much TestClusterFaults does: rounds of all faults, devices under load, and histories of
+// 200 operations during each fault. Without them, one round of some faults for make test (make
+// chaos-cluster).
 const (
-	chaosRounds  = "TANDEM_CHAOS_ROUNDS"
-	chaosDevices = "TANDEM_CHAOS_DEVICES"
+	chaosRounds    = "TANDEM_CHAOS_ROUNDS"
+	chaosDevices   = "TANDEM_CHAOS_DEVICES"
+	chaosHistories = "TANDEM_CHAOS_HISTORIES"
 )
 
 // faults is a cluster of three machines, each with a NATS server and a node, in a network
@@ -36,6 +38,7 @@ type faults struct {
 	phone    *machine // where half of the devices are
 	load     *load
 	calls    *calls
+	orders   *histories
 }
 
 // fault is what is done to the cluster, and undone.
@@ -131,17 +134,14 @@ func TestClusterFaults(t *testing.T) {
 	if !inOwnNetwork(t) {
 		return
 	}
-	rounds, devices, all := 1, 20, false
-	if s := os.Getenv(chaosRounds); s != "" {
-		var err error
-		rounds, err = strconv.Atoi(s)
-		check(t, err)
-		all = true
-	}
-	if s := os.Getenv(chaosDevices); s != "" {
-		var err error
-		devices, err = strconv.Atoi(s)
-		check(t, err)
+	rounds, devices, each, ops, all := 1, 20, 1, 80, false
+	for name, n := range map[string]*int{chaosRounds: &rounds, chaosDevices: &devices, chaosHistories: &each} {
+		if s := os.Getenv(name); s != "" {
+			var err error
+			*n, err = strconv.Atoi(s)
+			check(t, err)
+			ops, all = 200, true
+		}
 	}
 	f := &faults{t: t}
 	network := newLAN(t)
@@ -154,7 +154,7 @@ func TestClusterFaults(t *testing.T) {
 	f.farm = newFarmOn(t, here, places)
 	f.phone = network.machine()
 	f.load = newLoad(t, f.nodes[0], loadOf{devices: devices, first: 1000, at: f.balancer.url(), pause: 100 * time.Millisecond, from: f.phone.dial})
-	f.calls = newCalls(t, f.farm)
+	f.calls, f.orders = &calls{t: t, farm: f.farm}, &histories{t: t, farm: f.farm}
 	begun, done := time.Now(), 0
 	longest := map[string]time.Duration{}
 	for round := range rounds {
@@ -166,9 +166,11 @@ func TestClusterFaults(t *testing.T) {
 			f.load.longest.Store(0)
 			before := f.load.acked.Load()
 			f.calls.begin(2)
+			f.orders.begin(each, ops)
 			fault.do(f, round)
 			check(t, f.servers.Ready(t.Context()))
 			f.calls.wait()
+			f.orders.wait()
 			f.load.everybody()
 			gap := time.Duration(f.load.longest.Load()).Round(time.Millisecond)
 			longest[fault.name] = max(longest[fault.name], gap)
@@ -180,7 +182,8 @@ func TestClusterFaults(t *testing.T) {
 		}
 	}
 	f.load.settle()
-	t.Logf("%d faults in %v; %d calls, each joined once", done, time.Since(begun).Round(time.Second), f.calls.made)
+	t.Logf("%d faults in %v; %d calls, each joined once; %d histories of %d operations, each linearizable",
+		done, time.Since(begun).Round(time.Second), f.calls.made, f.orders.made, ops)
 	for _, name := range slices.Sorted(maps.Keys(longest)) {
 		t.Logf("longest wait: %v, %s", longest[name], name)
 	}
@@ -193,8 +196,6 @@ type calls struct {
 	made int
 	wg   sync.WaitGroup
 }
-
-func newCalls(t *testing.T, f *farm) *calls { return &calls{t: t, farm: f} }
 
 // begin has n pairs enrolled and lets both sides of each report their call at once, again
 // and again until they are answered.
