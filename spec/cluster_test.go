@@ -79,8 +79,7 @@ var onDisk = map[string]string{
 // balancer: docs/operations.md says what needs one node.
 var oneNode = map[string]string{
 	"A4":          "telephones register with the SIP element of one node",
-	"B4":          "the requests of an event stream must come to its node",
-	"B5":          "the requests of an event stream must come to its node",
+	"B4":          "asks one node for its connections",
 	"C5":          "a device that is connected to another node is woken",
 	"two_servers": "is about two servers on one data directory",
 }

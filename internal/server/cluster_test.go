@@ -1,9 +1,11 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -190,6 +192,7 @@ func (b *balancer) pass(from net.Conn) {
 func TestCluster(t *testing.T) {
 	f := newFarm(t)
 	t.Run("AcrossNodes", f.acrossNodes)
+	t.Run("StreamElsewhere", f.streamElsewhere)
 	t.Run("UploadOverNodes", f.uploadOverNodes)
 	t.Run("EffectsOfADeadNode", f.effectsOfADeadNode)
 	t.Run("NodesKilledUnderLoad", f.nodesKilledUnderLoad)
@@ -422,6 +425,54 @@ func (f *farm) acrossNodes(t *testing.T) {
 	for i, s := range sockets {
 		if code := s.closed(); code != wire.CloseRevoked {
 			t.Errorf("node %d closed the revoked device's connection with %d", i, code)
+		}
+	}
+}
+
+// streamElsewhere: a device's event stream is at one node and its requests come to another.
+func (f *farm) streamElsewhere(t *testing.T) {
+	hc := clientOf(t, nil)
+	at := func(n *child) *world { return n.world(t, hc) }
+	id := enrol(t, f.nodes[0].url(), "+442079460905", f.nodes[0].codes)
+	other := enrol(t, f.nodes[0].url(), "+442079460906", f.nodes[0].codes)
+	token := at(f.nodes[0]).token(id)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.nodes[0].url()+"/v1/events", nil)
+	check(t, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := hc.Do(req)
+	check(t, err)
+	defer res.Body.Close()
+	events := bufio.NewScanner(res.Body)
+	next := func(part string) string {
+		t.Helper()
+		for events.Scan() {
+			if data, ok := strings.CutPrefix(events.Text(), "data: "); ok && strings.Contains(data, part) {
+				return data
+			}
+		}
+		t.Fatalf("the stream ended without %s: %v", part, events.Err())
+		return ""
+	}
+	var first struct{ Stream string }
+	check(t, json.Unmarshal([]byte(next(`"stream"`)), &first))
+	next(`"welcome"`)
+	post := func(n *child, token, stream, frame string) reply {
+		return at(n).ask("POST", "/v1/frames", token, frame, "Tandem-Stream", stream, "Content-Type", "application/json")
+	}
+	own := fmt.Sprintf(`{"type":"report","id":"r1","body":%s}`, report("+442079460906", "outgoing", "active", "c"))
+	if r := post(f.nodes[1], token, first.Stream, own); r.status != http.StatusOK || !strings.Contains(r.body, `"ack"`) {
+		t.Errorf("a report at another node: %+v", r)
+	}
+	if r := post(f.nodes[2], token, first.Stream, `{"type":"resume","id":"r2","session":"s_none","body":{}}`); r.status != http.StatusNoContent {
+		t.Errorf("a resume at another node: %+v", r)
+	}
+	next(`"r2"`) // its answer comes by the stream
+	for name, r := range map[string]reply{
+		"no such stream":          post(f.nodes[1], token, "str_none", own),
+		"another device's stream": post(f.nodes[1], at(f.nodes[0]).token(other), first.Stream, own),
+	} {
+		if r.status != http.StatusNotFound {
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,7 @@ func inOwnNetwork(t *testing.T) bool {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // when the thread that starts it ends
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	cmd.WaitDelay = 10 * time.Second // what it has started and left may hold its output
 	out, err := cmd.CombinedOutput()
 	t.Logf("in its own network: %v\n%s", err, out)
 	if err != nil {

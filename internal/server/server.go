@@ -103,6 +103,7 @@ type Server struct {
 	lately    lately
 	limits    limiters
 	sockets   *wsconn.Handler
+	streams   *streams
 	// sip is nil where no phones register.
 	sip   *sip.Element
 	tryIt *tryIt
@@ -260,10 +261,11 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	if s.tls != nil && s.cfg.TLS.ClientCertificates {
 		s.tls.ClientAuth = tls.RequestClientCert
 	}
+	s.streams = newStreams(s)
 	s.sockets, err = wsconn.New(wsconn.Config{
 		Backend: socket{s}, Origins: s.cfg.originHosts(), Heartbeat: s.cfg.Limits.Heartbeat,
 		MaxConnsPerDevice: s.cfg.Limits.DeviceConnections, MaxPendingPerAddr: s.cfg.Limits.PendingPerAddress,
-		Limits: s.cfg.limits(), RemoteAddr: s.remote, Logger: s.log,
+		Limits: s.cfg.limits(), RemoteAddr: s.remote, Logger: s.log, Elsewhere: s.streams.elsewhere,
 	})
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
@@ -334,7 +336,7 @@ func (s *Server) Run(ctx context.Context) error {
 	// The parts outlive ctx until the connections are drained.
 	parts, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	for _, watch := range []func(context.Context) (func(), error){s.watchRevoked, s.watchTold, s.watchTenants, s.watchSecret} {
+	for _, watch := range []func(context.Context) (func(), error){s.watchRevoked, s.watchTold, s.watchStreams, s.watchTenants, s.watchSecret} {
 		cancel, err := watch(parts)
 		if err != nil {
 			return errors.Join(fmt.Errorf("server: bus: %w", err), admin.Close(), s.closeSIP(), s.listener.Close(), s.engine.Close())

@@ -65,6 +65,11 @@ func (s *Service) Messages(ctx context.Context, tenant wire.TenantID, device wir
 	if err != nil {
 		return wire.MessageList{}, s.problem("list messages", err)
 	}
+	// The room knows which entries repeat a request that another node had stored.
+	r, err := s.room(ctx, key)
+	if err != nil {
+		return wire.MessageList{}, s.problem("list messages", err)
+	}
 	list := wire.MessageList{Messages: []wire.Envelope{}, Epoch: head.Epoch, Head: head.Seq}
 	limit = min(max(limit, 1), MaxList)
 	first, f := rec.firstOf(n), framesOf(id)
@@ -75,8 +80,8 @@ func (s *Service) Messages(ctx context.Context, tenant wire.TenantID, device wir
 		}
 		for _, e := range entries {
 			after = e.Seq
-			m, err := parseEntry(e.Data)
-			if err != nil || !m.visible(n, first) {
+			m, ok := r.readable(e, n, first)
+			if !ok {
 				continue
 			}
 			env, err := f.envelope(e, m.tail)

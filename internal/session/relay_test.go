@@ -122,6 +122,51 @@ func TestRepeatedRequestIsTakenOnce(t *testing.T) {
 	b.quiet(wire.TypeMessage)
 }
 
+// TestRepetitionInTheLog: two nodes have both stored a request that a device repeated at the
+// second one. Nobody gets it twice.
+func TestRepetitionInTheLog(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	n.open()
+	first := n.send("a1", nil, text("same", "hello"))
+	const log = "session/default/S"
+	stored, err := w.engine.Read(ctx(t), log, first.Seq-1, 1)
+	if err != nil || len(stored) != 1 {
+		t.Fatal(stored, err)
+	}
+	p, err := w.engine.Append(ctx(t), log, stored[0].Data, store.DeliverAfter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	last := n.send("a1", nil, text("next", "hello again"))
+	for name, n := range map[string]*node{"the node": n, "another node": w.node()} {
+		list, err := n.Messages(ctx(t), tenant, "b1", "S", 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seqs []uint64
+		for _, e := range list.Messages {
+			if e.Kind == wire.KindText {
+				seqs = append(seqs, e.Seq)
+			}
+		}
+		if !slices.Equal(seqs, []uint64{first.Seq, last.Seq}) || list.Head != last.Seq {
+			t.Errorf("%s lists %v up to %d, want %d and %d", name, seqs, list.Head, first.Seq, last.Seq)
+		}
+		if a := n.send("a1", nil, text("same", "hello")); a.Seq != first.Seq {
+			t.Errorf("%s acknowledges the repetition as %d, not %d", name, a.Seq, first.Seq)
+		}
+		b, _ := n.attach("b1")
+		n.resume("b1", b, 0, 0)
+		if x, y := b.text(), b.text(); x.Seq != first.Seq || y.Seq != last.Seq {
+			t.Errorf("%s sends %d and %d", name, x.Seq, y.Seq)
+		}
+	}
+}
+
 func TestSignalsAreNotStored(t *testing.T) {
 	w := newWorld(t)
 	n, m := w.node(), w.node()

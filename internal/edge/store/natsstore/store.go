@@ -147,9 +147,9 @@ func (s *Store) connect() error {
 	options := []nats.Option{
 		nats.Name("tandem " + s.opt.Prefix),
 		// A server that hangs, or whose machine is gone without a word, is noticed after
-		// some six seconds, and then another one is asked.
+		// some three seconds, and then another one is asked.
 		nats.Timeout(2 * time.Second),
-		nats.PingInterval(2 * time.Second),
+		nats.PingInterval(time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),

@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,9 @@ type Config struct {
 	// RemoteAddr finds the device's address, e.g. in a trusted proxy's header. Nil: the
 	// connection's.
 	RemoteAddr func(*http.Request) netip.Addr
+	// Elsewhere hands the frame of a POST, for a stream that is not here, to the node that
+	// holds it; see Handler.For. False: no node does. Nil: there is no other node.
+	Elsewhere func(ctx context.Context, who Identity, stream string, frame []byte) (Answer, bool)
 	// Logger, nil: slog.Default().
 	Logger *slog.Logger
 	// Now is the clock; nil: time.Now.

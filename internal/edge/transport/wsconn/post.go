@@ -41,7 +41,13 @@ func (h *Handler) Frames(w http.ResponseWriter, r *http.Request) {
 	if id := r.Header.Get(streamHeader); id != "" {
 		s, ok := h.reg.stream(who, id)
 		if !ok {
-			h.refuse(w, wire.NewProblem(wire.CodeNotFound, "there is no such event stream of this device; open one at /v1/events"))
+			if h.cfg.Elsewhere != nil {
+				if a, ok := h.cfg.Elsewhere(r.Context(), who, id, e.AppendEncode(nil)); ok {
+					a.write(w)
+					return
+				}
+			}
+			h.refuse(w, noStream())
 			return
 		}
 		s.listen()
@@ -50,11 +56,16 @@ func (h *Handler) Frames(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, wire.NewProblem(wire.CodeBadRequest, "a resume needs an event stream: name it in the header %s", streamHeader))
 		return
 	}
+	h.carryOut(r.Context(), w, who, e, to)
+}
+
+// carryOut has a request carried out. client ends when nobody waits for the answer any more.
+func (h *Handler) carryOut(client context.Context, w http.ResponseWriter, who Identity, e wire.Envelope, to *outbox) {
 	if e.Type == wire.TypeResume {
-		h.resume(w, r, who, e, to)
+		h.resume(client, w, who, e, to)
 		return
 	}
-	h.ask(w, r, who, e, to)
+	h.ask(client, w, who, e, to)
 }
 
 // envelope reads and checks the body of a POST.
@@ -85,9 +96,9 @@ func (h *Handler) envelope(w http.ResponseWriter, r *http.Request) (wire.Envelop
 
 // resume belongs to the stream altogether: to the backend it is a request of that
 // connection, and its answer comes there too, in order with what was missed.
-func (h *Handler) resume(w http.ResponseWriter, r *http.Request, who Identity, e wire.Envelope, to *outbox) {
+func (h *Handler) resume(client context.Context, w http.ResponseWriter, who Identity, e wire.Envelope, to *outbox) {
 	if err := guard(func() error {
-		h.cfg.Backend.Handle(context.WithoutCancel(r.Context()), who, e, to)
+		h.cfg.Backend.Handle(context.WithoutCancel(client), who, e, to)
 		return nil
 	}); err != nil {
 		h.refuse(w, h.problem("carry out the request", err))
@@ -97,11 +108,11 @@ func (h *Handler) resume(w http.ResponseWriter, r *http.Request, who Identity, e
 }
 
 // ask has a request carried out and writes its answer.
-func (h *Handler) ask(w http.ResponseWriter, r *http.Request, who Identity, e wire.Envelope, to *outbox) {
+func (h *Handler) ask(client context.Context, w http.ResponseWriter, who Identity, e wire.Envelope, to *outbox) {
 	q := &question{h: h, id: e.ID, to: to, answer: make(chan []byte, 1)}
 	if err := guard(func() error {
 		// Not broken off when the client goes: it cannot know how far it came.
-		h.cfg.Backend.Handle(context.WithoutCancel(r.Context()), who, e, q)
+		h.cfg.Backend.Handle(context.WithoutCancel(client), who, e, q)
 		return nil
 	}); err != nil {
 		h.refuse(w, h.problem("carry out the request", err))
@@ -122,7 +133,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, who Identity, e wi
 	case answer = <-q.answer:
 	case <-late.C:
 		answer = q.giveUp()
-	case <-r.Context().Done():
+	case <-client.Done():
 		answer = q.giveUp()
 	}
 	if answer == nil {

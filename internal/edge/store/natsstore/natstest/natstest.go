@@ -48,6 +48,8 @@ type Place struct {
 	Host string
 	// On begins the command that starts it, such as nsenter's; empty: it runs here.
 	On []string
+	// Sync is JetStream's sync_interval; empty: the server's default.
+	Sync string
 }
 
 // Start starts a cluster of n servers on 127.0.0.1, as StartOn does.
@@ -75,8 +77,12 @@ func StartOn(ctx context.Context, dir string, places []Place) (*Cluster, error) 
 	for i, p := range places {
 		s := &Server{bin: bin, on: p.On, dir: filepath.Join(dir, "nats-"+strconv.Itoa(i)), addr: p.Host + ":" + strconv.Itoa(base+i)}
 		c.Servers = append(c.Servers, s)
-		config := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream { store_dir: %q }\ncluster { name: tandem, listen: \"%s:%d\", routes: [%s] }\n",
-			i, s.addr, s.dir, p.Host, base+n+i, strings.Join(routes, ", "))
+		sync := ""
+		if p.Sync != "" {
+			sync = ", sync_interval: " + p.Sync
+		}
+		config := fmt.Sprintf("server_name: n%d\nlisten: %q\njetstream { store_dir: %q%s }\ncluster { name: tandem, listen: \"%s:%d\", routes: [%s] }\n",
+			i, s.addr, s.dir, sync, p.Host, base+n+i, strings.Join(routes, ", "))
 		if err = os.MkdirAll(s.dir, 0o700); err == nil {
 			err = os.WriteFile(s.config(), []byte(config), 0o600)
 		}

@@ -1,0 +1,63 @@
+package natsstore_test
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tandem-call/tandem/internal/edge/store/natsstore"
+	"github.com/tandem-call/tandem/internal/edge/store/natsstore/natstest"
+	"github.com/tandem-call/tandem/internal/store"
+)
+
+// BenchmarkCluster measures appends to logs and changes of records on three servers with
+// replicas 3, at three numbers of callers at once; with JetStream's default, which syncs every
+// two minutes, and with a sync before each acknowledgement.
+func BenchmarkCluster(b *testing.B) {
+	for _, sync := range []string{"2m", "always"} {
+		servers, err := natstest.StartOn(b.Context(), b.TempDir(), slices.Repeat([]natstest.Place{{Host: "127.0.0.1", Sync: sync}}, 3))
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := natsstore.Open(b.Context(), natsstore.Options{URL: servers.URL(), Tables: []string{"t"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		data := make([]byte, 200)
+		for _, callers := range []int{1, 16, 256} {
+			var n atomic.Int64
+			b.Run(fmt.Sprintf("sync=%s/append/callers=%d", sync, callers), func(b *testing.B) {
+				b.SetParallelism(callers)
+				b.RunParallel(func(pb *testing.PB) {
+					log := fmt.Sprintf("log/%d", n.Add(1))
+					for pb.Next() {
+						if _, err := s.Append(b.Context(), log, data, store.DeliverAfter); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+			b.Run(fmt.Sprintf("sync=%s/put/callers=%d", sync, callers), func(b *testing.B) {
+				b.SetParallelism(callers)
+				b.RunParallel(func(pb *testing.PB) {
+					key := fmt.Sprintf("k%d", n.Add(1))
+					for rev := store.Rev(0); pb.Next(); {
+						var err error
+						if rev, err = s.Put(b.Context(), "t", key, data, rev); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+		}
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+		if err := servers.Stop(); err != nil {
+			b.Error(err)
+		}
+	}
+}
