@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -78,6 +79,9 @@ func (p Past) Report(ctx context.Context, own, other tel.Number, state tel.State
 func (p Past) Bar(ctx context.Context, n tel.Number) error {
 	return p.s.parties.Bar(ctx, wire.DefaultTenant, n.Identity(), "")
 }
+
+// SIP reports a leg as the SIP element does.
+func (p Past) SIP(ctx context.Context, r sip.Report) error { return p.s.reportSIP(ctx, r) }
 
 // Handler is what the server serves.
 func (s *Server) Handler() http.Handler { return s.handler }

@@ -9,16 +9,20 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/coder/websocket"
 
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/audit"
+	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -189,7 +193,12 @@ func (w *world) audit() (all []wire.AuditEntry) {
 
 // Who withholds the number in a call is shown to nobody, by whatever way.
 func TestWithheldNumberIsNeverRevealed(t *testing.T) {
-	w := newWorld(t)
+	// A certificate that vouches for nothing: what is said of PASSporTs that do not hold is said.
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	check(t, os.WriteFile(roots, root(t), 0o600))
+	w := newWorld(t, func(c *server.Config) {
+		c.Texts.Enabled, c.Texts.After, c.Evidence.STIRRoots = true, time.Second, roots
+	})
 	x, y, z := w.enrol(alice), w.enrol(bob), w.enrol(carol)
 	element := w.key("element", "+4420")
 	var frames strings.Builder
@@ -233,6 +242,36 @@ func TestWithheldNumberIsNeverRevealed(t *testing.T) {
 	frames.Write(sock.read(wire.TypeMessage).Body)
 	for _, path := range []string{"/v1/calls", "/v1/sessions", "/v1/sessions/" + string(second), "/v1/sessions/" + string(second) + "/messages"} {
 		frames.WriteString(w.ask("GET", path, w.token(y), "").body)
+	}
+	// The SIP element carries a call of hers.
+	past, err := w.server.At(w.ctx, time.Now())
+	check(t, err)
+	for _, r := range []sip.Report{
+		{PartyDetails: tel.PartyDetails{Own: x.Number.Identity(), Other: z.Number.Identity(), Direction: tel.Outgoing, State: tel.Active, Withheld: true, Ref: tel.Ref{CallID: "c3"}}},
+		{PartyDetails: tel.PartyDetails{Own: z.Number.Identity(), Other: x.Number.Identity(), Direction: tel.Incoming, State: tel.Active, OtherWithheld: true, Ref: tel.Ref{CallID: "c3"}}},
+	} {
+		r.At, r.Lease, r.Vouched, r.Passports = time.Now(), time.Minute, true, []string{"eyJhbGciOiJFUzI1NiJ9.e30.AA;info=<https://certs.example/x>"}
+		check(t, past.SIP(w.ctx, r))
+	}
+	frames.WriteString(w.ask("GET", "/v1/calls", w.token(z), "").body)
+	if !strings.Contains(w.log.String()[log:], "PASSporT") {
+		t.Error("nothing is logged of the PASSporTs")
+	}
+	// Who has no client gets a text message, and reads what the link is about.
+	say(w.token(x), `{"other":"tel:`+dave+`","direction":"outgoing","state":"active","withheld":true,"ref":{"call_id":"c4"}}`)
+	var message string
+	w.until("the text message", func() bool {
+		select {
+		case line := <-w.codes:
+			message = line
+		default:
+		}
+		return strings.Contains(message, "/g/psh_")
+	})
+	link := regexp.MustCompile(`psh_\w+`).FindString(message)
+	frames.WriteString(message + w.ask("GET", "/v1/pushes/"+link, "", "").body)
+	if !strings.Contains(frames.String(), `"kind":"invite"`) {
+		t.Error("the link says nothing")
 	}
 	// Faults of the other side: what it may not do, and what it claims.
 	for _, body := range []string{
