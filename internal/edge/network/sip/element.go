@@ -149,16 +149,16 @@ type Stats struct {
 	Requests, Responses, Faults, Repeated, Dropped, Unsent, RefusedConns int64
 	// Answers given, by the hundreds of their status.
 	Answers [7]int64
-	// What there is now.
-	Transactions, Connections, Bindings, ReportsWaiting int64
+	// What there is now; Watched: the users whose calls another element tells us of.
+	Transactions, Connections, Bindings, Watched, ReportsWaiting int64
 	// Reports handed over, dropped since too many waited, and attempts that failed.
 	Reports, ReportsDropped, ReportsFailed int64
 }
 
 // counters of an Element.
 type counters struct {
-	Requests, Responses, Faults, Dropped, Unsent, Repeated, RefusedConns, Transactions atomic.Int64
-	answers                                                                            [7]atomic.Int64
+	Requests, Responses, Faults, Dropped, Unsent, Repeated, RefusedConns, Transactions, Watched atomic.Int64
+	answers                                                                                     [7]atomic.Int64
 }
 
 // Stats returns the counts of this moment.
@@ -167,7 +167,7 @@ func (e *Element) Stats() Stats {
 	s := Stats{
 		Requests: c.Requests.Load(), Responses: c.Responses.Load(), Faults: c.Faults.Load(), Repeated: c.Repeated.Load(), Dropped: c.Dropped.Load(),
 		Unsent: c.Unsent.Load(), RefusedConns: c.RefusedConns.Load(), Transactions: c.Transactions.Load(),
-		Connections: int64(e.conns.len()), Bindings: int64(e.location.len()),
+		Connections: int64(e.conns.len()), Bindings: int64(e.location.len()), Watched: c.Watched.Load(),
 	}
 	for i := range s.Answers {
 		s.Answers[i] = c.answers[i].Load()

@@ -17,17 +17,18 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tandem-call/tandem/internal/testport"
 )
 
-// freeUDP finds a port.
-func freeUDP(t *testing.T) int {
+// freePort finds one for a program that is started.
+func freePort(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	port, err := testport.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	return port
 }
 
 // startPeer starts a real program, and ends it with the test.
@@ -92,7 +93,7 @@ func sipp(t *testing.T, called int, by string, calls int, transport, user string
 		return append([]string{"-sf", scenario(t, sf), "-i", "127.0.0.1", "-p", port, "-nostdin", "-t", transport, "-timeout", "60s", "-trace_err"}, more...)
 	}
 	_, saidCalled := startPeer(t, "sipp", args("called.xml", strconv.Itoa(called))...)
-	wait, said := startPeer(t, "sipp", args("caller.xml", strconv.Itoa(freeUDP(t)), "-m", strconv.Itoa(calls), "-s", user, "-inf", numbers, "-r", "100", by)...)
+	wait, said := startPeer(t, "sipp", args("caller.xml", strconv.Itoa(freePort(t)), "-m", strconv.Itoa(calls), "-s", user, "-inf", numbers, "-r", "100", by)...)
 	if err := wait(); err != nil {
 		t.Fatalf("the caller: %v\n%s\nthe called:\n%s", err, said(), saidCalled())
 	}
@@ -132,7 +133,7 @@ func TestSIPp(t *testing.T) {
 	for transport, name := range map[string]string{"u1": "udp", "t1": "tcp"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(c *Config) { c.T1 = 500 * time.Millisecond })
-			called := freeUDP(t)
+			called := freePort(t)
 			w.registered(bob, fmt.Sprintf("<sip:called@127.0.0.1:%d;transport=%s>", called, name))
 			sipp(t, called, w.addr.String(), calls, transport, bob)
 			got := w.count(2 * calls)
@@ -150,20 +151,83 @@ func TestKamailio(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		c.Open, c.T1, c.Trusted = false, 500*time.Millisecond, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
-	proxy, phone := freeUDP(t), freeUDP(t)
-	b, err := os.ReadFile("testdata/peers/kamailio.cfg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := filepath.Join(t.TempDir(), "kamailio.cfg")
-	text := strings.NewReplacer("127.0.0.1:PROXY", fmt.Sprintf("127.0.0.1:%d", proxy), "127.0.0.1:PHONE", fmt.Sprintf("127.0.0.1:%d", phone),
-		"127.0.0.1:ELEMENT", w.addr.String(), "== ELEMENT", fmt.Sprintf("== %d", w.addr.Port())).Replace(string(b))
-	w.must(os.WriteFile(cfg, []byte(text), 0o600))
-	_, said := startPeer(t, "kamailio", "-DD", "-E", "-f", cfg, "-Y", t.TempDir())
-	ready(t, proxy, said)
+	proxy, phone := freePort(t), freePort(t)
+	kamailio(t, "kamailio.cfg", proxy, "127.0.0.1:PHONE", fmt.Sprintf("127.0.0.1:%d", phone),
+		"127.0.0.1:ELEMENT", w.addr.String(), "== ELEMENT", fmt.Sprintf("== %d", w.addr.Port()))
 	sipp(t, phone, fmt.Sprintf("127.0.0.1:%d", proxy), calls, "u1", bob)
 	if got := w.count(2 * calls); got["ended"] != 2*calls {
 		t.Errorf("%v", got)
+	}
+}
+
+// kamailio starts a real proxy with a configuration, in which words are replaced, and waits for it.
+func kamailio(t *testing.T, name string, port int, replace ...string) {
+	t.Helper()
+	b, err := os.ReadFile("testdata/peers/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer(append(replace, "127.0.0.1:PROXY", fmt.Sprintf("127.0.0.1:%d", port))...).Replace(string(b))
+	cfg := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, said := startPeer(t, "kamailio", "-DD", "-E", "-f", cfg, "-Y", t.TempDir())
+	ready(t, port, said)
+}
+
+// TestKamailioPresence: a real presence server publishes the calls that go through its proxy, and
+// the element, which carries none of them, reports both sides by what it is told.
+func TestKamailioPresence(t *testing.T) {
+	tables := t.TempDir()
+	if err := os.CopyFS(tables, os.DirFS("/usr/share/kamailio/dbtext/kamailio")); err != nil {
+		t.Fatalf("%v (scripts/test-deps installs kamailio)", err)
+	}
+	proxy, phone := freePort(t), fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	kamailio(t, "presence.cfg", proxy, "TABLES", tables, "127.0.0.1:PHONE", phone)
+	at := fmt.Sprintf("127.0.0.1:%d", proxy)
+	w := newWorld(t, func(c *Config) {
+		c.Watch = []string{"sip:" + alice + "@" + at, "sip:" + bob + "@" + at}
+	})
+	w.addr = netip.MustParseAddrPort(at) // the agents speak with the proxy
+	a, b := w.newAgent(alice, "UDP"), w.newAgentAt(bob, "UDP", phone)
+	a.domain, b.domain = at, at
+	watched(t, w)
+	for range 2 { // the second call is told in the same subscription
+		invite := a.tell(a.ask("INVITE", "sip:"+bob+"@"+at, b.aor()))
+		got := b.request("INVITE")
+		b.reply(got, 180)
+		a.answer("INVITE", 180)
+		w.legs(alice+" outgoing ringing", bob+" incoming ringing")
+		answer := b.reply(got, 200)
+		ok := a.answer("INVITE", 200)
+		caller, callee := a.calling(invite, ok), b.called(got, answer)
+		ack := caller.ask("ACK")
+		n, _ := invite.cseq()
+		ack.Set(CSeq, fmt.Sprintf("%d ACK", n))
+		a.tell(ack)
+		b.request("ACK")
+		legs := w.legs(alice+" outgoing active", bob+" incoming active")
+		if r := legs[alice+" outgoing active"]; r.Other != identityOf(t, bob) || r.Ref.CallID != invite.Get(CallID) {
+			t.Errorf("%+v", r)
+		}
+		if r := legs[bob+" incoming active"]; r.Other != identityOf(t, alice) || r.Ref.CallID != invite.Get(CallID) {
+			t.Errorf("%+v", r)
+		}
+		b.tell(callee.ask("BYE"))
+		a.reply(a.request("BYE"), 200)
+		b.answer("BYE", 200)
+		w.legs(alice+" outgoing ended", bob+" incoming ended")
+	}
+}
+
+// watched waits until the element has been told of each user's calls.
+func watched(t *testing.T, w *world) {
+	t.Helper()
+	for end := time.Now().Add(patience); w.e.Stats().Watched < int64(len(w.e.cfg.Watch)); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it is not told of the calls: %+v", w.e.Stats())
+		}
 	}
 }
 

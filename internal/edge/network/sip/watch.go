@@ -26,6 +26,7 @@ type watch struct {
 	legs    map[string]*trackedLeg // by the dialog's id
 	refs    map[string]string      // Call-ID of each
 	version uint32
+	told    bool // a NOTIFY has come
 	heard   bool // a document has come
 	tried   bool // the password was tried
 	over    bool // another one has taken its place
@@ -175,6 +176,9 @@ func (w *watch) lost(why string) {
 	w.s.stop(w.refresh)
 	delete(w.s.watches, w.callID)
 	w.over = true
+	if w.told {
+		e.stats.Watched.Add(-1)
+	}
 	pause := min(max(2*w.pause, watchAgain), watchMost)
 	w.s.after(pause, func() {
 		e.work.Go(func() { e.subscribe(w.uri, pause) }) // in another shard
@@ -192,6 +196,10 @@ func (w *watch) notified(tx *serverTx) {
 	case !strings.EqualFold(strings.TrimSpace(event), "dialog"):
 		tx.reply(489)
 		return
+	}
+	if !w.told {
+		w.told = true
+		w.s.e.stats.Watched.Add(1)
 	}
 	if len(m.Body) > 0 {
 		d, err := parseDialogInfo(m.Body)

@@ -94,6 +94,7 @@ func (w *world) legs(want ...string) map[string]Report {
 type agent struct {
 	w         *world
 	user      string
+	domain    string
 	transport string
 	addr      netip.AddrPort // its own
 	send      func([]byte)
@@ -106,7 +107,13 @@ type agent struct {
 // newAgent makes one on UDP, TCP or WS.
 func (w *world) newAgent(user, transport string) *agent {
 	w.t.Helper()
-	a := &agent{w: w, user: user, transport: transport, in: make(chan *Message, 1000)}
+	return w.newAgentAt(user, transport, "127.0.0.1:0")
+}
+
+// newAgentAt makes one with an address of its own over UDP.
+func (w *world) newAgentAt(user, transport, at string) *agent {
+	w.t.Helper()
+	a := &agent{w: w, user: user, domain: "example.com", transport: transport, in: make(chan *Message, 1000)}
 	take := func(m *Message, fault *Fault) {
 		if fault != nil {
 			w.t.Errorf("%s got what is malformed: %v", user, fault)
@@ -118,7 +125,7 @@ func (w *world) newAgent(user, transport string) *agent {
 	var read sync.WaitGroup
 	switch transport {
 	case "UDP":
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
 		w.must(err)
 		a.addr = c.LocalAddr().(*net.UDPAddr).AddrPort()
 		a.send = func(b []byte) { _, err := c.WriteToUDPAddrPort(b, w.addr); w.must(err) }
@@ -192,7 +199,7 @@ func (a *agent) via() string {
 	return fmt.Sprintf("SIP/2.0/%s %s;branch=%s%s%d;rport", a.transport, a.sentBy(), cookie, strings.TrimPrefix(a.user, "+"), a.seq)
 }
 
-func (a *agent) aor() string { return "<sip:" + a.user + "@example.com>" }
+func (a *agent) aor() string { return "<sip:" + a.user + "@" + a.domain + ">" }
 
 // ask makes a request outside of a dialog.
 func (a *agent) ask(method, uri, to string, more ...string) *Message {
