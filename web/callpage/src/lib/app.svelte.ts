@@ -1,5 +1,7 @@
 import {
+  type Available,
   answerPush,
+  couple,
   Device,
   type DeviceInfo,
   enrol,
@@ -11,6 +13,7 @@ import {
   type NoticeBody,
   openLink,
   type Page,
+  type PendingCoupling,
   type PendingEnrolment,
   type Ports,
   type Push,
@@ -39,6 +42,9 @@ const historyMs = 26 * 3600_000;
 /** The link by which this page came as a guest is kept here, until it is more than that. */
 const linkKey = "page/link";
 
+/** Whether the device is coupled with a phone is kept here; the server has the last word. */
+const companionKey = "page/companion";
+
 /** How far the page has come. */
 export type Stage = "loading" | "stranger" | "device" | "ended";
 
@@ -60,6 +66,10 @@ class App {
   past = $state.raw<SessionState[]>([]);
   readonly invites = new SvelteMap<string, Invite>();
   readonly asked = new SvelteMap<string, Words>();
+  /** Sessions of the party that this device is told of, and may join. */
+  readonly available = new SvelteMap<SessionID, Available>();
+  /** The device carries data for a phone, with which it is coupled (B8). */
+  companion = $state(false);
   notices = $state.raw<NoticeBody[]>([]);
   readonly ports: Ports = browserPorts();
   device = $state.raw<Device>();
@@ -82,7 +92,7 @@ class App {
   );
 
   /** Whether this page is here by a link only: in one session, until that is closed (D4). */
-  readonly guest = $derived(isGuest(this.info));
+  readonly guest = $derived(hasOnly(this.info, "link"));
 
   /** Whether this page is one of the two phones of Try it. */
   readonly trial = $derived(this.page?.phone !== undefined);
@@ -154,6 +164,26 @@ class App {
     this.pending = undefined;
   }
 
+  /** Begins to couple this device with a phone: it has a code to be typed there. */
+  couple(name: string): Promise<PendingCoupling> {
+    return couple({ server: this.server, client, ...(name && { name }) }, this.ports);
+  }
+
+  /** Is what it was coupled as; false if it is so already. */
+  async coupled(identity: Identity): Promise<boolean> {
+    if (this.device) {
+      return false;
+    }
+    await this.#setCompanion(true);
+    await this.#begin(identity);
+    return true;
+  }
+
+  async #setCompanion(is: boolean): Promise<void> {
+    this.companion = is;
+    await this.ports.store.write(new Map([[companionKey, is || undefined]]));
+  }
+
   /** What a link that came by text message is about. */
   link(id: string): Promise<Push> {
     return readPush(this.server, id, this.ports);
@@ -161,7 +191,11 @@ class App {
 
   /** Opens the link: this page is in the session of the call; as a guest, if it is no device yet. */
   async enter(link: string, name: string): Promise<void> {
-    if (this.device && this.stage === "device" && !isGuest(await this.device.api.device())) {
+    if (
+      this.device &&
+      this.stage === "device" &&
+      !hasOnly(await this.device.api.device(), "link")
+    ) {
       await this.device.api.installed(link);
       return;
     }
@@ -238,18 +272,27 @@ class App {
       this.invites.delete(invitation);
       this.asked.delete(invitation);
     });
+    device.on("available", (a) => {
+      if (a.phase === "closed") {
+        this.available.delete(a.session);
+      } else {
+        this.available.set(a.session, a);
+      }
+    });
     device.on("notice", (n) => {
       this.notices = [...this.notices, n];
     });
     this.past = await this.#readHistory();
     this.hand = await HandReport.open(device, this.ports);
-    this.telephone = new Telephone(device, this.ports.clock);
+    this.companion = (await this.ports.store.get(companionKey)) === true;
+    // Beside a phone, the page is none: it would ring along.
+    this.telephone = this.companion ? undefined : new Telephone(device, this.ports.clock);
     this.stage = "device";
     wakeWithPage(device);
     // Whoever closes the page hangs up; in the browser's cache of pages nothing goes on.
     addEventListener("pagehide", () => this.telephone?.hangUp());
     device.run(new AbortController().signal).catch((err: unknown) => void this.#over(err));
-    void this.telephone.start();
+    void this.telephone?.start();
   }
 
   async #readHistory(): Promise<SessionState[]> {
@@ -260,6 +303,7 @@ class App {
   }
 
   #session(told: SessionState): void {
+    this.available.delete(told.id);
     // The last word of a session is the same for all members, and leaves out who one is.
     const before = this.rooms.get(told.id)?.state ?? this.past.find((p) => p.id === told.id);
     const you = told.you ?? before?.you;
@@ -290,6 +334,14 @@ class App {
     }
     try {
       this.info = await device.api.device();
+      const companion = hasOnly(this.info, "coupled");
+      if (companion !== this.companion) {
+        await this.#setCompanion(companion);
+        if (companion) {
+          this.telephone?.stop();
+          this.telephone = undefined;
+        }
+      }
       await wake.renew(device.api, this.info);
     } catch {
       // The next connection asks again.
@@ -348,8 +400,9 @@ class App {
   }
 }
 
-function isGuest(info: DeviceInfo | undefined): boolean {
-  return !!info?.bindings.length && info.bindings.every((b) => b.kind === "link");
+/** Whether all that ties the device to its numbers is of one kind. */
+function hasOnly(info: DeviceInfo | undefined, kind: string): boolean {
+  return !!info?.bindings.length && info.bindings.every((b) => b.kind === kind);
 }
 
 export const app = new App();

@@ -1,7 +1,7 @@
 import type { Browser, FrameLocator } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestServer } from "../../../sdk/test/support/server.ts";
-import { axe, launch, open, type Watched } from "../support/browser.ts";
+import { axe, fits, launch, open, type Watched } from "../support/browser.ts";
 import { photo } from "../support/photo.ts";
 
 let browser: Browser;
@@ -36,6 +36,7 @@ test("the first page offers two phones, which enrol by themselves", async () => 
   await button(alice, "Call Bob").waitFor();
   await button(bob, "Call Alice").waitFor();
   await faultless();
+  await fits(first.page);
 });
 
 test("a phone that declines", async () => {

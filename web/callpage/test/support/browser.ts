@@ -1,5 +1,6 @@
 import axeCore from "axe-core";
 import { type Browser, chromium, type Frame, type Page } from "playwright-core";
+import { expect } from "vitest";
 
 /** What is loaded into a page to look for faults of accessibility. */
 const axeSource = axeCore.source;
@@ -79,6 +80,28 @@ export async function axe(target: Page | Frame): Promise<string[]> {
       (v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`,
     );
   });
+}
+
+/** Insists that nothing is cut off sideways, at 320 pixels with text of double size and wider. */
+export async function fits(page: Page): Promise<void> {
+  const before = page.viewportSize();
+  for (const [width, text] of [
+    [320, "100%"],
+    [320, "200%"],
+    [1280, "200%"],
+  ] as const) {
+    await page.setViewportSize({ width, height: 640 });
+    const wider = await page.evaluate((size) => {
+      const { documentElement: root } = document;
+      root.style.fontSize = size;
+      return root.scrollWidth - root.clientWidth;
+    }, text);
+    expect(wider, `${page.url()} at ${width} pixels, text ${text}`).toBeLessThanOrEqual(0);
+  }
+  await page.evaluate(() => document.documentElement.removeAttribute("style"));
+  if (before) {
+    await page.setViewportSize(before);
+  }
 }
 
 /** Makes the page a device, with the code that the server prints. */
