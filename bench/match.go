@@ -227,9 +227,13 @@ func (counter) JoinDevices(context.Context, wire.TenantID, wire.SessionID, call.
 
 func (counter) Part(context.Context, wire.TenantID, wire.SessionID, call.Side) error { return nil }
 
-func (counter) CallEnded(context.Context, wire.TenantID, wire.SessionID, time.Time, uint64) error { return nil }
+func (counter) CallEnded(context.Context, wire.TenantID, wire.SessionID, time.Time, uint64) error {
+	return nil
+}
 
-func (counter) CallUp(context.Context, wire.TenantID, wire.SessionID, uint64) (bool, error) { return true, nil }
+func (counter) CallUp(context.Context, wire.TenantID, wire.SessionID, uint64) (bool, error) {
+	return true, nil
+}
 
 // opener gives the matcher the real sessions.
 type opener struct {

@@ -405,7 +405,9 @@ func TestWalkOperations(t *testing.T) {
 				}
 			}
 			// What is the foreigner's own has the victim's number in it, in the other tenant; so has a guest's.
-			if l := slices.DeleteFunc(v.leaks(path+body, r.body), func(s string) bool { return s == "NUMBER" && (strings.Contains(f.name, "of another tenant") || f.name == aGuest) }); len(l) > 0 {
+			if l := slices.DeleteFunc(v.leaks(path+body, r.body), func(s string) bool {
+				return s == "NUMBER" && (strings.Contains(f.name, "of another tenant") || f.name == aGuest)
+			}); len(l) > 0 {
 				t.Errorf("%s by %s shows %v: %s", st.id, f.name, l, r.body)
 			}
 			if now := v.state(); now != v.before {

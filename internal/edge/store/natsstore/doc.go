@@ -29,8 +29,8 @@
 // kept in the stream's metadata, plus the stream sequence of the log's first entry.
 // Both only grow, so a log that was dropped and written again, or whose stream was
 // lost and made again, has a higher epoch. Who restores a stream from a backup must
-// raise [epochKey] in its metadata to the present time, with the nodes stopped, and so
-// gives all its logs new epochs.
+// raise [epochKey] in its metadata to the present time, with the nodes stopped, as
+// [Store.Renew] does for an import, and so gives all its logs new epochs.
 //
 // Counters are a counter stream (nats-server 2.12); the bus is plain subjects.
 //
@@ -57,11 +57,12 @@
 // tables, logs, counters and bus also run on three clustered servers with replicas 3 and one node
 // per server. Lost answers, lost live copies, racing nodes, a full store, replicas that
 // do not help and a restart of the server have tests of their own. internal/server runs
-// three nodes on three nats-server processes and kills nodes under load; spec kills a
-// server and runs the requirement scripts. Still to be done (issue "Beyond one machine"):
-//   - the cluster under cuts and kills: a leader that is cut off from its peers goes
-//     on answering reads from its old state until it notices (some seconds), so Get
-//     and Head can be stale then; decisions are safe, since writes need the quorum;
+// three nodes on three nats-server processes, kills nodes under load, and cuts, stops and
+// kills machines of network namespaces (make chaos-cluster, docs/reliability.md); spec kills a
+// server and runs the requirement scripts. Known limits (docs/scaling.md has more):
+//   - a leader that is cut off from its peers goes on answering reads from its old state
+//     until it notices (some seconds), so Get and Head can be stale then; decisions are
+//     safe, since writes need the quorum;
 //   - power loss of a whole quorum: servers sync every two minutes unless their
 //     sync_interval is "always", so acknowledged entries can be lost and their
 //     sequence given out again under the same epoch;
