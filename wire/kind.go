@@ -35,6 +35,10 @@ var Kinds = []KindInfo{
 	{KindLink, FromDevice, Link{}, "Data by reference."},
 	{KindFileProgress, FromServer, FileProgress{}, "How much of an upload has arrived; not stored."},
 	{KindProfile, FromServer, ProfileMessage{}, "The sender's profile, as far as the device has not got it yet."},
+	{KindPlace, FromServer, PlaceMessage{}, "The sender's place; not stored while it is shared live, but for the first."},
+	{KindPlaceCheck, FromServer, PlaceCheck{}, "What can your device do about places? Not stored."},
+	{KindPlaceAsk, FromServer, PlaceAsked{}, "The sender asks for your place."},
+	{KindPlaceStopped, FromServer, PlaceStopped{}, "The sender's place is shared no more."},
 	{KindState, FromServer, SessionState{}, "A change of the session, kept in its log."},
 }
 

@@ -39,6 +39,8 @@ type PartyExport struct {
 	Ledger []ProfileReceipt `json:"ledger"`
 	// Received says what it has received of others'.
 	Received []ProfileReceipt `json:"received"`
+	// NotAsked are parties that may never ask for its place again.
+	NotAsked []tel.Identity `json:"not_asked"`
 	// Audit has the names under which the audit log speaks of the party.
 	Audit []string `json:"audit"`
 }

@@ -261,6 +261,8 @@ type deviceRun struct {
 	ReportsFrom string `name:"reports-from" placeholder:"ADDR" help:"Take reports of a network element at this address (host:port), and forward them."`
 	ReportsKey  string `name:"reports-key" type:"existingfile" placeholder:"FILE" help:"Key that the element must send as bearer token; needed beyond this machine."`
 	Near        bool   `help:"Say regularly that this device is here, for temporary couplings, and come back when its telephone is."`
+	CanPlace    bool   `name:"can-place" help:"Say, when it is asked, that this device can tell where it is (with tandem place share)."`
+	Maps        string `enum:"map,link,none" default:"none" help:"What it says that it can show of a place: map, link, none."`
 	SSE         bool   `name:"sse" help:"Use server-sent events instead of WebSocket."`
 	JSON        bool   `name:"json" help:"Print what happens as JSON, one object a line."`
 	Verbose     bool   `short:"v" help:"Tell more."`
@@ -329,7 +331,7 @@ func (c *deviceRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &screen{book: book, json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, memory: before, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
+	s := &screen{book: book, can: wire.PlaceAbility{Provide: c.CanPlace, Show: wire.PlaceShow(c.Maps)}, json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, memory: before, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
 	cfg := client.Config{Identity: id, HTTP: hc, Client: "tandem/" + version, Logger: log, Events: s.events(), From: before.positions()}
 	if c.SSE {
 		cfg.Transport = client.SSE
@@ -387,6 +389,7 @@ type screen struct {
 	accept bool
 	memory *memory
 	book   *client.Book
+	can    wire.PlaceAbility
 	device *client.Device
 	group  *errgroup.Group
 	ctx    context.Context
@@ -421,6 +424,7 @@ func (s *screen) events() client.Events {
 			s.message(e)
 			s.memory.shown(e)
 		},
+		Signal: s.signal,
 		Lost: func(id wire.SessionID) {
 			s.say("lost", map[string]any{"session": id}, "some messages of the session are no longer to be had")
 		},
@@ -568,6 +572,9 @@ func (s *screen) message(e wire.Envelope) {
 			s.say("message", fields, "%s: %s %s", from, printable(l.Name), printable(l.URL))
 			return
 		}
+	case wire.KindPlace, wire.KindPlaceAsk, wire.KindPlaceStopped:
+		s.place(e, from)
+		return
 	case wire.KindProfile:
 		var m wire.ProfileMessage
 		if json.Unmarshal(e.Body, &m) == nil {

@@ -28,6 +28,7 @@ type commands struct {
 	Session sessionCommand `cmd:"" help:"Show sessions and their messages; extend or leave one."`
 	Profile profileCommand `cmd:"" help:"What others may see of you during calls, and who has seen it."`
 	Contact contactCommand `cmd:"" help:"Your address book on the server."`
+	Place   placeCommand   `cmd:"" help:"Ask where the other one is; share where you are."`
 	Send    sendCommand    `cmd:"" help:"Send a text, a link or files into a session."`
 
 	Token    tokenCommand    `cmd:"" group:"Operator" help:"Make, list and revoke API keys."`

@@ -288,5 +288,8 @@ func (w watcher) Gone(ctx context.Context, tenant wire.TenantID, id wire.Session
 }
 
 func (w watcher) Dropped(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error {
+	if err := w.places.Drop(ctx, tenant, id); err != nil {
+		return err
+	}
 	return w.files.DropSession(ctx, tenant, id)
 }

@@ -57,6 +57,7 @@ type Config struct {
 	Webhooks  Webhooks  `koanf:"webhooks"`
 	Push      Push      `koanf:"push"`
 	Texts     Texts     `koanf:"texts"`
+	Maps      Maps      `koanf:"maps"`
 	Limits    Limits    `koanf:"limits"`
 	// Retention of what has no part above.
 	Retention Retention `koanf:"retention"`
@@ -202,6 +203,12 @@ type Webhooks struct {
 	Retention time.Duration `koanf:"retention"`
 	// GiveUp is how long an endpoint may fail before it is disabled.
 	GiveUp time.Duration `koanf:"give_up"`
+}
+
+// Maps says how places are shown to devices that draw no map.
+type Maps struct {
+	// Link is the address of a mapping service, with {lat} and {lon}; empty: no links are sent.
+	Link string `koanf:"link"`
 }
 
 // Texts says how parties without a client are invited: by text message, through the gateway

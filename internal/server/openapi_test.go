@@ -76,6 +76,13 @@ var operations = map[string]struct {
 	"list-contact-rules":  {[]string{"device"}, "", ``, 200},
 	"set-contact-rule":    {[]string{"device"}, "", `{"identity":"tel:+442079460990","keep":"always"}`, 204},
 
+	"set-place-ability": {[]string{"device"}, "", `{"provide":true,"show":"map"}`, 404},
+	"check-place":       {[]string{"device"}, "", `{"to":"1"}`, 404},
+	"ask-place":         {[]string{"device"}, "", `{"to":"1"}`, 404},
+	"answer-place":      {[]string{"device"}, "", `{"request":"ask_x","consent":"once"}`, 404},
+	"share-place":       {[]string{"device"}, "", `{"uri":"geo:1,1"}`, 404},
+	"stop-place":        {[]string{"device"}, "", ``, 404},
+
 	"list-sessions": {[]string{"device"}, "", "", 200},
 	"get-session":   {[]string{"device"}, "", "", 404},
 	"list-messages": {[]string{"device"}, "", "", 404},

@@ -45,7 +45,7 @@ func (s operator) ExportParty(ctx context.Context, who httpapi.Caller, id tel.Id
 	x := wire.PartyExport{
 		At: time.Now().UTC(), Identities: []wire.Proved{}, Devices: []wire.PartyDevice{}, Couplings: []wire.Coupling{}, Calls: []wire.CallInfo{},
 		Sessions: []wire.PartySession{}, Blocked: []tel.Identity{}, Shared: []tel.Identity{}, Audit: []string{},
-		Contacts: []wire.Contact{}, Rules: []wire.ContactRule{}, Ledger: []wire.ProfileReceipt{}, Received: []wire.ProfileReceipt{},
+		NotAsked: []tel.Identity{}, Contacts: []wire.Contact{}, Rules: []wire.ContactRule{}, Ledger: []wire.ProfileReceipt{}, Received: []wire.ProfileReceipt{},
 	}
 	e, err := s.everythingOf(ctx, who.Tenant, id)
 	if err != nil {
@@ -159,6 +159,9 @@ func (s *Server) collectProfile(ctx context.Context, tenant wire.TenantID, e eve
 	if err != nil {
 		return err
 	}
+	if x.NotAsked, err = s.places.Refused(ctx, tenant, e.ids[0]); err != nil {
+		return err
+	}
 	x.Contacts, x.Rules = append(x.Contacts, contacts...), append(x.Rules, rules...)
 	x.Ledger, x.Received = append(x.Ledger, ledger.Receipts...), append(x.Received, received...)
 	return nil
@@ -245,6 +248,14 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	}
 	if err := s.people.Erase(ctx, tenant, e.ids); err != nil {
 		return err
+	}
+	if err := s.places.Erase(ctx, tenant, e.ids); err != nil {
+		return err
+	}
+	for _, rec := range records {
+		if err := s.places.Drop(ctx, tenant, rec.ID); err != nil {
+			return err
+		}
 	}
 	for _, id := range e.ids {
 		if err := s.audit.Erase(ctx, tenant, id); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-call/tandem/internal/notify"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
+	"github.com/tandem-call/tandem/internal/place"
 	"github.com/tandem-call/tandem/internal/profile"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
@@ -94,6 +95,14 @@ var problems = []struct {
 	{profile.ErrTooLarge, wire.CodeTooLarge, true},
 	{profile.ErrType, wire.CodeUnsupportedType, true},
 	{profile.ErrClosed, wire.CodeNotMember, false},
+
+	{place.ErrNotFound, wire.CodeNotFound, false},
+	{place.ErrRequest, wire.CodeBadRequest, true},
+	{place.ErrClosed, wire.CodeNotMember, false},
+	{place.ErrConsent, wire.CodeForbidden, true},
+	{place.ErrCallOver, wire.CodeConflict, true},
+	{place.ErrFull, wire.CodeConflict, true},
+	{place.ErrTooMany, wire.CodeTooMany, false},
 
 	{notify.ErrNotFound, wire.CodeNotFound, false},
 	{guest.ErrUsed, wire.CodeConflict, true},

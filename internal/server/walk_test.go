@@ -293,6 +293,13 @@ var aimed = map[string]struct {
 	"list-contact-rules":  {"", ``, 200},
 	"set-contact-rule":    {"", `{"identity":"tel:+442079460990","keep":"never"}`, 204},
 
+	"set-place-ability": {"SESSION", `{"provide":true,"show":"map"}`, 404},
+	"check-place":       {"SESSION", `{"to":"1"}`, 404},
+	"ask-place":         {"SESSION", `{"to":"1"}`, 404},
+	"answer-place":      {"SESSION", `{"request":"ask_x","consent":"once"}`, 404},
+	"share-place":       {"SESSION", `{"uri":"geo:1,1"}`, 404},
+	"stop-place":        {"SESSION", ``, 404},
+
 	"list-sessions":  {"", "", 200},
 	"get-session":    {"SESSION", "", 404},
 	"list-messages":  {"SESSION", "", 404},

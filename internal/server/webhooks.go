@@ -42,12 +42,17 @@ func (s *Server) newWebhooks(ctx context.Context, version string) (*webhook.Serv
 type observer struct{ *Server }
 
 func (o observer) Wants(tenant wire.TenantID) bool {
-	return o.hooks.Wants(tenant, "session.") || o.couples.HasChoices(tenant) || o.people.Any(tenant)
+	return o.hooks.Wants(tenant, "session.") || o.couples.HasChoices(tenant) || o.people.Any(tenant) || o.places.Any(tenant)
 }
 
 func (o observer) Observe(ctx context.Context, rec *session.Record, h session.Happened) error {
 	if o.people.Any(rec.Tenant) && (h.What == session.WasOpened || h.What == session.MemberJoined || h.What == session.WasTakenUp) {
 		if err := o.people.Opened(ctx, rec.Tenant, rec.ID); err != nil {
+			return err
+		}
+	}
+	if o.places.Any(rec.Tenant) && (h.What == session.CallIsOver || h.What == session.WasClosed) {
+		if err := o.places.CallOver(ctx, rec.Tenant, rec.ID); err != nil {
 			return err
 		}
 	}

@@ -233,6 +233,14 @@ export interface KindBodies {
   "file.progress": FileProgress;
   /** The sender's profile, as far as the device has not got it yet. */
   "tandem.profile": ProfileMessage;
+  /** The sender's place; not stored while it is shared live, but for the first. */
+  "tandem.place": PlaceMessage;
+  /** What can your device do about places? Not stored. */
+  "tandem.place.check": PlaceCheck;
+  /** The sender asks for your place. */
+  "tandem.place.ask": PlaceAsked;
+  /** The sender's place is shared no more. */
+  "tandem.place.stopped": PlaceStopped;
   /** A change of the session, kept in its log. */
   "tandem.state": SessionState;
 }
@@ -540,6 +548,46 @@ export interface ProfileMessage {
   withdrawn?: boolean;
 }
 
+/** PlaceMessage is the sender's place. */
+export interface PlaceMessage {
+  /** place as GeoJSON. */
+  place: Place;
+  /** uri is the same as a geo: URI. */
+  uri: string;
+  /** words say the place to those who see no map. */
+  words: string;
+  /** link shows it at the mapping service that the operator chose, for devices that draw no map. */
+  link?: string;
+  /** live: more follow, until the time that Until says. */
+  live?: boolean;
+  /** until it is shared. */
+  until?: Time;
+  /** coarse: it was made inexact. */
+  coarse?: boolean;
+  /** request that it answers. */
+  request?: string;
+}
+
+/** PlaceCheck asks a device for its ability. */
+export interface PlaceCheck {
+  /** timeout_s until silence counts as a no. */
+  timeout_s: number;
+}
+
+/** PlaceAsked asks the user of a device for its place. */
+export interface PlaceAsked {
+  /** request to name in the answer. */
+  request: string;
+  /** minutes for which the other would follow; zero: only once. */
+  minutes?: number;
+}
+
+/** PlaceStopped says that the sender's place is shared no more. */
+export interface PlaceStopped {
+  /** reason is "stopped", "time" or "call_ended". */
+  reason: string;
+}
+
 /** EnrolRequest asks to prove that a device has a number (B16). */
 export interface EnrolRequest {
   /** Telephone number, +442079460002, or national with region */
@@ -773,6 +821,68 @@ export interface ProfileSent {
 export interface ProfileHeld {
   owner: string;
   have: FieldVersion[];
+}
+
+/** PlaceAbility is what a device can do about places, in a session. */
+export interface PlaceAbility {
+  /** provide: it can say where it is, if its user agrees. */
+  provide: boolean;
+  show: PlaceShow;
+}
+
+/** PlaceCheckRequest asks what another member's device can do. */
+export interface PlaceCheckRequest {
+  to: MemberID;
+}
+
+/** PlaceAskRequest asks for another member's place. */
+export interface PlaceAskRequest {
+  to: MemberID;
+  /** check first, in the same step: a device that cannot is not asked. */
+  check?: boolean;
+  /** minutes for which it would be followed; zero: only once. */
+  minutes?: number;
+}
+
+/** PlaceAskedFor says whether the other was asked. */
+export interface PlaceAskedFor {
+  /** request is what the answer will name; empty: the device cannot. */
+  request?: string;
+  /** ability as the check found it. */
+  ability: PlaceAbility;
+}
+
+/** PlaceAnswer answers who asks for a place. */
+export interface PlaceAnswer {
+  request: string;
+  consent: Consent;
+  /** minutes, for live. */
+  minutes?: number;
+  /** coarse: within some two kilometres only. */
+  coarse?: boolean;
+}
+
+/** PlaceShare shares the caller's place, at its user's touch, or as an answer. */
+export interface PlaceShare {
+  /** place to share; or URI. */
+  place?: Place;
+  /** uri is the place as a geo: URI (RFC 5870), instead of Place. */
+  uri?: string;
+  /** request that it answers; it goes to whoever asked. */
+  request?: string;
+  /** to members; without it, all others. Not with Request. */
+  to?: MemberID[];
+  /** minutes for which it is shared live, from the first time on; zero: this once. */
+  minutes?: number;
+  /** coarse: within some two kilometres only. */
+  coarse?: boolean;
+}
+
+/** PlaceShared says to whom a place went. */
+export interface PlaceShared {
+  to: MemberID[];
+  /** until it is shared live, unless the call ends before. */
+  until?: Time;
 }
 
 /** ProfileMissing is what a device turned out not to hold. */
@@ -1071,6 +1181,16 @@ export interface FieldVersion {
 /** KeepRule says what becomes of a profile that somebody else sends. */
 export type KeepRule = "ask" | "once" | "always" | "never";
 
+/** Place is a GeoJSON Feature (RFC 7946 3.2) with a point. */
+export interface Place {
+  /** type is "Feature". */
+  type: string;
+  /** geometry is the point. */
+  geometry: PlacePoint;
+  /** properties of the measurement. */
+  properties: PlaceProperties;
+}
+
 /** JWK is a device's public key (RFC 7517): P-256 for ES256. */
 export interface JWK {
   /** Key type */
@@ -1185,6 +1305,12 @@ export interface ProfileConflict {
   yours?: ProfileField;
 }
 
+/** PlaceShow says how a device can show a place. */
+export type PlaceShow = "map" | "link" | "none";
+
+/** Consent is what somebody who is asked for a place says. */
+export type Consent = "once" | "call" | "live" | "no" | "never";
+
 /** ProfileReceipt is an entry of the ledger: who has which field in which version (G4). */
 export interface ProfileReceipt {
   /** to is the party that has it, as it showed itself. */
@@ -1249,6 +1375,26 @@ export interface ProfilePicture {
   type: string;
   /** size in bytes. */
   size: number;
+}
+
+/** PlacePoint is a GeoJSON Point (RFC 7946 3.1.2). */
+export interface PlacePoint {
+  /** type is "Point". */
+  type: string;
+  /** coordinates are longitude and latitude in degrees (WGS 84), and the altitude in metres if it is known. */
+  coordinates: number[];
+}
+
+/** PlaceProperties say how a place was measured. */
+export interface PlaceProperties {
+  /** accuracy_m is the radius around the point, in metres; zero: not known. */
+  accuracy_m?: number;
+  /** speed_mps over ground, in metres a second. */
+  speed_mps?: number;
+  /** heading_deg in degrees clockwise from true north. */
+  heading_deg?: number;
+  /** time of the measurement. */
+  time?: Time;
 }
 
 /** CouplingMade says in which way a coupling was made. */

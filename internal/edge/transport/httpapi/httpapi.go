@@ -45,6 +45,7 @@ type Config struct {
 	Pages     Pages
 	Guests    Guests
 	Profiles  Profiles
+	Places    Places
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -88,6 +89,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.ownPages()
 	a.guests()
 	a.profiles()
+	a.places()
 	a.pages(mux)
 	return a
 }

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// placeCommand asks for places and shares this device's, in a session.
+type placeCommand struct {
+	Check  placeCheck  `cmd:"" help:"Can the other device say where it is, and show a place?"`
+	Ask    placeAsk    `cmd:"" help:"Ask where the other one is."`
+	Answer placeAnswer `cmd:"" help:"Answer who asks where you are."`
+	Share  placeShare  `cmd:"" help:"Share where you are: once, or live by sharing again."`
+	Stop   placeStop   `cmd:"" help:"Stop sharing, and take back every consent."`
+}
+
+// other returns the member addressed; the first of another party, where none is named.
+func other(s wire.SessionState, named wire.MemberID) (wire.MemberID, error) {
+	if named != "" {
+		return named, nil
+	}
+	side := 0
+	for _, m := range s.Members {
+		if m.ID == s.You {
+			side = m.Side
+		}
+	}
+	for _, m := range s.Members {
+		if m.Side != side && !m.Left {
+			return m.ID, nil
+		}
+	}
+	return "", fmt.Errorf("there is nobody else in the session")
+}
+
+func placePath(s wire.SessionState) string {
+	return "/v1/sessions/" + url.PathEscape(string(s.ID)) + "/place"
+}
+
+type placeCheck struct {
+	choice
+	To wire.MemberID `placeholder:"MEMBER" help:"Which member (default: the other party)."`
+}
+
+func (c *placeCheck) Run(ctx context.Context) error {
+	api, s, err := c.pick(ctx)
+	if err != nil {
+		return err
+	}
+	to, err := other(s, c.To)
+	if err != nil {
+		return err
+	}
+	var can wire.PlaceAbility
+	if err := api.Call(ctx, http.MethodPost, placePath(s)+"/check", wire.PlaceCheckRequest{To: to}, &can); err != nil {
+		return err
+	}
+	fmt.Println(abilityText(can))
+	return nil
+}
+
+func abilityText(can wire.PlaceAbility) string {
+	provides := "cannot say where it is"
+	if can.Provide {
+		provides = "can say where it is"
+	}
+	return fmt.Sprintf("%s; shows: %s", provides, can.Show)
+}
+
+type placeAsk struct {
+	choice
+	To      wire.MemberID `placeholder:"MEMBER" help:"Which member (default: the other party)."`
+	Minutes int           `help:"Minutes to follow; otherwise once."`
+	Check   bool          `help:"Check first, in the same step, and ask nobody who cannot."`
+}
+
+func (c *placeAsk) Run(ctx context.Context) error {
+	api, s, err := c.pick(ctx)
+	if err != nil {
+		return err
+	}
+	to, err := other(s, c.To)
+	if err != nil {
+		return err
+	}
+	var asked wire.PlaceAskedFor
+	if err := api.Call(ctx, http.MethodPost, placePath(s)+"/ask", wire.PlaceAskRequest{To: to, Check: c.Check, Minutes: c.Minutes}, &asked); err != nil {
+		return err
+	}
+	if asked.Request == "" {
+		fmt.Println("not asked: " + abilityText(asked.Ability))
+		return nil
+	}
+	fmt.Println("asked:", asked.Request)
+	return nil
+}
+
+type placeAnswer struct {
+	choice
+	Request string       `arg:"" help:"Id that came with the question."`
+	Consent wire.Consent `arg:"" enum:"once,call,live,no,never" help:"once, call (as often as asked until it ends), live (with --minutes), no, never (nor ever again)."`
+	Minutes int          `help:"For live."`
+	Coarse  bool         `help:"Within some two kilometres only."`
+	At      string       `placeholder:"GEO" help:"Share this place at once: geo:51.5074,-0.1278;u=35"`
+}
+
+func (c *placeAnswer) Run(ctx context.Context) error {
+	api, s, err := c.pick(ctx)
+	if err != nil {
+		return err
+	}
+	a := wire.PlaceAnswer{Request: c.Request, Consent: c.Consent, Minutes: c.Minutes, Coarse: c.Coarse}
+	if err := api.Call(ctx, http.MethodPost, placePath(s)+"/answer", a, nil); err != nil {
+		return err
+	}
+	if c.At == "" {
+		fmt.Println("answered")
+		return nil
+	}
+	return share(ctx, api, s, wire.PlaceShare{URI: c.At, Request: c.Request})
+}
+
+type placeShare struct {
+	choice
+	At      string          `arg:"" help:"Where: geo:51.5074,-0.1278;u=35 (RFC 5870), or a GeoJSON Feature."`
+	Request string          `placeholder:"ID" help:"The question that it answers, again."`
+	To      []wire.MemberID `placeholder:"MEMBER" help:"Members addressed (default: all other parties)."`
+	Minutes int             `help:"Share live for so long: share again to move."`
+	Coarse  bool            `help:"Within some two kilometres only."`
+}
+
+func (c *placeShare) Run(ctx context.Context) error {
+	api, s, err := c.pick(ctx)
+	if err != nil {
+		return err
+	}
+	q := wire.PlaceShare{Request: c.Request, To: c.To, Minutes: c.Minutes, Coarse: c.Coarse}
+	if json.Valid([]byte(c.At)) {
+		q.Place = &wire.Place{}
+		if err := json.Unmarshal([]byte(c.At), q.Place); err != nil {
+			return fmt.Errorf("GeoJSON: %w", err)
+		}
+	} else {
+		q.URI = c.At
+	}
+	return share(ctx, api, s, q)
+}
+
+func share(ctx context.Context, api *client.API, s wire.SessionState, q wire.PlaceShare) error {
+	var shared wire.PlaceShared
+	if err := api.Call(ctx, http.MethodPost, placePath(s), q, &shared); err != nil {
+		return err
+	}
+	live := ""
+	if !shared.Until.IsZero() {
+		live = ", live until " + shared.Until.Local().Format(time.TimeOnly)
+	}
+	fmt.Printf("shared with %d members%s\n", len(shared.To), live)
+	return nil
+}
+
+type placeStop struct{ choice }
+
+func (c *placeStop) Run(ctx context.Context) error {
+	api, s, err := c.pick(ctx)
+	if err != nil {
+		return err
+	}
+	if err := api.Call(ctx, http.MethodDelete, placePath(s), nil, nil); err != nil {
+		return err
+	}
+	fmt.Println("stopped")
+	return nil
+}
+
+// signal shows what is not stored, as far as it is about places, and answers a check.
+func (s *screen) signal(e wire.Envelope) {
+	switch e.Kind {
+	case wire.KindPlaceCheck:
+		s.group.Go(func() error {
+			err := s.device.API().Call(s.ctx, http.MethodPut, "/v1/sessions/"+url.PathEscape(string(e.Session))+"/place/ability", s.can, nil)
+			if err != nil && s.ctx.Err() == nil {
+				s.say("place-failed", map[string]any{"error": err.Error()}, "the question what this device can do about places was not answered: %s", explain(err))
+			}
+			return nil
+		})
+	case wire.KindPlace:
+		s.place(e, string(e.From))
+	}
+}
+
+// place shows a place, a question for one, or its end.
+func (s *screen) place(e wire.Envelope, from string) {
+	fields := map[string]any{"session": e.Session, "from": e.From, "kind": e.Kind, "body": e.Body}
+	switch e.Kind {
+	case wire.KindPlace:
+		var p wire.PlaceMessage
+		if json.Unmarshal(e.Body, &p) == nil {
+			s.say("place", fields, "%s is at %s %s", from, printable(p.Words), printable(p.Link))
+		}
+	case wire.KindPlaceAsk:
+		var q wire.PlaceAsked
+		if json.Unmarshal(e.Body, &q) == nil {
+			how := "once"
+			if q.Minutes > 0 {
+				how = fmt.Sprintf("for %d minutes", q.Minutes)
+			}
+			s.say("place-ask", fields, "%s asks where you are, %s. To answer:\n  tandem place answer --as %s %s once|call|live|no|never --at geo:LAT,LON", from, how, s.me.Name, q.Request)
+		}
+	case wire.KindPlaceStopped:
+		s.say("place-stopped", fields, "%s shares no place any more", from)
+	}
+}

@@ -1,0 +1,177 @@
+package place_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
+	"github.com/tandem-call/tandem/internal/place"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+var now = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+func ask(t *testing.T, minutes int) place.State {
+	t.Helper()
+	st, err := place.State{}.WithAsk(place.Ask{ID: "a", From: "1", Of: "bob", Minutes: minutes}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// TestConsent: which answers let a place out, when, and how often.
+func TestConsent(t *testing.T) {
+	others := []wire.MemberID{"1", "3"}
+	for name, c := range map[string]struct {
+		answer wire.PlaceAnswer
+		over   bool
+		after  time.Duration
+		want   []error // of one share after the other
+	}{
+		"nothing said": {want: []error{place.ErrConsent}},
+		"once":         {answer: wire.PlaceAnswer{Consent: wire.ConsentOnce}, want: []error{nil, place.ErrConsent}},
+		"call":         {answer: wire.PlaceAnswer{Consent: wire.ConsentCall}, want: []error{nil, nil}},
+		"call, over":   {answer: wire.PlaceAnswer{Consent: wire.ConsentCall}, over: true, want: []error{place.ErrConsent}},
+		"live":         {answer: wire.PlaceAnswer{Consent: wire.ConsentLive, Minutes: 5}, want: []error{nil, nil}},
+		"live, later":  {answer: wire.PlaceAnswer{Consent: wire.ConsentLive, Minutes: 5}, after: 5 * time.Minute, want: []error{place.ErrConsent}},
+		"live, over":   {answer: wire.PlaceAnswer{Consent: wire.ConsentLive, Minutes: 5}, over: true, want: []error{place.ErrConsent}},
+		"no":           {answer: wire.PlaceAnswer{Consent: wire.ConsentNo}, want: []error{place.ErrConsent}},
+		"never":        {answer: wire.PlaceAnswer{Consent: wire.ConsentNever}, want: []error{place.ErrConsent}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := ask(t, 0)
+			var err error
+			if c.answer.Consent != "" {
+				c.answer.Request, c.answer.Coarse = "a", true
+				if st, err = st.Answer("bob", c.answer, now); err != nil {
+					t.Fatal(err)
+				}
+			}
+			st.Over = c.over
+			for i, want := range c.want {
+				next, out, err := st.Share("bob", wire.PlaceShare{Request: "a"}, others, now.Add(c.after))
+				if !errors.Is(err, want) {
+					t.Fatalf("share %d: %v, want %v", i+1, err, want)
+				}
+				if err == nil {
+					st = next
+					if !slices.Equal(out.To, []wire.MemberID{"1"}) || !out.Coarse {
+						t.Errorf("it went to %v, coarse %v", out.To, out.Coarse)
+					}
+				}
+			}
+		})
+	}
+	st := ask(t, 0)
+	if _, err := st.Answer("carol", wire.PlaceAnswer{Request: "a", Consent: wire.ConsentOnce}, now); !errors.Is(err, place.ErrNotFound) {
+		t.Errorf("somebody else's answer: %v", err)
+	}
+}
+
+// TestLive: a series keeps its end and its receivers, and takes consent back when it stops.
+func TestLive(t *testing.T) {
+	others := []wire.MemberID{"1"}
+	st, out, err := place.State{}.Share("bob", wire.PlaceShare{Minutes: 10, Coarse: true}, others, now)
+	if err != nil || !out.Live || !out.First {
+		t.Fatal(out, err)
+	}
+	st, out, err = st.Share("bob", wire.PlaceShare{Minutes: 480}, []wire.MemberID{"1", "9"}, now.Add(9*time.Minute))
+	if err != nil || out.First || !out.Coarse || !out.Until.Equal(now.Add(10*time.Minute)) || !slices.Equal(out.To, others) {
+		t.Errorf("the next of the series: %+v, %v", out, err)
+	}
+	if e := st.Ended(now.Add(9 * time.Minute)); len(e) != 0 {
+		t.Errorf("it ended early: %v", e)
+	}
+	if e := st.Ended(now.Add(10 * time.Minute)); len(e) != 1 || len(st.Without(e).Shares) != 0 {
+		t.Errorf("it did not end: %v", e)
+	}
+	st.Over = true
+	if e := st.Ended(now); len(e) != 1 {
+		t.Error("the end of the call did not end it")
+	}
+	if _, _, err := (place.State{Over: true}).Share("bob", wire.PlaceShare{Minutes: 1}, others, now); !errors.Is(err, place.ErrCallOver) {
+		t.Errorf("live after the call: %v", err)
+	}
+}
+
+func TestURI(t *testing.T) {
+	for uri, want := range map[string]string{
+		"geo:51.5074,-0.1278;u=35":          "geo:51.5074,-0.1278;u=35",
+		"GEO:48.2010,16.3695,183":           "geo:48.201,16.3695,183",
+		"geo:-0,0;crs=WGS84;x=1":            "geo:0,0",
+		"geo:90,-22.43;crs=WGS84":           "geo:90,-22.43",
+		"geo:66,30;u=6.500;FOo=this%2dthat": "geo:66,30;u=6.5",
+	} {
+		p, err := place.ParseURI(uri)
+		if err != nil || place.URI(p) != want {
+			t.Errorf("%s: %s, %v", uri, place.URI(p), err)
+		}
+	}
+	for _, uri := range []string{"", "geo:", "geo:1", "geo:1,2,3,4", "geo:91,0", "geo:0,181", "geo:NaN,0", "geo:1e2,0", "geo:+1,0", "geo:0x1p3,0", "geo:1,2;crs=nad27", "geo:1,2;u=-1", "geo:1,2;u=inf", "tel:+44"} {
+		if p, err := place.ParseURI(uri); !errors.Is(err, place.ErrRequest) {
+			t.Errorf("%s: %+v, %v", uri, p, err)
+		}
+	}
+}
+
+func FuzzURI(f *testing.F) {
+	f.Add("geo:51.5,-0.12;u=35")
+	f.Add("geo:-90,180,0.5;crs=wgs84")
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := place.ParseURI(s)
+		if err != nil {
+			return
+		}
+		again, err := place.ParseURI(place.URI(p))
+		if err != nil || math.Abs(again.Geometry.Coordinates[0]-p.Geometry.Coordinates[0]) > 1e-6 {
+			t.Fatalf("%q is written as %q: %v", s, place.URI(p), err)
+		}
+		c := place.Coarse(p).Geometry.Coordinates
+		if math.Abs(c[1]) > 90 || math.Abs(c[0]) > 180 || math.Abs(c[1]-p.Geometry.Coordinates[1]) > 0.0201 {
+			t.Fatalf("%q is coarsely %v", s, c)
+		}
+	})
+}
+
+// one is a session of two parties.
+type one struct{ sent []string }
+
+func (o *one) Session(context.Context, wire.TenantID, wire.SessionID) (place.Session, error) {
+	alice, _ := tel.ParseIdentity("+442079460001", "")
+	bob, _ := tel.ParseIdentity("+442079460002", "")
+	return place.Session{InCall: true, Members: []place.Member{{ID: "1", Device: "alice", Side: 1, Principal: alice}, {ID: "2", Device: "bob", Side: 2, Principal: bob}}}, nil
+}
+
+func (o *one) Send(_ context.Context, _ wire.TenantID, _ wire.SessionID, from wire.DeviceID, _ []wire.MemberID, _ wire.RequestID, kind string, _ any) error {
+	o.sent = append(o.sent, string(from)+" "+kind)
+	return nil
+}
+
+// TestPace: a device shares a place at most once a second; what was refused does not count.
+func TestPace(t *testing.T) {
+	at := now
+	s, err := place.New(t.Context(), place.Config{Engine: pebbletest.Open(t), Sessions: &one{}, Now: func() time.Time { return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := func(q wire.PlaceShare) error {
+		_, err := s.Share(t.Context(), "t", "s", "alice", q)
+		return err
+	}
+	for i, step := range []struct {
+		after time.Duration
+		uri   string
+		want  error
+	}{{0, "geo:100,0", place.ErrRequest}, {0, "geo:1,1", nil}, {999 * time.Millisecond, "geo:1,1", place.ErrTooMany}, {time.Millisecond, "geo:1,1", nil}} {
+		at = at.Add(step.after)
+		if err := share(wire.PlaceShare{URI: step.uri}); !errors.Is(err, step.want) {
+			t.Errorf("step %d: %v, want %v", i, err, step.want)
+		}
+	}
+}

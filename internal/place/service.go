@@ -1,0 +1,541 @@
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// Sessions is what places need of the data sessions.
+type Sessions interface {
+	// Session looks at one. ErrClosed.
+	Session(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (Session, error)
+	// Send sends the server's own kind of message in a device's name; without a request id as
+	// a signal, which is not stored.
+	Send(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from wire.DeviceID, to []wire.MemberID, request wire.RequestID, kind string, body any) error
+}
+
+// Session is an open session, as far as places are concerned.
+type Session struct {
+	InCall  bool
+	Members []Member
+}
+
+// Member is a device that is present.
+type Member struct {
+	ID        wire.MemberID
+	Device    wire.DeviceID
+	Side      int
+	Principal tel.Identity
+}
+
+func (s *Session) of(d wire.DeviceID) (Member, error) {
+	i := slices.IndexFunc(s.Members, func(m Member) bool { return m.Device == d })
+	if i < 0 {
+		return Member{}, ErrClosed
+	}
+	return s.Members[i], nil
+}
+
+// to returns another party's member. ErrRequest.
+func (s *Session) to(id wire.MemberID, than Member) (Member, error) {
+	i := slices.IndexFunc(s.Members, func(m Member) bool { return m.ID == id })
+	if i < 0 || s.Members[i].Device == than.Device {
+		return Member{}, fmt.Errorf("%w: there is no other member %q in the session", ErrRequest, id)
+	}
+	return s.Members[i], nil
+}
+
+// Config of a Service. The first two are needed.
+type Config struct {
+	Engine   store.Engine
+	Sessions Sessions
+	// Link is the pattern of the mapping service's address, with {lat} and {lon}; empty: none.
+	Link string
+	// CheckFor is how long a check waits; zero means wire.PlaceCheckSeconds.
+	CheckFor time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Log; nil means no log.
+	Log *slog.Logger
+}
+
+// Service keeps the states. Make it with [New]; [Service.Run] must run for shares to end.
+// Its methods may be called from several goroutines and on several nodes at once.
+type Service struct {
+	cfg      Config
+	states   store.Table[State]
+	refusals store.Table[Refusal]
+	has      sync.Map // tenants with states
+	wake     chan struct{}
+
+	mu   sync.Mutex
+	last map[wire.DeviceID]time.Time // places of devices that share here, for the rate
+}
+
+// New returns the service over the engine.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	if cfg.Engine == nil || cfg.Sessions == nil {
+		return nil, errors.New("place: config needs Engine and Sessions")
+	}
+	if cfg.Link != "" && (!strings.HasPrefix(cfg.Link, "https://") && !strings.HasPrefix(cfg.Link, "http://") || !strings.Contains(cfg.Link, "{lat}") || !strings.Contains(cfg.Link, "{lon}")) {
+		return nil, errors.New("place: the link is an address with {lat} and {lon} in it")
+	}
+	if cfg.CheckFor == 0 {
+		cfg.CheckFor = wire.PlaceCheckSeconds * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{
+		cfg: cfg, states: store.TableOf[State](cfg.Engine, "places"), refusals: store.TableOf[Refusal](cfg.Engine, "place-refusals"),
+		wake: make(chan struct{}, 1), last: map[wire.DeviceID]time.Time{},
+	}
+	for item, err := range s.states.Scan(ctx, "") {
+		if err != nil {
+			return nil, fmt.Errorf("place: read states: %w", err)
+		}
+		s.has.Store(item.Value.Tenant, true)
+	}
+	return s, nil
+}
+
+// Any reports whether somebody in the tenant shares or asks for places.
+func (s *Service) Any(tenant wire.TenantID) bool {
+	_, yes := s.has.Load(tenant)
+	return yes
+}
+
+func key(tenant wire.TenantID, id wire.SessionID) string {
+	return store.Key(string(tenant), string(id))
+}
+
+func (s *Service) change(ctx context.Context, tenant wire.TenantID, id wire.SessionID, decide func(State) (State, error)) (State, error) {
+	s.has.Store(tenant, true)
+	st, err := store.Change(ctx, s.states, key(tenant, id), func(x State, exists bool) (State, bool, error) {
+		if !exists {
+			x = State{Tenant: tenant, Session: id}
+		}
+		next, err := decide(x)
+		return next, err == nil, err
+	})
+	if err != nil {
+		return st, fmt.Errorf("place: %w", err)
+	}
+	return st, nil
+}
+
+// SetAbility takes a device's word of what it can.
+func (s *Service) SetAbility(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, can wire.PlaceAbility) error {
+	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
+	if err == nil {
+		_, err = x.of(d)
+	}
+	if err == nil {
+		_, err = s.change(ctx, tenant, id, func(st State) (State, error) { return st.WithAbility(d, can, s.cfg.Now()), nil })
+	}
+	return err
+}
+
+// Check asks another member's device what it can, and waits for the answer; silence, and
+// whoever never wants to be asked, is a no (F1).
+func (s *Service) Check(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, to wire.MemberID) (wire.PlaceAbility, error) {
+	no := wire.PlaceAbility{Show: wire.ShowNone}
+	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
+	if err != nil {
+		return no, err
+	}
+	me, err := x.of(d)
+	if err != nil {
+		return no, err
+	}
+	other, err := x.to(to, me)
+	if err != nil {
+		return no, err
+	}
+	began := s.cfg.Now()
+	if err := s.cfg.Sessions.Send(ctx, tenant, id, d, []wire.MemberID{to}, "", wire.KindPlaceCheck, wire.PlaceCheck{TimeoutSeconds: int(s.cfg.CheckFor / time.Second)}); err != nil {
+		return no, err
+	}
+	never, err := s.refused(ctx, tenant, other.Principal, me.Principal)
+	if err != nil {
+		return no, err
+	}
+	// The answer may come to another node, so the record is looked at.
+	timeout, look := time.NewTimer(s.cfg.CheckFor), time.NewTicker(50*time.Millisecond)
+	defer timeout.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return no, ctx.Err()
+		case <-timeout.C:
+			return no, nil
+		case <-look.C:
+		}
+		st, _, err := s.states.Get(ctx, key(tenant, id))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return no, fmt.Errorf("place: %w", err)
+		}
+		if can, said := st.Can(other.Device, began); said {
+			can.Provide = can.Provide && !never
+			return can, nil
+		}
+	}
+}
+
+// Ask asks for another member's place (F2). With a check, a device that cannot is not asked.
+func (s *Service) Ask(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, q wire.PlaceAskRequest) (wire.PlaceAskedFor, error) {
+	out := wire.PlaceAskedFor{Ability: wire.PlaceAbility{Show: wire.ShowNone}}
+	if q.Minutes < 0 || q.Minutes > wire.MaxPlaceMinutes {
+		return out, fmt.Errorf("%w: live is for at most %d minutes", ErrRequest, wire.MaxPlaceMinutes)
+	}
+	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
+	if err != nil {
+		return out, err
+	}
+	me, err := x.of(d)
+	if err != nil {
+		return out, err
+	}
+	other, err := x.to(q.To, me)
+	if err != nil {
+		return out, err
+	}
+	if q.Check {
+		if out.Ability, err = s.Check(ctx, tenant, id, d, q.To); err != nil || !out.Ability.Provide {
+			return out, err
+		}
+	}
+	a := Ask{ID: wire.NewID("ask_"), From: me.ID, Of: other.Device, Minutes: q.Minutes}
+	never, err := s.refused(ctx, tenant, other.Principal, me.Principal)
+	if err != nil {
+		return out, err
+	}
+	if never { // as if its user said nothing
+		out.Request = a.ID
+		return out, nil
+	}
+	_, err = s.change(ctx, tenant, id, func(st State) (State, error) {
+		if old, ok := st.Standing(me.ID, other.Device, s.cfg.Now()); ok && q.Minutes == 0 {
+			a = old
+			return st, nil
+		}
+		return st.WithAsk(a, s.cfg.Now())
+	})
+	if err != nil {
+		return out, err
+	}
+	out.Request = a.ID
+	// Where the consent is for the whole call, the device answers again without its user.
+	request := wire.RequestID(wire.NewID("place-"))
+	return out, s.cfg.Sessions.Send(ctx, tenant, id, d, []wire.MemberID{other.ID}, request, wire.KindPlaceAsk, wire.PlaceAsked{Request: a.ID, Minutes: q.Minutes})
+}
+
+func (s *Service) refused(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) (bool, error) {
+	_, _, err := s.refusals.Get(ctx, store.Key(string(tenant), by.String(), other.String()))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Answer takes the word of somebody who was asked. No and never are told to nobody.
+func (s *Service) Answer(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, q wire.PlaceAnswer) error {
+	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	me, err := x.of(d)
+	if err != nil {
+		return err
+	}
+	st, err := s.change(ctx, tenant, id, func(st State) (State, error) { return st.Answer(d, q, s.cfg.Now()) })
+	if err != nil || q.Consent != wire.ConsentNever {
+		return err
+	}
+	for _, a := range st.Asks {
+		if a.ID != q.Request {
+			continue
+		}
+		for _, m := range x.Members {
+			if m.ID != a.From || m.Principal == me.Principal {
+				continue
+			}
+			k := store.Key(string(tenant), me.Principal.String(), m.Principal.String())
+			_, err := store.Change(ctx, s.refusals, k, func(Refusal, bool) (Refusal, bool, error) { return Refusal{m.Principal, s.cfg.Now()}, true, nil })
+			return err
+		}
+	}
+	return nil
+}
+
+// Share shares a device's place (F3, F4).
+func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, q wire.PlaceShare) (wire.PlaceShared, error) {
+	where, err := read(q)
+	if err != nil {
+		return wire.PlaceShared{}, err
+	}
+	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
+	if err != nil {
+		return wire.PlaceShared{}, err
+	}
+	me, err := x.of(d)
+	if err != nil {
+		return wire.PlaceShared{}, err
+	}
+	if !s.mayShare(d) {
+		return wire.PlaceShared{}, ErrTooMany
+	}
+	var others []wire.MemberID
+	for _, m := range x.Members {
+		if m.Side != me.Side {
+			others = append(others, m.ID)
+		}
+	}
+	var out Shared
+	decide := func(st State) (next State, err error) {
+		st.Over = !x.InCall // a new call may have taken the session up
+		next, out, err = st.Share(d, q, others, s.cfg.Now())
+		return next, err
+	}
+	st, _, err := s.states.Get(ctx, key(tenant, id))
+	if err == nil {
+		_, err = decide(st)
+	}
+	if err != nil || out.First { // the next of a series changes nothing
+		st, err = s.change(ctx, tenant, id, decide)
+	}
+	if err != nil {
+		return wire.PlaceShared{}, err
+	}
+	s.paced(d)
+	out.To = slices.DeleteFunc(slices.Clone(out.To), func(m wire.MemberID) bool { return !slices.Contains(others, m) })
+	if out.Coarse {
+		where = Coarse(where)
+	}
+	msg := wire.PlaceMessage{Place: where, URI: URI(where), Words: Words(where), Live: out.Live, Until: out.Until, Coarse: out.Coarse, Request: out.Request}
+	var maps, plain []wire.MemberID // who draws a map, and who gets a link
+	for _, m := range x.Members {
+		if !slices.Contains(out.To, m.ID) {
+			continue
+		}
+		if can, _ := st.Can(m.Device, time.Time{}); can.Show == wire.ShowMap || s.cfg.Link == "" {
+			maps = append(maps, m.ID)
+		} else {
+			plain = append(plain, m.ID)
+		}
+	}
+	request := wire.RequestID("")
+	if out.First {
+		request = wire.RequestID(wire.NewID("place-"))
+	}
+	for i, to := range [][]wire.MemberID{maps, plain} {
+		if len(to) == 0 {
+			continue
+		}
+		if i == 1 {
+			msg.Link = Link(s.cfg.Link, where)
+			if request != "" {
+				request += "-l"
+			}
+		}
+		if err := s.cfg.Sessions.Send(ctx, tenant, id, d, to, request, wire.KindPlace, msg); err != nil {
+			return wire.PlaceShared{}, err
+		}
+	}
+	s.signal()
+	return wire.PlaceShared{To: out.To, Until: out.Until}, nil
+}
+
+// read returns the place that is shared, in whichever form it comes.
+func read(q wire.PlaceShare) (wire.Place, error) {
+	switch {
+	case (q.Place == nil) == (q.URI == ""):
+		return wire.Place{}, fmt.Errorf("%w: give place or uri", ErrRequest)
+	case q.Place != nil:
+		return *q.Place, valid(*q.Place)
+	}
+	return ParseURI(q.URI)
+}
+
+// mayShare allows a device one place a second.
+func (s *Service) mayShare(d wire.DeviceID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Now().Sub(s.last[d]) >= wire.PlaceIntervalSeconds*time.Second
+}
+
+// paced notes that it has shared one.
+func (s *Service) paced(d wire.DeviceID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.cfg.Now()
+	if len(s.last) > 10_000 {
+		for d, at := range s.last {
+			if now.Sub(at) > time.Minute {
+				delete(s.last, d)
+			}
+		}
+	}
+	s.last[d] = now
+}
+
+// Stop ends what a device shares, and every consent that it has given.
+func (s *Service) Stop(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) error {
+	var ended []Share
+	_, err := s.change(ctx, tenant, id, func(st State) (next State, err error) {
+		next, ended = st.Stop(d, s.cfg.Now())
+		return next, nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.tellEnded(ctx, tenant, id, ended, "stopped")
+}
+
+func (s *Service) tellEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, ended []Share, reason string) error {
+	for _, x := range ended {
+		request := wire.RequestID(fmt.Sprintf("place-end-%d", x.Until.UnixNano()))
+		err := s.cfg.Sessions.Send(ctx, tenant, id, x.Device, x.To, request, wire.KindPlaceStopped, wire.PlaceStopped{Reason: reason})
+		if err != nil && !errors.Is(err, ErrClosed) {
+			return err
+		}
+	}
+	return nil
+}
+
+// CallOver notes that the call beside a session is over; what is shared live ends. It may
+// be repeated.
+func (s *Service) CallOver(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error {
+	_, err := store.Change(ctx, s.states, key(tenant, id), func(st State, exists bool) (State, bool, error) {
+		was := st.Over
+		st.Over = true
+		return st, exists && !was, nil
+	})
+	if err != nil {
+		return fmt.Errorf("place: %w", err)
+	}
+	s.signal()
+	return nil
+}
+
+func (s *Service) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keepFor is how long a state stays after its last change: longer than a session's longest share.
+const keepFor = 24 * time.Hour
+
+// Run ends what has come to its end, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	for {
+		next, err := s.sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn("shares of places end later", "err", err)
+		}
+		t := time.NewTimer(max(0, next.Sub(s.cfg.Now())))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-s.wake:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// sweep ends what is over, and returns when to look again: soon enough for what other nodes
+// have put there.
+func (s *Service) sweep(ctx context.Context) (time.Time, error) {
+	now := s.cfg.Now()
+	next := now.Add(time.Minute)
+	var all error
+	for item, err := range s.states.Scan(ctx, "") {
+		if err != nil {
+			return now.Add(time.Second), errors.Join(all, err)
+		}
+		st := item.Value
+		s.has.Store(st.Tenant, true)
+		if now.Sub(st.Changed) > keepFor {
+			all = errors.Join(all, store.Remove(ctx, s.states, item.Key))
+			continue
+		}
+		if len(st.Shares) > 0 && !st.Over {
+			x, err := s.cfg.Sessions.Session(ctx, st.Tenant, st.Session)
+			st.Over = errors.Is(err, ErrClosed) || err == nil && !x.InCall
+		}
+		if ended := st.Ended(now); len(ended) > 0 {
+			reason := "time"
+			if st.Over {
+				reason = "call_ended"
+			}
+			err := s.tellEnded(ctx, st.Tenant, st.Session, ended, reason)
+			if err == nil {
+				st, err = s.change(ctx, st.Tenant, st.Session, func(x State) (State, error) { return x.Without(ended), nil })
+			}
+			if err != nil {
+				all, next = errors.Join(all, err), now.Add(time.Second)
+			}
+		}
+		for _, x := range st.Shares {
+			if x.Until.Before(next) && x.Until.After(now) {
+				next = x.Until
+			}
+		}
+	}
+	return next, all
+}
+
+// Refused lists who a party never wants to be asked by.
+func (s *Service) Refused(ctx context.Context, tenant wire.TenantID, p tel.Identity) ([]tel.Identity, error) {
+	list := []tel.Identity{}
+	for item, err := range s.refusals.Scan(ctx, store.Key(string(tenant), p.String())+"/") {
+		if err != nil {
+			return nil, fmt.Errorf("place: refusals: %w", err)
+		}
+		list = append(list, item.Value.Other)
+	}
+	return list, nil
+}
+
+// Erase removes what is kept of a party: whom it never wants to be asked by, and who it.
+// What is kept of sessions goes with [Service.Drop].
+func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	for item, err := range s.refusals.Scan(ctx, store.Key(string(tenant))+"/") {
+		mine := slices.ContainsFunc(ids, func(id tel.Identity) bool {
+			return item.Key == store.Key(string(tenant), id.String(), item.Value.Other.String())
+		})
+		if err == nil && (mine || slices.Contains(ids, item.Value.Other)) {
+			err = store.Remove(ctx, s.refusals, item.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("place: erase: %w", err)
+		}
+	}
+	return nil
+}
+
+// Drop removes what is kept of a session. It may be repeated.
+func (s *Service) Drop(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error {
+	if err := store.Remove(ctx, s.states, key(tenant, id)); err != nil {
+		return fmt.Errorf("place: drop: %w", err)
+	}
+	return nil
+}
