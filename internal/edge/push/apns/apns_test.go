@@ -33,8 +33,10 @@ type apple struct {
 	mu      sync.Mutex
 	now     time.Time // by which tokens are judged
 	tokens  map[string]bool
-	refuse  []refusal // the next requests
-	goaway  int       // every so many requests the connection ends with GOAWAY
+	refuse  []refusal                   // the next requests
+	goaway  int                         // every so many requests the connection ends with GOAWAY
+	dead    map[string]bool             // tokens of devices that have gone
+	fault   func(n int) (refusal, bool) // by the number of the request
 	n       int
 	headers []http.Header
 	bodies  []map[string]any
@@ -59,6 +61,11 @@ func (a *apple) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(map[string]string{"reason": reason})
 	}
+	if a.fault != nil {
+		if f, ok := a.fault(a.n); ok {
+			a.refuse = append(a.refuse, f)
+		}
+	}
 	if len(a.refuse) > 0 {
 		f := a.refuse[0]
 		a.refuse = a.refuse[1:]
@@ -79,7 +86,9 @@ func (a *apple) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		deny(405, "MethodNotAllowed")
 	case r.Header.Get("apns-topic") != "com.example.tandem":
 		deny(400, "BadTopic")
-	case token != device:
+	case a.dead[token]:
+		deny(410, "Unregistered")
+	case len(token) != len(device):
 		deny(400, "BadDeviceToken")
 	case len(r.Header.Get("apns-collapse-id")) > 64:
 		deny(400, "BadCollapseId")
