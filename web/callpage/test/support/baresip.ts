@@ -11,6 +11,7 @@ export class Baresip {
   readonly #process: ChildProcess;
   readonly #http: number;
   #said = "";
+  #gone = false;
   readonly #wakes = new Set<() => void>();
 
   private constructor(dir: string, http: number) {
@@ -20,14 +21,22 @@ export class Baresip {
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
         this.#said += text;
-        for (const wake of [...this.#wakes]) {
-          wake();
-        }
+        this.#wake();
       });
     }
+    this.#process.once("exit", () => {
+      this.#gone = true;
+      this.#wake();
+    });
     this.#process.once("error", (err) => {
       this.#said += `baresip does not start (scripts/test-deps installs it): ${err.message}`;
     });
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#wakes]) {
+      wake();
+    }
   }
 
   /** Starts one that registers a number at the server's SIP element. */
@@ -66,6 +75,9 @@ export class Baresip {
   /** Waits until it has said such a thing. */
   async says(pattern: RegExp): Promise<void> {
     while (!pattern.test(this.#said)) {
+      if (this.#gone) {
+        throw new Error(`baresip has ended; it said: ${this.#said}`);
+      }
       await new Promise<void>((resolve, reject) => {
         const late = setTimeout(
           () => reject(new Error(`baresip does not say ${pattern}; it said: ${this.#said}`)),
