@@ -72,6 +72,19 @@ func (quiet) Fatalf(format string, args ...any) {
 	panic(fmt.Sprintf(format, args...))
 }
 
+// text waits for a text message with a link.
+func (w *world) text() (message string) {
+	w.t.Helper()
+	w.until("the text message", func() bool {
+		select {
+		case message = <-w.codes:
+		default:
+		}
+		return strings.Contains(message, "/g/psh_")
+	})
+	return message
+}
+
 // send sends a text over HTTP.
 func (w *world) send(id *client.Identity, session wire.SessionID, text string) {
 	w.t.Helper()
@@ -84,11 +97,16 @@ func (w *world) send(id *client.Identity, session wire.SessionID, text string) {
 // A party is erased: no number, name or message of it is left, in records or in bytes;
 // the others and the audit log are whole.
 func TestErasedPartyLeavesNothing(t *testing.T) {
-	w := newWorld(t, loopbackHooks)
+	texts := func(c *server.Config) { c.Texts.Enabled, c.Texts.After = true, time.Second }
+	w := newWorld(t, loopbackHooks, texts)
 	w.hook(t, wire.WebhookRequest{Identities: "full"})
 	x, y, session := w.pair(alice, bob)
 	z := w.enrol(carol)
 	w.operator("POST", "/v1/operator/identities", wire.LinkRequest{Identity: "mailto:alice.keeler@example.com", Party: alice}, nil)
+	if r := w.ask("POST", "/v1/reports", w.token(x), report(dave, "outgoing", "active", "text")); r.status != http.StatusOK {
+		t.Fatalf("report: %+v", r)
+	}
+	w.text() // a link is sent on her behalf
 	w.operator("POST", "/v1/operator/shared-identities", wire.SharedRequest{Identity: alice}, nil)
 	w.send(x, session, "the password is swordfish")
 	w.send(y, session, "thank you, Miss Keeler")
@@ -114,18 +132,29 @@ func TestErasedPartyLeavesNothing(t *testing.T) {
 	}
 	w.couple(x, "Keeler's television", "permanent")
 	asks[wire.CouplingOffer](w, x, "POST", "/v1/couplings/offers", `{}`) // not taken
+	// What wakes her, what she shows, how she is reached; a guest under her number.
+	w.guest(alice)
+	for _, c := range [][3]string{
+		{"PATCH", "/v1/device", `{"app":{"platform":"fcm","id":"token-of-the-velvet-telephone"}}`},
+		{"PATCH", "/v1/profile", `{"set":[{"id":"fn","name":"fn","value":"Alice Keeler"}],"general":["fn"]}`},
+		{"PUT", "/v1/reach", `{"ways":["text","push"]}`},
+	} {
+		if r := w.ask(c[0], c[1], w.token(x), c[2]); r.status != http.StatusOK {
+			t.Fatalf("%s: %+v", c[1], r)
+		}
+	}
 	open := w.enter(x)
 
 	var export wire.PartyExport
 	w.operator("POST", "/v1/operator/parties/export", wire.PartyRequest{Party: alice}, &export)
 	text, err := json.Marshal(export)
 	check(t, err)
-	for _, want := range []string{"tel:" + alice, "mailto:alice.keeler@example.com", "swordfish", "Miss Keeler", "holiday-plan.txt", "of " + alice, "party:p_"} {
+	for _, want := range []string{"tel:" + alice, "mailto:alice.keeler@example.com", "swordfish", "Miss Keeler", "holiday-plan.txt", "velvet", "of " + alice, "party:p_"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the export lacks %q", want)
 		}
 	}
-	if len(export.Devices) != 3 || len(export.Couplings) != 1 || len(export.Sessions) != 1 || len(export.Calls) == 0 || len(export.Shared) != 1 || !export.Sessions[0].Files[0].Sent {
+	if len(export.Devices) != 4 || len(export.Couplings) != 1 || len(export.Sessions) != 1 || len(export.Calls) == 0 || len(export.Shared) != 1 || !export.Sessions[0].Files[0].Sent {
 		t.Errorf("export: %s", text)
 	}
 	if strings.Contains(string(text), "\"key\"") {
@@ -134,7 +163,7 @@ func TestErasedPartyLeavesNothing(t *testing.T) {
 
 	var done wire.PartyErased
 	w.operator("POST", "/v1/operator/parties/erase", wire.PartyRequest{Party: "mailto:alice.keeler@example.com"}, &done)
-	if done.Devices != 3 || done.Sessions != 1 || done.Calls < 2 || done.Identities != 2 || !done.Compacted {
+	if done.Devices != 4 || done.Sessions != 1 || done.Calls < 2 || done.Identities != 2 || !done.Compacted {
 		t.Errorf("erased: %+v", done)
 	}
 	if code := open.closed(); code != wire.CloseRevoked {
@@ -148,14 +177,14 @@ func TestErasedPartyLeavesNothing(t *testing.T) {
 	}
 	w.operator("POST", "/v1/operator/parties/erase", wire.PartyRequest{Party: alice}, &done)
 	w.stop()
-	if found := w.kept("442079460001", "alice.keeler", "Keeler", "swordfish", "holiday-plan", "quartz fountain"); len(found) > 0 {
+	if found := w.kept("442079460001", "alice.keeler", "Keeler", "swordfish", "holiday-plan", "quartz fountain", "velvet"); len(found) > 0 {
 		t.Errorf("left: %s", strings.Join(found, "\n"))
 	}
 	if found := w.kept("442079460002"); len(found) == 0 {
 		t.Error("nothing is left of the other party either")
 	}
 
-	w.start(loopbackHooks)
+	w.start(loopbackHooks, texts)
 	for _, e := range w.audit() {
 		if e.What == "party.erased" && len(e.On) != 1 {
 			t.Errorf("the audit log tells of the erasure: %+v", e)
@@ -259,15 +288,7 @@ func TestWithheldNumberIsNeverRevealed(t *testing.T) {
 	}
 	// Who has no client gets a text message, and reads what the link is about.
 	say(w.token(x), `{"other":"tel:`+dave+`","direction":"outgoing","state":"active","withheld":true,"ref":{"call_id":"c4"}}`)
-	var message string
-	w.until("the text message", func() bool {
-		select {
-		case line := <-w.codes:
-			message = line
-		default:
-		}
-		return strings.Contains(message, "/g/psh_")
-	})
+	message := w.text()
 	link := regexp.MustCompile(`psh_\w+`).FindString(message)
 	frames.WriteString(message + w.ask("GET", "/v1/pushes/"+link, "", "").body)
 	if !strings.Contains(frames.String(), `"kind":"invite"`) {
