@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/url"
@@ -45,6 +46,7 @@ func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 		"module_path " + modules, "module g711.so", "module aubridge.so", "module uuid.so",
 		"module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so", "module_app httpd.so",
 		"ctrl_tcp_listen " + ctrl, "http_listen " + web,
+		"module sndfile.so", "snd_path " + dir, // what is heard, for the command heard
 	}
 	ts.Check(os.WriteFile(filepath.Join(dir, "config"), []byte(strings.Join(config, "\n")+"\n"), 0o644))
 	at, registers := sip, "regint=0"
@@ -69,22 +71,62 @@ func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 // phone gives a softphone a command by its web page: dial URI, accept, hangup.
 func phone(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: phone NAME dial|accept|hangup [ARG]")
+		ts.Fatalf("usage: phone NAME dial|accept|hangup|hold|resume|keys [ARG]")
 	}
-	keys := map[string]string{"dial": "d", "accept": "a", "hangup": "b", "hold": "x", "resume": "X"}
-	key, ok := keys[args[1]]
-	if !ok {
+	commands := map[string]string{"dial": "d", "accept": "a", "hangup": "b", "hold": "x", "resume": "X"}
+	command, ok := commands[args[1]]
+	switch {
+	case ok:
+		press(ts, args[0], command+strings.Join(args[2:], ""))
+	case args[1] == "keys":
+		for _, key := range strings.ReplaceAll(strings.Join(args[2:], ""), "-", "") {
+			press(ts, args[0], string(key))
+		}
+	default:
 		ts.Fatalf("a phone does not %s", args[1])
 	}
-	c, err := net.DialTimeout("tcp", ts.Getenv(args[0]+"_http"), 5*time.Second)
+}
+
+// press types at the phone, as its user.
+func press(ts *testscript.TestScript, name, what string) {
+	c, err := net.DialTimeout("tcp", ts.Getenv(name+"_http"), 5*time.Second)
 	ts.Check(err)
 	defer c.Close()
-	_, err = fmt.Fprintf(c, "GET /?%s%s HTTP/1.1\r\nHost: phone\r\nConnection: close\r\n\r\n", key, url.QueryEscape(strings.Join(args[2:], "")))
+	_, err = fmt.Fprintf(c, "GET /?%s HTTP/1.1\r\nHost: phone\r\nConnection: close\r\n\r\n", url.QueryEscape(what))
 	ts.Check(err)
 	ts.Check(c.SetReadDeadline(time.Now().Add(5 * time.Second)))
 	status, err := bufio.NewReader(c).ReadString('\n')
 	ts.Check(err)
 	if !strings.Contains(status, "200") {
-		ts.Fatalf("phone %s: %s", args[0], status)
+		ts.Fatalf("phone %s: %s", name, status)
+	}
+}
+
+// heard wants a phone to have heard sound, not silence, for so many seconds at least.
+func heard(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: heard NAME SECONDS")
+	}
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	files, err := filepath.Glob(filepath.Join(worldOf(ts).work, args[0], "*-dec.wav"))
+	ts.Check(err)
+	const header, perSecond, loud = 44, 50, 500 // a WAV file of 16 bits at 8 kHz; parts of 20 ms; of 32,768
+	parts := 0
+	for _, f := range files {
+		wav, err := os.ReadFile(f)
+		ts.Check(err)
+		for sound := wav[min(header, len(wav)):]; len(sound) >= 320; sound = sound[320:] {
+			peak := 0
+			for i := 0; i < 320; i += 2 {
+				peak = max(peak, int(int16(binary.LittleEndian.Uint16(sound[i:]))))
+			}
+			if peak > loud {
+				parts++
+			}
+		}
+	}
+	if parts < want*perSecond {
+		ts.Fatalf("phone %s heard %.1f s of sound in %d files, want %d s", args[0], float64(parts)/perSecond, len(files), want)
 	}
 }

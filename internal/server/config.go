@@ -121,6 +121,9 @@ type Couplings struct {
 	Lease time.Duration `koanf:"lease"`
 	// PerNumber is the most devices that are coupled with one number.
 	PerNumber int `koanf:"per_number"`
+	// ServiceNumber is the number that a telephone calls to key a code, answered by the SIP element;
+	// empty: none.
+	ServiceNumber string `koanf:"service_number"`
 }
 
 // Calls says how reports are matched.
@@ -468,6 +471,7 @@ func (c Config) Validate() error {
 	fault(c.Couplings.CodeTTL > 0, "couplings.code_ttl: more than 0")
 	fault(c.Couplings.Lease > 0, "couplings.lease: more than 0")
 	fault(c.Couplings.PerNumber > 0, "couplings.per_number: at least 1")
+	c.validateServiceNumber(fault)
 	switch c.Calls.PartialDetails {
 	case call.PartialConfirm, call.PartialAuto, call.PartialOff:
 	default:

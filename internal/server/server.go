@@ -27,6 +27,7 @@ import (
 	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/network/ivr"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/push/sms"
 	"github.com/tandem-call/tandem/internal/edge/push/webpush"
@@ -107,8 +108,9 @@ type Server struct {
 	sockets   *wsconn.Handler
 	streams   *streams
 	// sip is nil where no phones register.
-	sip   *sip.Element
-	tryIt *tryIt
+	sip     *sip.Element
+	service *ivr.Server // of couplings.service_number; nil: none
+	tryIt   *tryIt
 
 	listener net.Listener
 	tls      *tls.Config
@@ -398,6 +400,9 @@ func (s *Server) parts() []func(context.Context) error {
 	}
 	if s.sip != nil {
 		parts = append(parts, s.sip.Run)
+	}
+	if s.service != nil {
+		parts = append(parts, s.serveService)
 	}
 	return parts
 }

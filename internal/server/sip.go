@@ -162,6 +162,12 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
 		Holds: s.mayRegister, Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
 	}
+	if s.service, err = s.newService(); err != nil {
+		return nil, err
+	}
+	if s.service != nil {
+		c.Services = map[string]string{s.cfg.Couplings.ServiceNumber: s.service.URI()}
+	}
 	for _, n := range s.cfg.SIP.Trusted {
 		c.Trusted = append(c.Trusted, netip.MustParsePrefix(n)) // checked by Validate
 	}
@@ -172,7 +178,7 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 		e, err = sip.New(c)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
+		return nil, errors.Join(fmt.Errorf("server: %w", err), s.closeService())
 	}
 	if mode == SIPOpen {
 		s.log.Info("SIP: phones on this machine may register any number, without a password", "udp and tcp", e.Port("TCP"), "websocket", SIPPath)
@@ -187,7 +193,7 @@ func (s *Server) closeSIP() error {
 	if s.sip == nil {
 		return nil
 	}
-	return s.sip.Close()
+	return errors.Join(s.sip.Close(), s.closeService())
 }
 
 // serveSIP speaks SIP over WebSocket.

@@ -52,6 +52,10 @@ type Config struct {
 	// NextHop is the SIP URI of the element that calls go to when nobody here has the number; "":
 	// they are refused.
 	NextHop string
+	// Services are numbers that are answered by a program of ours: to each the SIP URI, with
+	// an IP address, of the program. It is told who calls, where that is known or Open, and
+	// the call is not reported: it is with no other party.
+	Services map[string]string
 	// Watch are the SIP URIs of users at other elements whose calls are watched by
 	// subscription (RFC 4235); WatchUser and WatchPassword are for those who ask for them.
 	Watch                    []string
@@ -99,6 +103,11 @@ func (c Config) complete() (Config, error) {
 	if c.NextHop != "" {
 		if u, ok := parseURI(c.NextHop); !ok || !u.isSIP() {
 			return c, fmt.Errorf("%w: the next hop %q is no SIP URI such as sip:pbx.example;transport=tcp", ErrConfig, c.NextHop)
+		}
+	}
+	for number, value := range c.Services {
+		if u, ok := parseURI(value); !ok || !u.isSIP() {
+			return c, fmt.Errorf("%w: the service %s leads to %q, which is no SIP URI", ErrConfig, number, value)
 		}
 	}
 	for _, value := range c.Watch {

@@ -37,7 +37,7 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 	inDialog := tagOf(m.Get(To)) != ""
 	if tx.invite() {
 		tx.cancelled = k.giveUp
-		if !inDialog {
+		if !inDialog && !targets[0].service {
 			k.call = s.track(tx, who, targets)
 		}
 	}
@@ -62,7 +62,7 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 			if !inDialog && (m.Method == "INVITE" || m.Method == "SUBSCRIBE" || m.Method == "REFER") {
 				s.recordRoute(c, tx.from, to, b.target)
 			}
-			s.assert(c, to, who)
+			s.assert(c, to, b.target, who)
 			id := s.pushVia(c, to, loop)
 			if tx.invite() {
 				b.timerC = s.after(timerC, func() { k.tooLong(b) })
@@ -72,9 +72,17 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 	}
 }
 
-// assert tells trusted elements who calls, and nobody else what was told in confidence
-// (RFC 3325 5, 7).
-func (s *shard) assert(c *Message, to *flow, who identity) {
+// assert tells trusted elements and programs of ours who calls, and nobody else what was told
+// in confidence (RFC 3325 5, 7).
+func (s *shard) assert(c *Message, to *flow, t target, who identity) {
+	if t.service {
+		c.Remove(PAssertedIdentity)
+		c.Remove(PServedUser)
+		if who.user != "" && (who.proved || s.e.cfg.Open) {
+			c.Add(PAssertedIdentity, "<sip:"+escapeUser(who.user)+"@"+s.e.cfg.Domain+">")
+		}
+		return
+	}
 	if !s.e.trusts(to) {
 		if who.private {
 			c.Remove(PAssertedIdentity)

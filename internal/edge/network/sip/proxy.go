@@ -269,6 +269,8 @@ type target struct {
 	user string
 	// inside: the hop comes from the other side, and leads to trusted elements only.
 	inside bool
+	// service: a program of ours answers (Config.Services).
+	service bool
 }
 
 // targets of a request (RFC 3261 16.5); a status if there are none.
@@ -302,6 +304,10 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 	}
 	if !u.isSIP() || s.e.local(u) {
 		user := userOf(u)
+		if to, ok := s.e.cfg.Services[user]; ok {
+			hop, _ := parseURI(to) // was checked by complete
+			return []target{{uri: to, hop: hop, user: user, service: true}}, 0
+		}
 		var all []target
 		for _, b := range s.e.location.find(user, time.Now()) {
 			all = append(all, b.target(user))
