@@ -8,6 +8,7 @@ import {
   type Message,
   newID,
   type Ports,
+  type ProfileMessage,
   type SendFrame,
   type SessionID,
   type SessionState,
@@ -35,6 +36,8 @@ export interface Entry {
   text?: string | undefined;
   link?: LinkOffer | undefined;
   file?: FileOffer | undefined;
+  /** What the sender lets its user know of itself. */
+  profile?: ProfileMessage | undefined;
   /** A file that is on its way. */
   upload?: { name: string; size: number; sent: number } | undefined;
   /** A service data object, of a kind that the page does not know. */
@@ -130,6 +133,9 @@ export class Room {
   /** Takes a message that came, or was read from the log. */
   take(m: Message | Envelope): void {
     const mine = m.from !== undefined && m.from === this.state.you;
+    if (mine && m.kind !== "tandem.state" && m.kind?.startsWith("tandem.")) {
+      return; // what the server sent in this party's name, to others
+    }
     const at = m.time ? Date.parse(m.time) : Date.now();
     const key = mine && m.id ? own(m.id, 0).key : `${m.epoch}/${m.seq}`;
     const before = this.#entries.get(key);
@@ -401,7 +407,7 @@ function own(id: string, at: number): Pick<Entry, "key" | "mine" | "at"> {
 export function told(
   kind: string,
   body: unknown,
-): Pick<Entry, "text" | "link" | "file" | "kind" | "phase"> {
+): Pick<Entry, "text" | "link" | "file" | "profile" | "kind" | "phase"> {
   const b = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
   switch (true) {
     case kind === "text" && typeof b.text === "string":
@@ -410,6 +416,12 @@ export function told(
       return { link: b as unknown as LinkOffer };
     case kind === "file" && typeof b.path === "string" && typeof b.name === "string":
       return { file: b as unknown as FileOffer };
+    case kind === "tandem.profile" && typeof b.owner === "string" && Array.isArray(b.fields):
+      return { profile: b as unknown as ProfileMessage };
+    case kind === "tandem.place" && typeof b.words === "string":
+      return typeof b.link === "string" && asLink(b.link) !== undefined
+        ? { link: { url: b.link, name: b.words } }
+        : { text: b.words };
     case kind === "tandem.state" && typeof b.phase === "string":
       return { phase: b.phase as SessionState["phase"] };
     default:

@@ -11,3 +11,14 @@ test("a body is shown as what it is, and what is not of its kind as unknown", ()
   expect(told("com.example.meter", { reading: 1 })).toEqual({ kind: "com.example.meter" });
   expect(told("tandem.state", { phase: "closed" })).toEqual({ phase: "closed" });
 });
+
+test("a profile and a place of the server's are shown as what they are", () => {
+  const profile = { owner: "who_1", fields: [], has: [], keep: "ask" };
+  expect(told("tandem.profile", profile)).toEqual({ profile });
+  expect(told("tandem.profile", { owner: 7 })).toEqual({ kind: "tandem.profile" });
+  const words = "48.2082° N, 16.3738° E";
+  expect(told("tandem.place", { words })).toEqual({ text: words });
+  const url = "https://maps.example/?lat=48.2082";
+  expect(told("tandem.place", { words, link: url })).toEqual({ link: { url, name: words } });
+  expect(told("tandem.place", { words, link: "javascript:alert(1)" })).toEqual({ text: words });
+});
