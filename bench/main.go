@@ -17,7 +17,7 @@ var benchmarks = []struct {
 	name string
 	run  func(*bench) error
 }{
-	{"relay", relay}, {"match", match}, {"resume", resume}, {"idle", idle}, {"fanout", fanout}, {"growth", growth}, {"reach", reach}, {"puts", puts},
+	{"relay", relay}, {"match", match}, {"resume", resume}, {"idle", idle}, {"fanout", fanout}, {"growth", growth}, {"reach", reach}, {"sip", inPath}, {"puts", puts},
 }
 
 func main() {
