@@ -8,7 +8,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # The whole suite under the race detector; peers: also the tests that talk to real programs.
 TESTFLAGS ?= -race -tags peers -timeout 15m
 
-.PHONY: run cluster build pages test test-cluster chaos chaos-cluster check unit fuzz web bench vulncheck generate clean help
+.PHONY: run cluster build pages test test-cluster chaos soak chaos-cluster check unit fuzz web bench vulncheck generate clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test-cluster: ## storage suite, requirement scripts and faults on three NATS ser
 
 chaos: ## kill -9, power cuts, damage, full disks, slow members, simulation: often; prints what was lost (superuser)
 	scripts/chaos
+
+soak: ## a day of calls in 20 minutes (MINUTES=20): heap, goroutines and descriptors stay as they are
+	TANDEM_CHAOS=full SOAK_MINUTES=$(MINUTES) $(GO) test -count=1 -v -timeout 2h -run TestSoak ./internal/server
 
 chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=10, DEVICES=100, HISTORIES=2 a fault
 	TANDEM_CHAOS_ROUNDS=$(or $(ROUNDS),10) TANDEM_CHAOS_DEVICES=$(or $(DEVICES),100) TANDEM_CHAOS_HISTORIES=$(or $(HISTORIES),2) \

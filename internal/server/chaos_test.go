@@ -81,7 +81,7 @@ func TestPowerCutUnderLoad(t *testing.T) {
 	chaos.Report(t, fmt.Sprintf("server: power cut under %d devices", devices), times,
 		"%d messages and %d files acknowledged, 0 lost", l.acked.Load(), len(l.files))
 
-	loose := &child{t: t, dir: filepath.Join(disk.Dir, "relaxed"), addr: freeAddress(t), loose: true}
+	loose := &child{t: t, dir: filepath.Join(disk.Dir, "relaxed"), addr: freeAddress(t), mode: modeRelaxed}
 	loose.begin()
 	l = newLoad(t, loose, loadOf{devices: devices, pause: time.Millisecond})
 	lost, cuts := 0, 0

@@ -35,7 +35,13 @@ const (
 	childNATS   = "TANDEM_TEST_CHILD_NATS"
 	childS3     = "TANDEM_TEST_CHILD_S3"
 	childPrefix = "TANDEM_TEST_CHILD_PREFIX"
-	childLoose  = "TANDEM_TEST_CHILD_RELAXED"
+	childMode   = "TANDEM_TEST_CHILD_MODE"
+)
+
+// Modes of a child.
+const (
+	modeRelaxed = "relaxed"
+	modeSoak    = "soak"
 )
 
 func serveAsChild(dir, listen string) int {
@@ -47,8 +53,12 @@ func serveAsChild(dir, listen string) int {
 			return err
 		}
 		c := settings(dir, l)
-		if os.Getenv(childLoose) != "" {
+		switch os.Getenv(childMode) {
+		case modeRelaxed:
 			c.Engine.Durability = "relaxed"
+		case modeSoak: // what lasts minutes and hours lasts seconds
+			c.Sessions.Linger, c.Sessions.LingerMax, c.Sessions.Retention = time.Second, time.Second, 2*time.Second
+			c.Calls.Retention = time.Second
 		}
 		if host, port, _ := net.SplitHostPort(c.Listen); host != "127.0.0.1" {
 			// A network of the test's own is as private as loopback.
@@ -86,7 +96,7 @@ type child struct {
 	nats  string   // the cluster's address; empty: the embedded engine
 	s3    string   // and its object store's
 	own   string   // prefix of its data in the cluster; empty: the usual one
-	loose bool     // relaxed durability
+	mode  string   // how it differs from others
 	codes chan string
 	cmd   *exec.Cmd
 	read  chan struct{} // closed when its output is read to the end
@@ -136,10 +146,7 @@ func (c *child) start() {
 	check(c.t, err)
 	command := append(slices.Clone(c.on), self)
 	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats, childS3+"="+c.s3, childPrefix+"="+c.own)
-	if c.loose {
-		cmd.Env = append(cmd.Env, childLoose+"=1")
-	}
+	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats, childS3+"="+c.s3, childPrefix+"="+c.own, childMode+"="+c.mode)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(c.t, err)

@@ -6,8 +6,8 @@
 // The nodes' goroutines are real, in a bubble of testing/synctest. Each of them stops before each
 // operation on the store. When all have stopped, the seed chooses which one goes on, alone, and
 // whether its operation succeeds; so there is one thread, and its schedule is the seed's. The
-// store itself is a model in memory with the contract of internal/store, including what a crash
-// takes away; it passes the parts of the conformance suite that it is used for.
+// store itself is a model in memory of what internal/store promises, and of what a crash takes away;
+// whether the real engines keep these promises is for internal/store/storetest to say.
 //
 // There is nothing here but tests. TestSimulation runs some seeds; `make chaos` runs 10,000.
 // SIMULATION_SEED=n runs one, and prints its steps.
