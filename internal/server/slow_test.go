@@ -56,7 +56,7 @@ type audience struct {
 
 func newAudience(t *testing.T, members, size int) *audience {
 	a := &audience{id: "s_audience", body: strings.Repeat("x", size)}
-	a.world = newWorld(t, func(c *server.Config) { c.Limits.Members = members })
+	a.world = newWorld(t, func(c *server.Config) { c.Limits.Members, c.Limits.Heartbeat = members, time.Hour }) // they only listen
 	o := session.Opening{Tenant: wire.DefaultTenant, ID: a.id, At: time.Now()}
 	for i := range members {
 		id := a.enrol(fmt.Sprintf("+44207946%04d", i))

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
@@ -33,11 +34,21 @@ type world struct {
 	tasks   int // under way
 	serial  int // of names
 	wrong   []string
+
+	// people guards what devices know, where several goroutines of one moment may tell them.
+	// It is held for moments only.
+	people sync.Mutex
 }
 
 func (w *world) fail(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
-	w.note("WRONG: "+format, args...)
+}
+
+// learn changes what devices know.
+func (w *world) learn(f func()) {
+	w.people.Lock()
+	defer w.people.Unlock()
+	f()
 }
 
 // node is one process: a matcher and a session service.
@@ -178,11 +189,14 @@ func (n *node) BlockUnnamed(context.Context, wire.TenantID, tel.Identity, tel.Id
 
 // Tell lets a device have an invitation, wherever it is connected.
 func (n *node) Tell(_ context.Context, _ wire.TenantID, id wire.DeviceID, t wire.Type, body any) error {
-	for _, d := range n.w.devices() {
-		if inv, ok := body.(*wire.Invite); ok && d.id == id && t == wire.TypeInvite {
-			d.invited = inv
+	inv, ok := body.(*wire.Invite)
+	n.w.learn(func() {
+		for _, d := range n.w.devices() {
+			if ok && d.id == id && t == wire.TypeInvite {
+				d.invited = inv
+			}
 		}
-	}
+	})
 	return nil
 }
 
@@ -270,6 +284,8 @@ type box struct {
 }
 
 func (b *box) Push(frame []byte) bool {
+	b.d.w.people.Lock()
+	defer b.d.w.people.Unlock()
 	if b.d.box != b {
 		return false
 	}
@@ -282,9 +298,11 @@ func (b *box) Push(frame []byte) bool {
 }
 
 func (b *box) Close(code wire.CloseCode, _ string) {
-	if b.d.box == b {
-		b.d.at, b.d.box = nil, nil
-	}
+	b.d.w.learn(func() {
+		if b.d.box == b {
+			b.d.cut()
+		}
+	})
 }
 
 func (w *world) devices() (l []*device) {
@@ -317,15 +335,14 @@ func (d *device) connect(n *node) {
 	d.at, d.box = n, b
 	d.w.task(string(d.id)+" connects", n, func(ctx context.Context) {
 		states, _, err := n.sessions.Attach(ctx, tenant, d.id, b)
-		if err != nil {
-			if d.box == b {
+		d.w.learn(func() {
+			if err != nil && d.box == b {
 				d.cut()
 			}
-			return
-		}
-		for _, st := range states {
-			d.view(st.ID).state = st
-		}
+			for _, st := range states {
+				d.view(st.ID).state = st
+			}
+		})
 	})
 }
 
@@ -399,14 +416,15 @@ func (d *device) resume() {
 		}
 		d.w.task(string(d.id)+" resumes "+string(id), n, func(ctx context.Context) {
 			err := n.sessions.Resume(ctx, tenant, d.id, b, wire.Envelope{Type: wire.TypeResume, ID: "r", Session: id, Body: body})
-			if err == nil || d.box != b {
-				return
-			}
-			if code(err) == wire.CodeNotMember { // closed, and forgotten; or left
-				v.live, v.resuming = true, false
-				return
-			}
-			d.cut()
+			d.w.learn(func() {
+				switch {
+				case err == nil || d.box != b:
+				case code(err) == wire.CodeNotMember: // closed, and forgotten; or left
+					v.live, v.resuming = true, false
+				default:
+					d.cut()
+				}
+			})
 		})
 		return
 	}
@@ -432,17 +450,21 @@ func (d *device) say(n *node) {
 	d.w.task(string(d.id)+" says "+string(o.id), n, func(ctx context.Context) {
 		answered := make(chan wire.Envelope, 1)
 		var out session.Outbox
-		if d.at == n {
-			out = d.box
-		}
+		d.w.learn(func() {
+			if d.at == n {
+				out = d.box
+			}
+		})
 		n.sessions.Send(ctx, tenant, d.id, out, e, func(a wire.Envelope) { answered <- a })
 		var a wire.Envelope
 		select {
 		case a = <-answered:
 		case <-ctx.Done(): // the node has died
-			o.trying = false
+			d.w.learn(func() { o.trying = false })
 			return
 		}
+		d.w.people.Lock()
+		defer d.w.people.Unlock()
 		o.trying = false
 		if a.Type == wire.TypeAck {
 			v := d.view(o.session)
@@ -472,6 +494,8 @@ func (d *device) report(n *node, c *phoneCall, side int) {
 	}
 	d.w.task(fmt.Sprintf("%s reports %s %s", d.id, c.name, state), n, func(ctx context.Context) {
 		_, err := n.matcher.Report(ctx, r)
+		d.w.people.Lock()
+		defer d.w.people.Unlock()
 		d.reporting = false
 		if err == nil {
 			d.said[c] = state
@@ -504,7 +528,7 @@ func (w *world) messages(d *device, id wire.SessionID) (l []wire.Envelope) {
 	w.task(string(d.id)+" reads", w.nodes[0], func(ctx context.Context) {
 		page, err := w.nodes[0].sessions.Messages(ctx, tenant, d.id, id, 0, session.MaxList)
 		if err != nil {
-			w.fail("%s cannot read %s: %v", d.id, id, err)
+			w.learn(func() { w.fail("%s cannot read %s: %v", d.id, id, err) })
 		}
 		for _, e := range page.Messages {
 			if e.Kind == wire.KindText {
