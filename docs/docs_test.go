@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -112,6 +113,7 @@ var bodies = map[string]any{
 	"Report": &wire.Report{}, "Problem": &wire.Problem{}, "Challenge": &wire.Challenge{},
 	"EnrolRequest": &wire.EnrolRequest{}, "Enrolment": &wire.Enrolment{}, "EnrolConfirm": &wire.EnrolConfirm{},
 	"TokenRequest": &wire.TokenRequest{}, "Token": &wire.Token{}, "SendRequest": &wire.SendRequest{}, "Ack": &wire.Ack{},
+	"Overlay": &overlay.Overlay{},
 }
 
 // TestFrames: every json block is a frame that the wire takes, or a body that says which.

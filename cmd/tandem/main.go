@@ -30,6 +30,7 @@ type commands struct {
 	Contact contactCommand `cmd:"" help:"Your address book on the server."`
 	Place   placeCommand   `cmd:"" help:"Ask where the other one is; share where you are."`
 	Send    sendCommand    `cmd:"" help:"Send a text, a link or files into a session."`
+	Overlay overlayCommand `cmd:"" help:"Check and show the buttons that a provider lays over the call screen."`
 
 	Token    tokenCommand    `cmd:"" group:"Operator" help:"Make, list and revoke API keys."`
 	Identity identityCommand `cmd:"" group:"Operator" help:"Give parties further identities; mark shared numbers."`

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tandem-call/tandem/overlay"
+	"github.com/tandem-call/tandem/wire"
+)
+
+type overlayCommand struct {
+	Check  overlayCheck  `cmd:"" help:"Say whether a file is an overlay that devices show."`
+	Show   overlayShow   `cmd:"" help:"Show an overlay as a device without touch or pictures does."`
+	Send   overlaySend   `cmd:"" help:"Check an overlay, and send it into a session."`
+	Schema overlaySchema `cmd:"" help:"Print the JSON Schema of overlays."`
+}
+
+type overlayFile struct {
+	File string `arg:"" help:"The overlay, in JSON; - is the standard input."`
+}
+
+func (f overlayFile) read() (overlay.Overlay, error) {
+	in := os.Stdin
+	if f.File != "-" {
+		file, err := os.Open(f.File)
+		if err != nil {
+			return overlay.Overlay{}, err
+		}
+		defer file.Close()
+		in = file
+	}
+	data, err := io.ReadAll(io.LimitReader(in, overlay.MaxSize+1))
+	if err != nil {
+		return overlay.Overlay{}, err
+	}
+	return overlay.Decode(data)
+}
+
+type overlayCheck struct{ overlayFile }
+
+func (c *overlayCheck) Run() error {
+	o, err := c.read()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: valid; %d regions, %d of them buttons\n", o.ID, len(o.Regions), len(o.Softkeys(o.Language)))
+	return nil
+}
+
+type overlayShow struct {
+	overlayFile
+	Softkeys bool   `help:"Only the menu of soft keys: region and label."`
+	Language string `default:"en" placeholder:"TAG" help:"The user's language, in lower case: de, pt-br."`
+}
+
+func (c *overlayShow) Run() error {
+	o, err := c.read()
+	if err != nil {
+		return err
+	}
+	if !c.Softkeys {
+		fmt.Print(o.Text(c.Language))
+		return nil
+	}
+	for _, key := range o.Softkeys(c.Language) {
+		fmt.Printf("%s\t%s\n", key.Region, key.Label)
+	}
+	return nil
+}
+
+// overlayKind is the kind of message in which an overlay goes through a session.
+const overlayKind = "overlay"
+
+type overlaySend struct {
+	choice
+	overlayFile
+	To []wire.MemberID `placeholder:"MEMBER" help:"Members addressed (default: all others)."`
+}
+
+// Run sends only what has been checked, written anew.
+func (c *overlaySend) Run(ctx context.Context) error {
+	o, err := c.read()
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	send := sendCommand{choice: c.choice, To: c.To, Kind: overlayKind, What: []string{string(body)}}
+	return send.Run(ctx)
+}
+
+type overlaySchema struct{}
+
+func (*overlaySchema) Run() error {
+	_, err := os.Stdout.Write(overlay.Schema())
+	return err
+}
