@@ -23,15 +23,34 @@ export function size(bytes: number, language: string): string {
   }).format(n);
 }
 
+/**
+ * The locale whose habits are followed: that of the person's browser, if it is of the language
+ * chosen, so that British people read 16:20, not 4:20 PM.
+ */
+export function locale(language: string, preferred: readonly string[] = browsers()): string {
+  return preferred.find((l) => l.split("-")[0]?.toLowerCase() === language) ?? language;
+}
+
+function browsers(): readonly string[] {
+  return globalThis.navigator?.languages ?? [];
+}
+
 /** The time of day. */
 export function timeOfDay(ms: number, language: string): string {
-  return new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" }).format(ms);
+  return new Intl.DateTimeFormat(locale(language), { hour: "2-digit", minute: "2-digit" }).format(
+    ms,
+  );
+}
+
+/** A day, of a time in RFC 3339. */
+export function day(at: string, language: string): string {
+  return new Intl.DateTimeFormat(locale(language), { dateStyle: "medium" }).format(Date.parse(at));
 }
 
 /** A day and a time, as short as today allows. */
 export function moment(ms: number, language: string, now: number): string {
   const same = new Date(ms).toDateString() === new Date(now).toDateString();
-  return new Intl.DateTimeFormat(language, {
+  return new Intl.DateTimeFormat(locale(language), {
     ...(same ? {} : { day: "numeric", month: "short" }),
     hour: "2-digit",
     minute: "2-digit",

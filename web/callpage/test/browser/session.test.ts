@@ -170,6 +170,7 @@ test("history: what was said can be read again", async () => {
   await alice.page.getByRole("link", { name: /Bob/ }).click();
   await log(alice).getByText("by the red door").waitFor();
   await alice.page.getByText("The session is closed. It can be read for a day.").waitFor();
+  expect(await axe(alice.page)).toEqual([]);
 });
 
 test("settings: a name, a language, a look; every view without a fault", async () => {

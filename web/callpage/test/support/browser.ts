@@ -115,6 +115,8 @@ export async function enrol(
   await page.getByLabel("Telephone number").fill(number);
   await page.getByLabel("Your name").fill(name);
   await page.getByRole("button", { name: "Send the code" }).click();
+  await page.getByLabel("Code").waitFor();
+  expect(await axe(page)).toEqual([]);
   await page.getByLabel("Code").fill(await server.code());
   await page.getByRole("button", { name: "Confirm" }).click();
   await page.getByText("Connected").waitFor();
@@ -124,6 +126,7 @@ export async function enrol(
 export async function report({ page }: Watched, other: string): Promise<void> {
   await page.getByRole("link", { name: "I’m on a call with…" }).click();
   await page.getByLabel("Their number").fill(other);
+  expect(await axe(page)).toEqual([]);
   await page.getByRole("button", { name: "Ask for a session" }).click();
   await page.getByRole("heading", { name: /Waiting for|You said that/ }).waitFor();
   await page.getByRole("link", { name: "Back" }).click();

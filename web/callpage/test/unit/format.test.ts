@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { asLink, clock, initials, readable, size } from "../../src/lib/format.ts";
+import { asLink, clock, initials, locale, readable, size } from "../../src/lib/format.ts";
 
 test("identities are shown as people write them", () => {
   expect(readable("tel:+442079460018")).toBe("+442079460018");
@@ -18,6 +18,11 @@ test("clocks", () => {
 test("sizes", () => {
   expect(size(512, "en")).toBe("512 byte");
   expect(size(1_400_000, "en")).toBe("1.4 MB");
+});
+
+test("times are written as at home, in the language chosen", () => {
+  expect(locale("en", ["de-DE", "en-GB", "en-US"])).toBe("en-GB");
+  expect(locale("ar", ["en-GB"])).toBe("ar");
 });
 
 test("initials, also of what is no name", () => {
