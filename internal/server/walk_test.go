@@ -213,7 +213,7 @@ func (w *world) people(v *victim) {
 	api := client.NewAPI(v.alice, w.http)
 	_, err := api.ChangeProfile(w.ctx, wire.ProfileChange{Set: []wire.ProfileField{{ID: "note", Name: "note", Value: "eyes only"}}, Send: wire.SendNever})
 	check(w.t, err)
-	p, err := api.SetPicture(w.ctx, "photo", []byte("GIF89a eyes only"))
+	p, err := api.SetPicture(w.ctx, "photo", []byte("GIF89a\x01\x00\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x09eyes only\x00;"))
 	check(w.t, err)
 	_, err = api.SendProfile(w.ctx, v.session, wire.ProfileSend{})
 	check(w.t, err)
