@@ -1,7 +1,5 @@
 package overlay
 
-import "fmt"
-
 // ActionType is what a touch does. There are no others.
 type ActionType string
 
@@ -100,6 +98,3 @@ func (a Amount) check(at string) error {
 	}
 	return match(at+".currency", a.Currency, currency, "three capital letters of ISO 4217")
 }
-
-// String is the amount in minor units with its currency, for a log.
-func (a Amount) String() string { return fmt.Sprintf("%d %s (minor units)", a.Minor, a.Currency) }

@@ -70,7 +70,7 @@ func (r Record) free(legs []Leg, side int, rules Rules) []Leg {
 // sentence for operators, see [Matcher.Explain].
 func (r Record) obstacle(a, b Leg, now time.Time, rules Rules) string {
 	switch {
-	case a.Session != "" && b.Session != "":
+	case a.Session != "" && b.Session != "" && !r.upAgain(a, b):
 		return "both are joined already"
 	case r.Blocked:
 		return "one party has blocked the other"
@@ -86,6 +86,13 @@ func (r Record) obstacle(a, b Leg, now time.Time, rules Rules) string {
 		return "the second side has no device to reach"
 	}
 	return ""
+}
+
+// upAgain: both legs belong to one session whose call counted as over, and both are up. Somebody
+// speaks of them anew after a long silence, or they were taken for legs of that session.
+func (r Record) upAgain(a, b Leg) bool {
+	j := r.joint(a.Session)
+	return j != nil && a.Session == b.Session && !j.Ended.IsZero() && j.Gone.IsZero()
 }
 
 func (r Record) busyJoint(a, b Leg) bool {

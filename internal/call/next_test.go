@@ -832,3 +832,21 @@ func TestRingsAlong(t *testing.T) {
 		t.Errorf("sessions in a call: %+v, want one", up)
 	}
 }
+
+// TestUpAgain: a call of which nothing was known for so long that it counted as over goes on when
+// both sides speak of it again (found by the simulation).
+func TestUpAgain(t *testing.T) {
+	s := newScene(t, Rules{})
+	s.a(tel.Active, "local=1")
+	s.b(tel.Active, "local=1")
+	s.tick(2 * time.Minute)
+	if did := names(s.tick(time.Hour)); did != string(CallEnded) {
+		t.Fatalf("an hour without a word did %q", did)
+	}
+	if did := names(s.a(tel.Active, "local=1")); did != "" {
+		t.Errorf("one side's word did %q", did)
+	}
+	if did := names(s.b(tel.Active, "local=1")); did != string(CallUp) {
+		t.Errorf("both sides' word did %q, want the session to go on", did)
+	}
+}

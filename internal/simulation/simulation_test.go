@@ -462,9 +462,11 @@ func TestSimulation(t *testing.T) {
 		}
 		if i%10 == 0 {
 			// The runtime may interrupt a goroutine, and two that woke at one moment then run in
-			// another order; that is seldom, and not twice in a row.
-			if play(t, seed, nil).hash != o.hash && play(t, seed, nil).hash != o.hash {
-				t.Errorf("seed %d is not the same run twice", seed)
+			// another order; that is seldom, so two of three runs are the same.
+			if second := play(t, seed, nil).hash; second != o.hash {
+				if third := play(t, seed, nil).hash; third != o.hash && third != second {
+					t.Errorf("seed %d is not the same run twice", seed)
+				}
 			}
 		}
 		if failed > 20 {
