@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -128,11 +127,7 @@ type profiles struct{ *Server }
 
 // own is the caller's party.
 func (s profiles) own(ctx context.Context, who httpapi.Caller) (tel.Identity, error) {
-	d, err := s.devices.Get(ctx, who.Tenant, who.Device)
-	if err == nil {
-		err = d.Check(time.Now())
-	}
-	return d.Principal, err
+	return calls(s).own(ctx, who) // not a guest's
 }
 
 // forParty does something for the caller's party.

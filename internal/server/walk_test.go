@@ -353,6 +353,8 @@ const aGuest = "a guest, by a link to the victim's number"
 var notForGuests = []string{
 	"answer-invitation", "ask-session", "confirm-words", "join-session", "list-calls", "report", "softphone", "get-reach", "set-reach",
 	"choose-party-device", "list-party-devices", "end-coupling", "list-couplings", "near-coupling",
+	"get-profile", "change-profile", "remove-profile", "preview-profile", "set-profile-picture", "get-picture", "get-card", "get-ledger", "withdraw-profile",
+	"list-contacts", "keep-contact", "remove-contact", "list-contact-rules", "set-contact-rule", "get-contact-cards",
 }
 
 // TestWalkOperations walks the operations.
