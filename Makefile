@@ -41,7 +41,7 @@ unit: ## race, property, conformance and requirement tests, fuzz seeds, with the
 
 test-cluster: ## storage suite, requirement scripts and faults on three NATS servers and several nodes (make test: a part)
 	$(GO) test -count=1 -timeout 15m ./internal/edge/store/natsstore
-	TANDEM_SPEC_CLUSTER=all $(GO) test -count=1 -timeout 30m -run OnCluster ./spec
+	SPEC_CLUSTER=all $(GO) test -count=1 -timeout 30m -run OnCluster ./spec
 	$(GO) test -count=1 -timeout 15m -run 'TestCluster' ./internal/server
 
 chaos: ## kill -9, power cuts, damage, full disks, slow members, simulation: often; prints what was lost (superuser)

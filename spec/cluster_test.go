@@ -86,7 +86,7 @@ var oneNode = map[string]string{
 }
 
 // few are the scripts that run against a cluster every time; all of them with
-// TANDEM_SPEC_CLUSTER=all, by make test-cluster.
+// SPEC_CLUSTER=all, by make test-cluster.
 var few = []string{"B1", "B4", "B6", "B10", "store_move"}
 
 // clusterEnv are the settings of servers on the cluster.
@@ -120,7 +120,7 @@ func TestSpecOnCluster(t *testing.T) {
 	files := map[string][]string{}
 	for _, path := range all {
 		name := strings.TrimSuffix(filepath.Base(path), ".txtar")
-		if onDisk[name] == "" && (os.Getenv("TANDEM_SPEC_CLUSTER") == "all" || slices.Contains(few, name)) {
+		if onDisk[name] == "" && (os.Getenv("SPEC_CLUSTER") == "all" || slices.Contains(few, name)) {
 			nodes := "2"
 			if oneNode[name] != "" {
 				nodes = "1"

@@ -53,7 +53,7 @@ import (
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
-	"baresip": startBaresip, "phone": phone, "heard": heard, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
+	"baresip": startBaresip, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
 	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "passport": signPassport,
 }
@@ -349,4 +349,27 @@ func run(ts *testscript.TestScript, neg bool, args []string) {
 	if neg == (err == nil) {
 		ts.Fatalf("tandem %s: unexpected outcome: %v", strings.Join(args, " "), err)
 	}
+}
+
+// writeGIF writes a picture of just so many bytes: one pixel, and data that no picture needs.
+func writeGIF(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: gif NAME BYTES")
+	}
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b := []byte("GIF89a\x01\x00\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02")
+	const end = 2 // that of the data, and the trailer
+	for left := size - end - len(b); left > 1; left = size - end - len(b) {
+		n := min(left-1, 255)
+		if left-1-n == 1 {
+			n-- // a block has its length and a byte at least
+		}
+		b = append(append(b, byte(n)), make([]byte, n)...)
+	}
+	b = append(b, 0, ';')
+	if len(b) != size {
+		ts.Fatalf("no GIF has %d bytes", size)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
 }

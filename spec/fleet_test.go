@@ -20,7 +20,7 @@ import (
 
 // fleetNodes, in the environment, makes this program a fleet: that many servers, with a
 // load balancer for connections in front of them, which takes the place of one server.
-const fleetNodes = "TANDEM_SPEC_FLEET"
+const fleetNodes = "SPEC_FLEET"
 
 // fleet runs as "PROGRAM tandem serve --data DIR --listen ADDR" and ends as its servers do.
 // What they print it prints; it says that it is ready when all of them are.

@@ -17,7 +17,7 @@ import (
 )
 
 // pushAddr, in the environment, makes a push service of the test's own program.
-const pushAddr = "TANDEM_SPEC_PUSH"
+const pushAddr = "SPEC_PUSH"
 
 // startPushService starts a push service for Web Push in the background; $NAME_url is its
 // address. It prints what each browser gets.

@@ -17,7 +17,7 @@ import (
 )
 
 // receiverAddr, in the environment, makes a receiver of the test's own program.
-const receiverAddr = "TANDEM_SPEC_RECEIVER"
+const receiverAddr = "SPEC_RECEIVER"
 
 // startReceiver starts a receiver of webhooks in the background; $NAME_url is its address.
 // It verifies signatures by the reference library, with the secret that stands in the file
