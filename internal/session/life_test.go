@@ -242,20 +242,26 @@ func TestClosedSessionsAreForgotten(t *testing.T) {
 	n.refused("a1", text("r2", "x"), wire.CodeNotMember)
 }
 
+// A session closes in time, also if somebody is to be told that the call is over.
 func TestRunClosesByItself(t *testing.T) {
-	w := newWorld(t)
-	n := w.node(func(c *session.Config) {
-		c.Now = nil
-		c.Limits = wire.DefaultLimits
-		c.Limits.LingerSeconds, c.Limits.LingerMaxSeconds = 0, 0
-	})
-	n.run()
-	a, _ := n.attach("a1")
-	n.open()
-	if err := n.CallEnded(ctx(t), tenant, "S", time.Now(), 0); err != nil {
-		t.Fatal(err)
-	}
-	for a.state().Phase != wire.Closed {
+	for name, o := range map[string]session.Observer{"unobserved": nil, "observed": &witness{}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			n := w.node(func(c *session.Config) {
+				c.Now = nil
+				c.Limits = wire.DefaultLimits
+				c.Limits.LingerSeconds, c.Limits.LingerMaxSeconds = 1, 1
+				c.Observer = o
+			})
+			n.run()
+			a, _ := n.attach("a1")
+			n.open()
+			if err := n.CallEnded(ctx(t), tenant, "S", time.Now(), 0); err != nil {
+				t.Fatal(err)
+			}
+			for a.state().Phase != wire.Closed {
+			}
+		})
 	}
 }
 

@@ -147,23 +147,26 @@ func (s *Service) runAlarms(ctx context.Context) {
 	}
 }
 
-// due is when a record must be looked at next; zero: not before something happens.
+// due is when a record must be looked at next; zero: not before something happens. What is to
+// be carried out is tried again after a pause, should the one who does it now die.
 func (s *Service) due(r *Record) time.Time {
 	details := false
 	for _, side := range r.Sides {
 		details = details || !side.Principal.IsZero() || !side.Shown.IsZero()
 	}
+	var at time.Time
 	switch {
-	case len(r.Due) > 0:
-		return r.Changed.Add(pause)
 	case r.Phase == wire.AfterCall:
-		return r.Until
+		at = r.Until
 	case r.Phase == wire.Closed && details:
-		return r.Closed.Add(s.c.KeepDetails)
+		at = r.Closed.Add(s.c.KeepDetails)
 	case r.Phase == wire.Closed:
-		return r.Closed.Add(s.c.Keep)
+		at = r.Closed.Add(s.c.Keep)
 	}
-	return time.Time{}
+	if again := r.Changed.Add(pause); len(r.Due) > 0 && (at.IsZero() || again.Before(at)) {
+		at = again
+	}
+	return at
 }
 
 func alarmKey(at time.Time, r *Record) string {
