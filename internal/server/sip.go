@@ -208,15 +208,16 @@ func (s *Server) serveSIP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// here: a request asked for this machine by name. A page of a foreign host, whose name was made
-// to lead here (DNS rebinding), has asked for that host.
+// here: a request asked for this machine by name, also by one below localhost (RFC 6761 6.3), as
+// the phones of Try it do. A page of a foreign host, whose name was made to lead here (DNS
+// rebinding), has asked for that host.
 func (s *Server) here(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.Trim(host, "[]")
 	_, err := netip.ParseAddr(host)
-	return err == nil || strings.EqualFold(host, "localhost") || strings.EqualFold(host, s.cfg.sipDomain())
+	return err == nil || strings.EqualFold(host, s.cfg.sipDomain()) || strings.HasSuffix("."+strings.ToLower(host), ".localhost")
 }
 
 func noSIP() *wire.Problem {

@@ -178,7 +178,7 @@ func TestSoftphoneIsATelephones(t *testing.T) {
 func TestSIPRebinding(t *testing.T) {
 	w := newWorld(t)
 	_, port, _ := strings.Cut(w.addr, ":")
-	for host, ok := range map[string]bool{w.addr: true, "localhost:" + port: true, "evil.example:" + port: false} {
+	for host, ok := range map[string]bool{w.addr: true, "localhost:" + port: true, "alice.tandem.localhost:" + port: true, "evil.example:" + port: false, "evillocalhost:" + port: false} {
 		c, _, err := websocket.Dial(w.ctx, "ws://"+w.addr+"/sip", &websocket.DialOptions{
 			Subprotocols: []string{"sip"}, Host: host, HTTPHeader: http.Header{"Origin": {"http://" + host}},
 		})

@@ -352,14 +352,15 @@ func (r *room) end() store.Head {
 }
 
 // admit enters a message into the index. False: a request that is in the log already,
-// taken by two nodes at once; the first counts. r.mu is held.
-func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool) {
+// taken by two nodes at once; the first counts. A flight that it returns is to be answered, with
+// its place. r.mu is held.
+func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool, placed *flight) {
 	if e.Epoch == r.head.Epoch && e.Seq <= r.head.Seq {
-		return nil, false
+		return nil, false, nil
 	}
 	r.head = store.Head{Epoch: e.Epoch, Seq: e.Seq}
 	if m.from == 0 {
-		return nil, true
+		return nil, true, nil
 	}
 	k, at := requestOf(m.from, m.id), place{e.Epoch, e.Seq}
 	if p, ok := r.sent[k]; ok {
@@ -372,8 +373,11 @@ func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool) {
 		if f.synced {
 			delete(r.flights, k)
 		}
+		if f.placing {
+			f.placing, placed = false, f
+		}
 	}
-	return origin, fresh
+	return origin, fresh, placed
 }
 
 // onEntry delivers a message. It is called by the engine, one entry at a time.
@@ -389,9 +393,12 @@ func (r *room) onEntry(e store.Entry) {
 		r.mu.Unlock()
 		return
 	}
-	origin, fresh := r.admit(e, m)
+	origin, fresh, placed := r.admit(e, m)
 	subs, version := r.subs, r.rec.Version
 	r.mu.Unlock()
+	if placed != nil {
+		r.answer(placed, placed.at, nil)
+	}
 	if m.from == 0 && m.version() > version {
 		r.s.look.add(r.key)
 	}

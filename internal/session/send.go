@@ -24,11 +24,16 @@ type flight struct {
 	seen   bool  // delivered
 	at     place // of the request, once seen; not of seq if another node was faster
 	synced bool  // known to be durable
+	// placing: it is durable, and answered once it is shown.
+	placing bool
 	// over, once somebody waits for the outcome, is closed with it.
 	over  chan struct{}
 	first waiter // who sent it
 	more  []waiter
 }
+
+// open: somebody waits for the answer.
+func (f *flight) open() bool { return !f.synced || f.placing }
 
 type waiter func(wire.Envelope)
 
@@ -138,7 +143,7 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 		k := requestOf(from, e.ID)
 		if from != 0 {
 			// A request that was taken keeps its answer, whatever came since.
-			if old := r.flights[k]; old != nil && !old.synced {
+			if old := r.flights[k]; old != nil && old.open() {
 				old.more = append(old.more, answer)
 				r.mu.Unlock()
 				return nil
@@ -186,17 +191,25 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 	return nil
 }
 
-// landed gives everybody who waits for an append its outcome.
+// landed takes the outcome of an append, and gives it to everybody who waits for it. While
+// entries before its place have not been shown here, one of them may be the same request,
+// taken by another node or before a lost answer; then the place is known when this one is shown.
 func (r *room) landed(f *flight, at place, err error) {
 	r.mu.Lock()
 	if err == nil {
 		f.synced = true
-		if f.seen {
+		p, known := r.sent[f.key]
+		switch {
+		case f.seen:
 			delete(r.flights, f.key)
 			at = f.at
-		} else if p, ok := r.sent[f.key]; ok {
+		case known:
 			at = p // another node was faster
-		} else {
+		case at.epoch == r.head.Epoch && at.seq > r.head.Seq+1:
+			f.placing = true
+			r.mu.Unlock()
+			return
+		default:
 			r.sent[f.key] = at
 		}
 	} else {
@@ -207,6 +220,13 @@ func (r *room) landed(f *flight, at place, err error) {
 			r.doubts[f.key] = true
 		}
 	}
+	r.mu.Unlock()
+	r.answer(f, at, err)
+}
+
+// answer gives everybody who waits for an append its outcome.
+func (r *room) answer(f *flight, at place, err error) {
+	r.mu.Lock()
 	first, more, over := f.first, f.more, f.over
 	f.first, f.more, f.over = nil, nil, nil
 	var away []wire.DeviceID
@@ -249,7 +269,7 @@ func (r *room) resolve(ctx context.Context, k request, at place) (stored bool, e
 // waiting reports whether somebody waits for an append; r.mu is held.
 func (r *room) waiting() bool {
 	for _, f := range r.flights {
-		if !f.synced {
+		if f.open() {
 			return true
 		}
 	}
