@@ -186,10 +186,14 @@ func (s *Service) keep(ctx context.Context, tenant wire.TenantID, key string, r 
 		c.Fields[i].Picture = &own.ProfilePicture
 	}
 	c.Identities = identities(c.Fields)
-	if err := s.putContact(ctx, tenant, r.Receiver, c); err != nil {
+	room, err := s.room(ctx, tenant, r.Receiver)
+	if err != nil {
+		return c.Contact, errors.Join(err, s.dropUnused(ctx, tenant, c.Fields, nil))
+	}
+	if _, err := s.putContact(ctx, tenant, r.Receiver, c, room); err != nil {
 		return c.Contact, err
 	}
-	_, err := store.Change(ctx, s.receipts, key, func(r Receipts, exists bool) (Receipts, bool, error) {
+	_, err = store.Change(ctx, s.receipts, key, func(r Receipts, exists bool) (Receipts, bool, error) {
 		r.Contact, r.Once = c.ID, r.Once || once
 		return r, exists, nil
 	})
@@ -209,29 +213,36 @@ func (s *Service) contact(ctx context.Context, tenant wire.TenantID, p tel.Ident
 	return c.Contact, nil
 }
 
-// Contact returns one of a party's contacts. ErrNotFound.
-func (s *Service) Contact(ctx context.Context, tenant wire.TenantID, p tel.Identity, id string) (wire.Contact, error) {
-	return s.contact(ctx, tenant, p, id)
+// room is how many contacts a party's address book can still take.
+func (s *Service) room(ctx context.Context, tenant wire.TenantID, p tel.Identity) (int, error) {
+	list, err := s.Contacts(ctx, tenant, p)
+	return wire.MaxContacts - len(list), err
 }
 
-func (s *Service) putContact(ctx context.Context, tenant wire.TenantID, p tel.Identity, c Contact) error {
+// putContact stores a contact, whose pictures are copies of its own; they go where it does not
+// come in. It returns the room that is left. ErrTooLarge.
+func (s *Service) putContact(ctx context.Context, tenant wire.TenantID, p tel.Identity, c Contact, room int) (int, error) {
 	var was []wire.ProfileField
-	list, err := s.Contacts(ctx, tenant, p)
-	if err != nil {
-		return err
-	}
-	if len(list) >= wire.MaxContacts && !slices.ContainsFunc(list, func(x wire.Contact) bool { return x.ID == c.ID }) {
-		return fmt.Errorf("%w: an address book has at most %d contacts", ErrTooLarge, wire.MaxContacts)
+	key := store.Key(string(tenant), p.String(), c.ID)
+	switch _, _, err := s.contacts.Get(ctx, key); {
+	case err == nil: // it takes the place of what was kept before
+	case !errors.Is(err, store.ErrNotFound):
+		return room, fmt.Errorf("profile: contact: %w", err)
+	case room <= 0:
+		err := fmt.Errorf("%w: an address book has at most %d contacts", ErrTooLarge, wire.MaxContacts)
+		return room, errors.Join(err, s.dropUnused(ctx, tenant, c.Fields, nil))
+	default:
+		room--
 	}
 	c.Changed = s.cfg.Now()
-	_, err = store.Change(ctx, s.contacts, store.Key(string(tenant), p.String(), c.ID), func(x Contact, _ bool) (Contact, bool, error) {
+	_, err := store.Change(ctx, s.contacts, key, func(x Contact, _ bool) (Contact, bool, error) {
 		was = x.Fields
 		return c, true, nil
 	})
 	if err != nil {
-		return fmt.Errorf("profile: contact: %w", err)
+		return room, fmt.Errorf("profile: contact: %w", err)
 	}
-	return s.dropUnused(ctx, tenant, was, c.Fields)
+	return room, s.dropUnused(ctx, tenant, was, c.Fields)
 }
 
 // RemoveContact removes one. ErrNotFound.
@@ -261,6 +272,10 @@ func (s *Service) RemoveContact(ctx context.Context, tenant wire.TenantID, p tel
 // Import adds the contacts of vCards; a card with the uid of one that is there replaces it.
 func (s *Service) Import(ctx context.Context, tenant wire.TenantID, p tel.Identity, cards []Card) ([]wire.Contact, error) {
 	added := []wire.Contact{}
+	room, err := s.room(ctx, tenant, p)
+	if err != nil {
+		return added, err
+	}
 	for _, card := range cards {
 		id := "c_" + cardID(card.UID)
 		c := Contact{Contact: wire.Contact{ID: id, Fields: []wire.ProfileField{}}}
@@ -282,7 +297,7 @@ func (s *Service) Import(ctx context.Context, tenant wire.TenantID, p tel.Identi
 			c.Fields = append(c.Fields, f)
 		}
 		c.Identities = identities(c.Fields)
-		if err := s.putContact(ctx, tenant, p, c); err != nil {
+		if room, err = s.putContact(ctx, tenant, p, c, room); err != nil {
 			return added, err
 		}
 		one, err := s.contact(ctx, tenant, p, id)
@@ -313,7 +328,7 @@ func (s *Service) TakeCard(ctx context.Context, tenant wire.TenantID, p tel.Iden
 			c.Set = append(c.Set, f)
 			continue
 		}
-		if err := s.storePicture(ctx, tenant, p, d, f.ID, card.Pictures[f.ID]); err != nil {
+		if err := s.storePicture(ctx, tenant, p, f.ID, card.Pictures[f.ID]); err != nil {
 			return wire.ProfileChanged{}, err
 		}
 	}

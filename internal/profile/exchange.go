@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -29,10 +32,7 @@ func (s *Service) Opened(ctx context.Context, tenant wire.TenantID, id wire.Sess
 	if err != nil {
 		return fmt.Errorf("profile: note a session: %w", err)
 	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.signal()
 	return nil
 }
 
@@ -56,28 +56,53 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
+// atOnce is how many sessions are served at one time.
+const atOnce = 16
+
 // work does all jobs that are there.
-func (s *Service) work(ctx context.Context) (all error) {
+func (s *Service) work(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	var mu sync.Mutex
+	var all error
 	for item, err := range s.jobs.Scan(ctx, "") {
 		if err != nil {
-			return errors.Join(all, err)
+			return errors.Join(err, g.Wait())
 		}
-		j := item.Value
-		if err := s.exchange(ctx, j.Tenant, j.Session); err != nil && !errors.Is(err, ErrClosed) && s.cfg.Now().Sub(j.At) < time.Hour {
+		g.Go(func() error {
+			err := s.workOn(ctx, item)
+			mu.Lock()
+			defer mu.Unlock()
 			all = errors.Join(all, err)
-			continue
-		}
-		// One that was noted again meanwhile has another revision, and stays.
-		if err := s.jobs.Delete(ctx, item.Key, item.Rev); err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotFound) {
-			all = errors.Join(all, err)
-		} else if errors.Is(err, store.ErrConflict) {
-			select {
-			case s.wake <- struct{}{}:
-			default:
-			}
-		}
+			return nil
+		})
 	}
+	_ = g.Wait() // all has what failed
 	return all
+}
+
+// workOn does one job, and takes it off. One that was noted again meanwhile stays.
+func (s *Service) workOn(ctx context.Context, item store.Item[Job]) error {
+	j := item.Value
+	if err := s.exchange(ctx, j.Tenant, j.Session); err != nil && !errors.Is(err, ErrClosed) && s.cfg.Now().Sub(j.At) < time.Hour {
+		return err
+	}
+	err := s.jobs.Delete(ctx, item.Key, item.Rev)
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		s.signal()
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	}
+	return err
+}
+
+func (s *Service) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 // exchange sends each side of a session what it has not got yet of the others' profiles. A

@@ -47,7 +47,7 @@ func (s *Service) SetPicture(ctx context.Context, tenant wire.TenantID, p tel.Id
 	if !fieldID.MatchString(field) {
 		return wire.Profile{}, fmt.Errorf("%w: a field's id has 1 to 64 letters, digits, _ or -", ErrRequest)
 	}
-	if err := s.storePicture(ctx, tenant, p, d, field, data); err != nil {
+	if err := s.storePicture(ctx, tenant, p, field, data); err != nil {
 		return wire.Profile{}, err
 	}
 	if err := s.renew(ctx, tenant, d); err != nil {
@@ -56,7 +56,8 @@ func (s *Service) SetPicture(ctx context.Context, tenant wire.TenantID, p tel.Id
 	return s.Own(ctx, tenant, p)
 }
 
-func (s *Service) storePicture(ctx context.Context, tenant wire.TenantID, p tel.Identity, d wire.DeviceID, field string, data []byte) error {
+// storePicture keeps a picture only if the profile names it in the end.
+func (s *Service) storePicture(ctx context.Context, tenant wire.TenantID, p tel.Identity, field string, data []byte) error {
 	if len(data) > wire.MaxProfilePicture {
 		return fmt.Errorf("%w: a picture has at most %d bytes", ErrTooLarge, wire.MaxProfilePicture)
 	}
@@ -71,8 +72,10 @@ func (s *Service) storePicture(ctx context.Context, tenant wire.TenantID, p tel.
 	if err != nil {
 		return err
 	}
+	named := false
 	_, err = s.change(ctx, tenant, p, func(x Profile) (Profile, error) {
 		if i := x.field(field); i >= 0 && x.Fields[i].Picture != nil && x.Fields[i].Picture.SHA256 == pic.SHA256 {
+			named = x.Fields[i].Picture.Path == pic.Path
 			return x, nil // the same again: whoever has it need not fetch it anew
 		}
 		next, _, err := x.Change(wire.ProfileChange{}, s.cfg.Now())
@@ -80,8 +83,13 @@ func (s *Service) storePicture(ctx context.Context, tenant wire.TenantID, p tel.
 			return x, err
 		}
 		next.put(wire.ProfileField{ID: field, Name: "photo", Picture: &pic.ProfilePicture, Version: next.Version})
-		return next, next.check()
+		err = next.check()
+		named = err == nil
+		return next, err
 	})
+	if !named {
+		err = errors.Join(err, s.dropPicture(ctx, tenant, pic))
+	}
 	return err
 }
 

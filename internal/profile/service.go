@@ -91,6 +91,7 @@ type Service struct {
 	contacts store.Table[Contact]
 	pictures store.Table[Picture]
 	jobs     store.Table[Job]
+	tenants  store.Table[Tenant]
 
 	has  sync.Map // tenants with profiles
 	wake chan struct{}
@@ -127,20 +128,41 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		contacts: store.TableOf[Contact](cfg.Engine, "contacts"),
 		pictures: store.TableOf[Picture](cfg.Engine, "profile-pictures"),
 		jobs:     store.TableOf[Job](cfg.Engine, "profile-jobs"),
+		tenants:  store.TableOf[Tenant](cfg.Engine, "profile-tenants"),
 		wake:     make(chan struct{}, 1),
 	}
 	return s, s.look(ctx)
 }
 
+// Tenant has, or had, a party with a profile: table "profile-tenants", key store.Key(tenant).
+// So that nobody need read all profiles to know.
+type Tenant struct {
+	Tenant wire.TenantID `json:"tenant"`
+}
+
 // look finds the tenants that have profiles.
 func (s *Service) look(ctx context.Context) error {
-	for item, err := range s.profiles.Scan(ctx, "") {
+	for item, err := range s.tenants.Scan(ctx, "") {
 		if err != nil {
-			return fmt.Errorf("profile: read profiles: %w", err)
+			return fmt.Errorf("profile: read tenants: %w", err)
 		}
 		s.has.Store(item.Value.Tenant, true)
 	}
 	return nil
+}
+
+// begin notes that a tenant has profiles, before the first one is stored.
+func (s *Service) begin(ctx context.Context, tenant wire.TenantID) error {
+	if s.Any(tenant) {
+		return nil
+	}
+	_, err := store.Change(ctx, s.tenants, store.Key(string(tenant)), func(_ Tenant, exists bool) (Tenant, bool, error) {
+		return Tenant{tenant}, !exists, nil
+	})
+	if err == nil {
+		s.has.Store(tenant, true)
+	}
+	return err
 }
 
 // Any reports whether a party of the tenant has a profile. What another node was told is
@@ -209,6 +231,9 @@ func (s *Service) Change(ctx context.Context, tenant wire.TenantID, p tel.Identi
 }
 
 func (s *Service) change(ctx context.Context, tenant wire.TenantID, p tel.Identity, decide func(Profile) (Profile, error)) (Profile, error) {
+	if err := s.begin(ctx, tenant); err != nil {
+		return Profile{}, fmt.Errorf("profile: change: %w", err)
+	}
 	var was []wire.ProfileField
 	next, err := store.Change(ctx, s.profiles, partyKey(tenant, p), func(x Profile, exists bool) (Profile, bool, error) {
 		if !exists {
@@ -221,7 +246,6 @@ func (s *Service) change(ctx context.Context, tenant wire.TenantID, p tel.Identi
 	if err != nil {
 		return next, fmt.Errorf("profile: change: %w", err)
 	}
-	s.has.Store(tenant, true)
 	return next, s.dropUnused(ctx, tenant, was, next.Fields)
 }
 

@@ -218,17 +218,17 @@ func (s profiles) Card(ctx context.Context, who httpapi.Caller, f httpapi.CardFo
 			}
 			fields = v.Fields
 		}
-		return s.write(ctx, who, f, "", fields)
+		return s.write(ctx, who, f, fields)
 	})
 }
 
 // write writes a card.
-func (s profiles) write(ctx context.Context, who httpapi.Caller, f httpapi.CardFormat, uid string, fields []wire.ProfileField) ([]byte, error) {
+func (s profiles) write(ctx context.Context, who httpapi.Caller, f httpapi.CardFormat, fields []wire.ProfileField) ([]byte, error) {
 	pictures := s.people.Bytes(ctx, who.Tenant)
 	if f == httpapi.JCard {
-		return profile.JCard(uid, fields, pictures)
+		return profile.JCard("", fields, pictures)
 	}
-	return profile.VCard(uid, fields, pictures), nil
+	return profile.VCard("", fields, pictures), nil
 }
 
 func (s profiles) Ledger(ctx context.Context, who httpapi.Caller) (wire.ProfileLedger, error) {
