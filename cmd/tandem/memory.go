@@ -77,15 +77,20 @@ func (m *memory) save() error {
 	b, err := json.Marshal(m.kept)
 	m.mu.Unlock()
 	if err == nil {
-		err = os.WriteFile(m.path+".new", b, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(m.path+".new", m.path)
+		err = replace(m.path, b)
 	}
 	if err != nil {
 		return fmt.Errorf("keep what was shown: %w", err)
 	}
 	return nil
+}
+
+// replace writes a file in one step, for this user only.
+func replace(path string, b []byte) error {
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func (m *memory) change(f func(*kept)) {

@@ -366,6 +366,9 @@ func (c *profileSync) once(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if len(cards) > 1 {
+			return fmt.Errorf("%s has %d cards; sync is for a file with your own card only, which it writes anew", c.File, len(cards))
+		}
 		card = cards[0]
 		q.Set, q.Remove = localChanges(common.Fields, card.Fields)
 	}
@@ -377,15 +380,27 @@ func (c *profileSync) once(ctx context.Context) error {
 		return err
 	}
 	fields := slices.DeleteFunc(slices.Clone(p.Profile.Fields), func(f wire.ProfileField) bool { return f.Picture != nil })
-	pictures := func(wire.ProfilePicture) []byte { return nil }
-	if err := os.WriteFile(c.File, profile.VCard(card.UID, fields, pictures), 0o600); err != nil {
-		return err
+	if set, remove := localChanges(fields, card.Fields); data == nil || len(set)+len(remove) > 0 {
+		if err := replace(c.File, writeCard(card, fields)); err != nil {
+			return err
+		}
 	}
 	data, err = json.Marshal(syncMemory{p.Profile.Version, fields})
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(memory, data, 0o600)
+	return replace(memory, data)
+}
+
+// writeCard writes fields into a card, which keeps its pictures.
+func writeCard(card profile.Card, fields []wire.ProfileField) []byte {
+	for _, f := range card.Fields {
+		if picture := card.Pictures[f.ID]; picture != nil {
+			f.Picture = &wire.ProfilePicture{Path: f.ID, Type: http.DetectContentType(picture)}
+			fields = append(slices.Clip(fields), f)
+		}
+	}
+	return profile.VCard(card.UID, fields, func(p wire.ProfilePicture) []byte { return card.Pictures[p.Path] })
 }
 
 // localChanges are what has changed in a card since both sides were alike. Pictures stay
