@@ -82,14 +82,14 @@ type Share struct {
 // maxAsks of a session.
 const maxAsks = 256
 
-// Can returns what a device said that it can, since a time; false: it said nothing.
-func (s *State) Can(d wire.DeviceID, since time.Time) (wire.PlaceAbility, bool) {
+// Of returns what a device said last that it can; where it said nothing, that is nothing.
+func (s *State) Of(d wire.DeviceID) Ability {
 	for _, a := range s.Abilities {
-		if a.Device == d && !a.At.Before(since) {
-			return a.Can, true
+		if a.Device == d {
+			return a
 		}
 	}
-	return wire.PlaceAbility{Show: wire.ShowNone}, false
+	return Ability{Device: d, Can: wire.PlaceAbility{Show: wire.ShowNone}}
 }
 
 // WithAbility notes what a device can.

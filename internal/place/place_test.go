@@ -175,3 +175,45 @@ func TestPace(t *testing.T) {
 		}
 	}
 }
+
+// answering has every check answered, by a node whose clock is behind.
+type answering struct {
+	one
+	elsewhere *place.Service
+}
+
+func (a *answering) Send(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from wire.DeviceID, to []wire.MemberID, request wire.RequestID, kind string, body any) error {
+	if kind == wire.KindPlaceCheck {
+		return a.elsewhere.SetAbility(ctx, tenant, id, "bob", wire.PlaceAbility{Show: wire.ShowMap, Provide: true})
+	}
+	return a.one.Send(ctx, tenant, id, from, to, request, kind, body)
+}
+
+// TestCheckByAnotherClock: an answer counts by whichever node's clock it was written, and an old
+// one does not.
+func TestCheckByAnotherClock(t *testing.T) {
+	e, at := pebbletest.Open(t), now
+	elsewhere, err := place.New(t.Context(), place.Config{Engine: e, Sessions: &one{}, Now: func() time.Time { at = at.Add(time.Millisecond); return at.Add(-time.Hour) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(sessions place.Sessions, wait time.Duration) wire.PlaceAbility {
+		s, err := place.New(t.Context(), place.Config{Engine: e, Sessions: sessions, CheckFor: wait, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		can, err := s.Check(t.Context(), "t", "s", "alice", "2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return can
+	}
+	for range 2 {
+		if can := check(&answering{elsewhere: elsewhere}, time.Minute); !can.Provide || can.Show != wire.ShowMap {
+			t.Errorf("the answer by a clock that is behind: %+v", can)
+		}
+	}
+	if can := check(&one{}, 200*time.Millisecond); can.Provide {
+		t.Errorf("silence after an old answer: %+v", can)
+	}
+}

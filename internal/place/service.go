@@ -165,7 +165,10 @@ func (s *Service) Check(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	if err != nil {
 		return no, err
 	}
-	began := s.cfg.Now()
+	before, err := s.state(ctx, tenant, id)
+	if err != nil {
+		return no, err
+	}
 	if err := s.cfg.Sessions.Send(ctx, tenant, id, d, []wire.MemberID{to}, "", wire.KindPlaceCheck, wire.PlaceCheck{TimeoutSeconds: int(s.cfg.CheckFor / time.Second)}); err != nil {
 		return no, err
 	}
@@ -185,15 +188,25 @@ func (s *Service) Check(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 			return no, nil
 		case <-look.C:
 		}
-		st, _, err := s.states.Get(ctx, key(tenant, id))
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return no, fmt.Errorf("place: %w", err)
+		st, err := s.state(ctx, tenant, id)
+		if err != nil {
+			return no, err
 		}
-		if can, said := st.Can(other.Device, began); said {
-			can.Provide = can.Provide && !never
-			return can, nil
+		// Another word than before, by whichever node's clock.
+		if said := st.Of(other.Device); !said.At.Equal(before.Of(other.Device).At) {
+			said.Can.Provide = said.Can.Provide && !never
+			return said.Can, nil
 		}
 	}
+}
+
+// state returns what is known of a session; an empty one, where nothing is.
+func (s *Service) state(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (State, error) {
+	st, _, err := s.states.Get(ctx, key(tenant, id))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return st, fmt.Errorf("place: %w", err)
+	}
+	return st, nil
 }
 
 // Ask asks for another member's place (F2). With a check, a device that cannot is not asked.
@@ -332,7 +345,7 @@ func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		if !slices.Contains(out.To, m.ID) {
 			continue
 		}
-		if can, _ := st.Can(m.Device, time.Time{}); can.Show == wire.ShowMap || s.cfg.Link == "" {
+		if st.Of(m.Device).Can.Show == wire.ShowMap || s.cfg.Link == "" {
 			maps = append(maps, m.ID)
 		} else {
 			plain = append(plain, m.ID)
@@ -356,7 +369,9 @@ func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 			return wire.PlaceShared{}, err
 		}
 	}
-	s.signal()
+	if out.First && out.Live {
+		s.signal() // there is a new end to wait for
+	}
 	return wire.PlaceShared{To: out.To, Until: out.Until}, nil
 }
 
