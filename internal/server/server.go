@@ -269,12 +269,15 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		s.tls.ClientAuth = tls.RequestClientCert
 	}
 	s.streams = newStreams(s)
-	s.sockets, err = wsconn.New(wsconn.Config{
+	sockets := wsconn.Config{
 		Backend: socket{s}, Origins: s.cfg.originHosts(), Heartbeat: s.cfg.Limits.Heartbeat,
 		MaxConnsPerDevice: s.cfg.Limits.DeviceConnections, MaxPendingPerAddr: s.cfg.Limits.PendingPerAddress,
-		Limits: s.cfg.limits(), RemoteAddr: s.remote, Logger: s.log, Elsewhere: s.streams.elsewhere,
-	})
-	if err != nil {
+		Limits: s.cfg.limits(), RemoteAddr: s.remote, Logger: s.log,
+	}
+	if s.cfg.Engine.NATS != "" { // otherwise there is no other node to wait for
+		sockets.Elsewhere = s.streams.elsewhere
+	}
+	if s.sockets, err = wsconn.New(sockets); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
 	mux := http.NewServeMux()
