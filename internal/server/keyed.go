@@ -95,12 +95,9 @@ func (s *Server) takeKeys(ctx context.Context, c *ivr.Call) {
 		return
 	}
 	who := httpapi.Caller{Tenant: v.Tenant, Role: httpapi.RoleElement, Credential: sipReporter}
-	for try := range keyedTries {
-		if try == 0 {
-			say(sayCouple)
-		} else {
-			say(sayWrong)
-		}
+	prompt := sayCouple
+	for range keyedTries {
+		say(prompt)
 		code, err := c.Digits(ctx, keyedDigits, keyedWait)
 		if errors.Is(err, ivr.ErrSilence) {
 			continue
@@ -113,7 +110,7 @@ func (s *Server) takeKeys(ctx context.Context, c *ivr.Call) {
 			say(sayCoupled)
 			return
 		}
-		err = couplings{s}.refusedCode(who, err)
+		prompt, err = sayWrong, couplings{s}.refusedCode(who, err)
 		s.log.Info("a code that was keyed does not hold", "err", err)
 		if p := new(wire.Problem); !errors.As(err, &p) || p.Code != wire.CodeWrongCode {
 			break // too many, or our fault: no use in asking again
