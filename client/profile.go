@@ -232,17 +232,9 @@ func (b *Book) forget(owner string) error {
 	return nil
 }
 
-// write replaces a file as a whole, for this user only.
 func (b *Book) write(path string, data []byte) error {
-	err := os.MkdirAll(b.dir, 0o700)
-	if err == nil {
-		err = os.WriteFile(path+".new", data, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
 		return fmt.Errorf("client: profile: %w", err)
 	}
-	return nil
+	return writeFile(path, data)
 }
