@@ -15,8 +15,7 @@ import (
 
 // Disk is an ext4 file system of its own, in a file on a loop device, so that its power can be
 // cut while the machine goes on. That takes a superuser; for anybody else it is a plain directory,
-// [Disk.Cut] is no more than a
-// kill -9, and Real says so.
+// [Disk.Cut] is no more than a kill -9, and Real says so.
 type Disk struct {
 	t     testing.TB
 	image string
