@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/wire"
@@ -14,6 +15,7 @@ import (
 type overlayCommand struct {
 	Check  overlayCheck  `cmd:"" help:"Say whether a file is an overlay that devices show."`
 	Show   overlayShow   `cmd:"" help:"Show an overlay as a device without touch or pictures does."`
+	Answer overlayAnswer `cmd:"" help:"Say whether what a user filled in answers a form of an overlay."`
 	Send   overlaySend   `cmd:"" help:"Check an overlay, and send it into a session."`
 	Schema overlaySchema `cmd:"" help:"Print the JSON Schema of overlays."`
 }
@@ -69,6 +71,40 @@ func (c *overlayShow) Run() error {
 		fmt.Printf("%s\t%s\n", key.Region, key.Label)
 	}
 	return nil
+}
+
+type overlayAnswer struct {
+	overlayFile
+	Region  string   `arg:"" help:"Id of the region with the form."`
+	Answers []string `arg:"" optional:"" help:"FIELD=VALUE; several seats are several answers."`
+}
+
+func (c *overlayAnswer) Run() error {
+	o, err := c.read()
+	if err != nil {
+		return err
+	}
+	answers := map[string][]string{}
+	for _, a := range c.Answers {
+		id, value, ok := strings.Cut(a, "=")
+		if !ok {
+			return fmt.Errorf("%q: write FIELD=VALUE", a)
+		}
+		answers[id] = append(answers[id], value)
+	}
+	for _, r := range o.Regions {
+		for _, a := range r.Actions {
+			if r.ID != c.Region || a.Form == nil {
+				continue
+			}
+			if err := a.Form.Check(answers); err != nil {
+				return err
+			}
+			fmt.Println("it answers the form")
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: no region %q has a form", o.ID, c.Region)
 }
 
 // overlayKind is the kind of message in which an overlay goes through a session.
