@@ -270,3 +270,13 @@ type ContactRule struct {
 type ContactRuleList struct {
 	Rules []ContactRule `json:"rules"`
 }
+
+// BlockRequest blocks a party, or takes that back.
+type BlockRequest struct {
+	Identity tel.Identity `json:"identity"`
+}
+
+// BlockList lists whom a party wants no sessions with, as far as it knows them.
+type BlockList struct {
+	Blocked []tel.Identity `json:"blocked"`
+}

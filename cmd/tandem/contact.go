@@ -21,6 +21,10 @@ type contactCommand struct {
 	Remove contactRemove `cmd:"" help:"Remove a contact."`
 	Rule   contactRule   `cmd:"" help:"Say whether the profile goes to somebody, and what becomes of theirs."`
 	Rules  contactRules  `cmd:"" help:"List those rules."`
+
+	Block   contactBlock   `cmd:"" help:"Block somebody: no more sessions with them."`
+	Unblock contactUnblock `cmd:"" help:"Take a block back."`
+	Blocks  contactBlocks  `cmd:"" help:"List who is blocked."`
 }
 
 type contactList struct{ account }
@@ -180,4 +184,51 @@ func orDefault(s string) string {
 		return "as the profile says"
 	}
 	return s
+}
+
+type contactBlock struct {
+	account
+	Identity string `arg:"" help:"A number or another identity."`
+}
+
+func (c *contactBlock) Run(ctx context.Context) error {
+	api, _, err := c.api()
+	if err != nil {
+		return err
+	}
+	id, err := tel.ParseIdentity(c.Identity, "")
+	if err != nil {
+		return err
+	}
+	return api.Call(ctx, http.MethodPost, "/v1/blocks", wire.BlockRequest{Identity: id}, nil)
+}
+
+type contactUnblock struct {
+	account
+	Identity string `arg:"" help:"A number or another identity."`
+}
+
+func (c *contactUnblock) Run(ctx context.Context) error {
+	api, _, err := c.api()
+	if err != nil {
+		return err
+	}
+	return api.Call(ctx, http.MethodDelete, "/v1/blocks?identity="+url.QueryEscape(c.Identity), nil, nil)
+}
+
+type contactBlocks struct{ account }
+
+func (c *contactBlocks) Run(ctx context.Context) error {
+	api, _, err := c.api()
+	if err != nil {
+		return err
+	}
+	var l wire.BlockList
+	if err := api.Call(ctx, http.MethodGet, "/v1/blocks", nil, &l); err != nil {
+		return err
+	}
+	for _, id := range l.Blocked {
+		fmt.Println(id)
+	}
+	return nil
 }

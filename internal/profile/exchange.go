@@ -216,7 +216,7 @@ func (s *Service) deliver(ctx context.Context, x *Session, o, r int, do order) (
 	news := false
 	for _, m := range receiver.Members {
 		missing := held.Missing(fields, m.Device, x.ID)
-		if len(missing) == 0 && !held.Removed(fields, m.Device) && !held.ShownOtherwise(own.Show, m.Device) {
+		if len(missing) == 0 && !held.Removed(fields, m.Device) && !held.ShownOtherwise(own.Show, m.Device) && (len(fields) == 0 || held.Told(m.Device, x.ID)) {
 			continue
 		}
 		from := cmp.Or(do.from, owner.Members[0].Device)

@@ -96,6 +96,13 @@ func (r *Receipts) ShownOtherwise(show []string, d wire.DeviceID) bool {
 	return h != nil && !slices.Equal(h.Show, show)
 }
 
+// Told reports whether the device was told in the session what the owner shows. Once in each it is,
+// also where nothing is missing: so it knows whom it speaks to, and can say what it has lost.
+func (r *Receipts) Told(d wire.DeviceID, in wire.SessionID) bool {
+	h := r.of(d)
+	return h != nil && h.Session == in
+}
+
 // Sent notes that the device was sent fields in the session; all is what it sees now, and
 // nil leaves what it holds besides.
 //

@@ -74,6 +74,9 @@ var operations = map[string]struct {
 	"get-contact-cards":   {[]string{"device"}, "", ``, 200},
 	"remove-contact":      {[]string{"device"}, "", ``, 404},
 	"list-contact-rules":  {[]string{"device"}, "", ``, 200},
+	"list-blocks":         {[]string{"device"}, "", ``, 200},
+	"block":               {[]string{"device"}, "", `{"identity":"tel:+442079460990"}`, 204},
+	"unblock":             {[]string{"device"}, "?identity=tel:%2B442079460990", ``, 204},
 	"set-contact-rule":    {[]string{"device"}, "", `{"identity":"tel:+442079460990","keep":"always"}`, 204},
 
 	"set-place-ability": {[]string{"device"}, "", `{"provide":true,"show":"map"}`, 404},

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/party"
@@ -87,14 +86,15 @@ func (b between) Session(ctx context.Context, tenant wire.TenantID, id wire.Sess
 	return x, nil
 }
 
-// whole reports whether a side's own report is part of the match, and its number its own.
+// whole reports whether a side has itself said that it is in the call, by a report or by accepting
+// an invitation, and its number is its own.
 func (b between) whole(ctx context.Context, rec *session.Record, principal tel.Identity) (bool, error) {
 	shared, err := b.parties.Shared(ctx, rec.Tenant, principal)
 	if err != nil || shared {
 		return false, err
 	}
 	by, err := b.matcher.Own(ctx, rec.Tenant, principal, rec.ID)
-	return by != "" && by != call.Accepted, err
+	return by != "", err
 }
 
 func (b between) Open(ctx context.Context, tenant wire.TenantID, d wire.DeviceID) ([]wire.SessionID, error) {

@@ -40,7 +40,7 @@ type victim struct {
 func (v *victim) state() string {
 	v.w.t.Helper()
 	said := ""
-	for _, path := range []string{"/v1/device", "/v1/sessions/" + string(v.session), "/v1/sessions/" + string(v.session) + "/messages", "/v1/calls", "/v1/couplings", "/v1/party/devices", "/v1/profile", "/v1/profile/ledger", "/v1/contacts", "/v1/contact-rules", "/v1/files/" + v.things["FILE"]} {
+	for _, path := range []string{"/v1/device", "/v1/sessions/" + string(v.session), "/v1/sessions/" + string(v.session) + "/messages", "/v1/calls", "/v1/couplings", "/v1/party/devices", "/v1/profile", "/v1/profile/ledger", "/v1/contacts", "/v1/contact-rules", "/v1/blocks", "/v1/files/" + v.things["FILE"]} {
 		r := v.w.ask("GET", path, v.token, "")
 		said += fmt.Sprintln(path, r.status, r.body)
 	}
@@ -292,6 +292,9 @@ var aimed = map[string]struct {
 	"remove-contact":      {"CONTACT", ``, 404},
 	"list-contact-rules":  {"", ``, 200},
 	"set-contact-rule":    {"", `{"identity":"tel:+442079460990","keep":"never"}`, 204},
+	"list-blocks":         {"", ``, 200},
+	"block":               {"", `{"identity":"tel:+442079460990"}`, 204},
+	"unblock":             {"?identity=tel:%2B442079460990", ``, 204},
 
 	"set-place-ability": {"SESSION", `{"provide":true,"show":"map"}`, 404},
 	"check-place":       {"SESSION", `{"to":"1"}`, 404},
@@ -355,6 +358,7 @@ var notForGuests = []string{
 	"choose-party-device", "list-party-devices", "end-coupling", "list-couplings", "near-coupling",
 	"get-profile", "change-profile", "remove-profile", "preview-profile", "set-profile-picture", "get-picture", "get-card", "get-ledger", "withdraw-profile",
 	"list-contacts", "keep-contact", "remove-contact", "list-contact-rules", "set-contact-rule", "get-contact-cards",
+	"list-blocks", "block", "unblock",
 }
 
 // TestWalkOperations walks the operations.

@@ -931,6 +931,11 @@ export interface ContactRuleList {
   rules: ContactRule[];
 }
 
+/** BlockList lists whom a party wants no sessions with, as far as it knows them. */
+export interface BlockList {
+  blocked: Identity[];
+}
+
 /** Page is what the server's own pages need to know before they are a device. */
 export interface Page {
   version: string;

@@ -56,7 +56,7 @@ var bodiesOfHTTP = []any{
 	wire.CouplingSeen{}, wire.CouplingAccept{}, wire.CouplingNear{}, wire.CouplingList{}, wire.PartyMemberList{}, wire.PartyMemberChange{},
 	wire.Profile{}, wire.ProfileChange{}, wire.ProfileChanged{}, wire.ProfileView{}, wire.ProfileSend{}, wire.ProfileSent{}, wire.ProfileHeld{},
 	wire.PlaceAbility{}, wire.PlaceCheckRequest{}, wire.PlaceAskRequest{}, wire.PlaceAskedFor{}, wire.PlaceAnswer{}, wire.PlaceShare{}, wire.PlaceShared{},
-	wire.ProfileMissing{}, wire.ProfileLedger{}, wire.Contact{}, wire.ContactList{}, wire.ContactKeep{}, wire.ContactRule{}, wire.ContactRuleList{},
+	wire.ProfileMissing{}, wire.ProfileLedger{}, wire.Contact{}, wire.ContactList{}, wire.ContactKeep{}, wire.ContactRule{}, wire.ContactRuleList{}, wire.BlockList{},
 	wire.Page{}, wire.TryPhone{}, wire.TrialCode{},
 	wire.TokenRequest{}, wire.Token{}, wire.CallList{}, wire.SessionList{}, wire.MessageList{},
 	wire.SendRequest{}, wire.Sent{},

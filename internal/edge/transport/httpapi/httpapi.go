@@ -40,6 +40,7 @@ type Config struct {
 	Operator  Operator
 	Webhooks  Webhooks
 	Bars      Bars
+	Blocks    Blocks
 	Tenants   Tenants
 	Pushes    Pushes
 	Pages     Pages

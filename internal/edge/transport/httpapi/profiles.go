@@ -229,6 +229,7 @@ func (a *API) profiles() {
 		return answer(a.Profiles.HeldProfile(ctx, who, in.ID, in.Body))
 	})
 	a.contacts()
+	a.blocks()
 }
 
 func (a *API) contacts() {
