@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
+	"github.com/tandem-call/tandem/internal/testpeer"
 	"github.com/tandem-call/tandem/internal/testport"
 )
 
@@ -170,8 +171,12 @@ func startKamailio(b *bench, called string) (string, func() error, error) {
 		return "", nil, err
 	}
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	modules, err := testpeer.KamailioModules()
+	if err != nil {
+		return "", nil, err
+	}
 	cfg := filepath.Join(b.dir, "kamailio.cfg")
-	if err := os.WriteFile(cfg, []byte(strings.NewReplacer("PROXY", addr, "CALLED", called).Replace(kamailioConfig)), 0o600); err != nil {
+	if err := os.WriteFile(cfg, []byte(strings.NewReplacer("MODULES", modules, "PROXY", addr, "CALLED", called).Replace(kamailioConfig)), 0o600); err != nil {
 		return "", nil, err
 	}
 	cmd := exec.Command("kamailio", "-DD", "-E", "-m", "256", "-f", cfg, "-Y", b.dir)
@@ -217,7 +222,7 @@ fork=yes
 children=1
 disable_tcp=yes
 listen=udp:PROXY
-mpath="/usr/lib/x86_64-linux-gnu/kamailio/modules/"
+mpath="MODULES"
 loadmodule "sl.so"
 loadmodule "tm.so"
 loadmodule "rr.so"

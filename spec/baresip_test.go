@@ -71,9 +71,9 @@ func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 // phone gives a softphone a command by its web page: dial URI, accept, hangup.
 func phone(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: phone NAME dial|accept|hangup|hold|resume|keys [ARG]")
+		ts.Fatalf("usage: phone NAME dial|accept|hangup|hold|resume|transfer|keys [ARG]")
 	}
-	commands := map[string]string{"dial": "d", "accept": "a", "hangup": "b", "hold": "x", "resume": "X"}
+	commands := map[string]string{"dial": "d", "accept": "a", "hangup": "b", "hold": "x", "resume": "X", "transfer": "t"}
 	command, ok := commands[args[1]]
 	switch {
 	case ok:

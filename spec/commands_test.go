@@ -21,6 +21,7 @@ import (
 // commands that a script can give:
 //
 //	serve [NAME=VALUE …]       start the server, with this environment (TANDEM_…), and wait until it is ready
+//	port VAR                   find a free port, for what is started twice
 //	enrol NAME NUMBER [ARG …]  enrol a device, with the code that the server prints
 //	host NAME                  reach the server by another name of this machine from here on
 //	device NAME [ARG …]        run the device in the background; its events are JSON lines
@@ -52,7 +53,7 @@ import (
 //	                           user comes from the address FROM
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"serve": serve, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
+	"serve": serve, "port": findPort, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
 	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "passport": signPassport,
@@ -163,6 +164,13 @@ func freePort(ts *testscript.TestScript) int {
 	port, err := testport.Free(2) // a softphone takes the next one for TLS
 	ts.Check(err)
 	return port
+}
+
+func findPort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: port VAR")
+	}
+	ts.Setenv(args[0], strconv.Itoa(freePort(ts)))
 }
 
 // serve starts the server; a second serve in a script starts it again on the same data

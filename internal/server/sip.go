@@ -156,8 +156,12 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 	if err != nil {
 		return nil, fmt.Errorf("server: sip: %w", err)
 	}
+	memory, err := s.newSIPMemory()
+	if err != nil {
+		return nil, err
+	}
 	c := sip.Config{
-		Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
+		Memory: memory, Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
 		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
 		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
 		Holds: s.mayRegister, Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,

@@ -33,6 +33,7 @@ func (c collector) collectSIP(gauge, count func(*prometheus.Desc, float64, ...st
 	gauge(descSIPNow, float64(s.Connections), "connections")
 	gauge(descSIPNow, float64(s.Bindings), "bindings")
 	gauge(descSIPNow, float64(s.Watched), "users watched")
+	gauge(descSIPNow, float64(s.CallsKept), "calls written down")
 	gauge(descSIPNow, float64(s.ReportsWaiting), "reports waiting")
 	count(descSIPReports, float64(s.Reports), "handed over")
 	count(descSIPReports, float64(s.ReportsDropped), "dropped")

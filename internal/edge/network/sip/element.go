@@ -71,6 +71,8 @@ type Config struct {
 	// Report is given what is seen of the calls. It is called from one goroutine, may take its
 	// time, and is called again with what it returned an error for. Nil: nobody is told.
 	Report func(context.Context, Report) error
+	// Memory keeps the calls that are up, for when the element is started again. Nil: it has none.
+	Memory Memory
 	// Lease is how long a report stands; calls that go on are reported again at half of it.
 	// Zero: two minutes.
 	Lease time.Duration
@@ -158,8 +160,9 @@ type Stats struct {
 	Requests, Responses, Faults, Repeated, Dropped, Unsent, RefusedConns int64
 	// Answers given, by the hundreds of their status.
 	Answers [7]int64
-	// What there is now; Watched: the users whose calls another element tells us of.
-	Transactions, Connections, Bindings, Watched, ReportsWaiting int64
+	// What there is now; Watched: the users whose calls another element tells us of; CallsKept: in
+	// Memory.
+	Transactions, Connections, Bindings, Watched, CallsKept, ReportsWaiting int64
 	// Reports handed over, dropped since too many waited, and attempts that failed.
 	Reports, ReportsDropped, ReportsFailed int64
 }
@@ -181,6 +184,7 @@ func (e *Element) Stats() Stats {
 	for i := range s.Answers {
 		s.Answers[i] = c.answers[i].Load()
 	}
+	s.CallsKept = e.journal.count.Load()
 	s.ReportsWaiting, s.Reports, s.ReportsDropped, s.ReportsFailed = e.queue.stats()
 	return s
 }
@@ -197,6 +201,7 @@ type Element struct {
 	holders  holders
 	upgrader *gws.Upgrader
 	queue    *queue
+	journal  *journal
 	stats    counters
 
 	udp     *udpSocket
@@ -230,6 +235,7 @@ func New(cfg Config) (_ *Element, err error) {
 	}
 	e.upgrader = newUpgrader(e)
 	e.queue = newQueue(cfg.Report, cfg.MaxQueue, e.log)
+	e.journal = newJournal(cfg.Memory, cfg.MaxQueue, e.log)
 	for range runtime.GOMAXPROCS(0) * 2 {
 		e.shards = append(e.shards, newShard(e))
 	}
@@ -320,6 +326,7 @@ func (e *Element) Run(ctx context.Context) error {
 		g.Go(func() error { return e.accept(l, l.transport) })
 	}
 	g.Go(func() error { return e.queue.run(ctx) })
+	g.Go(func() error { return e.remember(ctx) })
 	g.Go(func() error { return e.location.run(ctx) })
 	g.Go(func() error { return e.recheck(ctx) })
 	for _, u := range e.cfg.Watch {

@@ -133,8 +133,8 @@ func (k *forking) got(b *branch, res *Message) {
 	case res.Status/100 == 2:
 		if k.call != nil {
 			k.call.answered(b.target.user, res)
-		} else if calls := s.calls[res.Get(CallID)]; calls != nil {
-			calls.within(k.tx.req, res)
+		} else {
+			s.within(k.tx.req, res)
 		}
 		k.answered = true
 		k.tx.respond(res)
@@ -203,9 +203,7 @@ func (k *forking) failed(b *branch, status int) {
 // silent: nothing came back for a request that is not INVITE.
 func (k *forking) silent(b *branch) {
 	b.over = true
-	if call := k.s.calls[k.tx.req.Get(CallID)]; call != nil {
-		call.within(k.tx.req, k.tx.answer(408))
-	}
+	k.s.within(k.tx.req, k.tx.answer(408))
 	if !k.done() {
 		return
 	}
@@ -238,8 +236,8 @@ func (k *forking) finish() {
 	}
 	if k.call != nil {
 		k.call.failed()
-	} else if call := k.s.calls[res.Get(CallID)]; call != nil {
-		call.within(k.tx.req, res)
+	} else {
+		k.s.within(k.tx.req, res)
 	}
 	k.tx.respond(res)
 }

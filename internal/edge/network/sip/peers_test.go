@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/testpeer"
 	"github.com/tandem-call/tandem/internal/testport"
 )
 
@@ -167,7 +168,11 @@ func kamailio(t *testing.T, name string, port int, replace ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer(append(replace, "127.0.0.1:PROXY", fmt.Sprintf("127.0.0.1:%d", port))...).Replace(string(b))
+	modules, err := testpeer.KamailioModules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer(append(replace, "MODULES", modules, "127.0.0.1:PROXY", fmt.Sprintf("127.0.0.1:%d", port))...).Replace(string(b))
 	cfg := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(cfg, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-call/tandem/tel"
@@ -33,77 +33,27 @@ var ErrRefused = errors.New("sip: the report was refused")
 // reported again when their lease is half over.
 type queue struct {
 	report func(context.Context, Report) error
-	most   int
 	log    *slog.Logger
+	legs   *latest[Report] // by leg
 
-	mu      sync.Mutex
-	waiting map[string]Report // by leg
-	order   []string
-	wake    chan struct{}
-	// Counts.
-	handed, dropped, failed int64
+	handed, failed atomic.Int64
 }
 
 func newQueue(report func(context.Context, Report) error, most int, log *slog.Logger) *queue {
-	return &queue{report: report, most: most, log: log, waiting: map[string]Report{}, wake: make(chan struct{}, 1)}
+	return &queue{report: report, log: log, legs: newLatest[Report](most)}
 }
 
 // put never waits.
 func (q *queue) put(r Report) {
-	if q.report == nil {
-		return
+	if q.report != nil {
+		q.legs.put(r.Ref.Local, r)
 	}
-	leg := r.Ref.Local
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if _, known := q.waiting[leg]; !known {
-		if len(q.order) >= q.most {
-			q.dropped++
-			return
-		}
-		q.order = append(q.order, leg)
-	}
-	q.waiting[leg] = r
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (q *queue) take() (r Report, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.order) == 0 {
-		return r, false
-	}
-	leg := q.order[0]
-	q.order = q.order[1:]
-	r = q.waiting[leg]
-	delete(q.waiting, leg)
-	return r, true
-}
-
-// back puts a report that was not taken behind the others, unless a newer one has come.
-func (q *queue) back(r Report) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.failed++
-	if _, newer := q.waiting[r.Ref.Local]; newer {
-		return
-	}
-	if len(q.order) >= q.most {
-		q.dropped++
-		return
-	}
-	q.waiting[r.Ref.Local] = r
-	q.order = append(q.order, r.Ref.Local)
 }
 
 // stats: waiting, handed over, dropped, failed attempts.
 func (q *queue) stats() (waiting, handed, dropped, failed int64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return int64(len(q.order)), q.handed, q.dropped, q.failed
+	waiting, dropped = q.legs.stats()
+	return waiting, q.handed.Load(), dropped, q.failed.Load()
 }
 
 // The time between attempts to hand a report over.
@@ -112,24 +62,23 @@ const firstPause, longestPause = 100 * time.Millisecond, 5 * time.Second
 func (q *queue) run(ctx context.Context) error {
 	pause := firstPause
 	for {
-		r, ok := q.take()
+		leg, r, ok := q.legs.take()
 		if !ok {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-q.wake:
+			case <-q.legs.wake:
 			}
 			continue
 		}
 		err := q.report(ctx, r)
 		if err == nil || errors.Is(err, ErrRefused) {
-			q.mu.Lock()
-			q.handed++
-			q.mu.Unlock()
+			q.handed.Add(1)
 			pause = firstPause
 			continue
 		}
-		q.back(r)
+		q.failed.Add(1)
+		q.legs.back(leg, r)
 		q.log.Warn("a call was not reported; it will be tried again", "err", err)
 		select {
 		case <-ctx.Done():

@@ -19,6 +19,9 @@ type shard struct {
 	clients map[string]*clientTx
 	calls   map[string]*trackedCall
 	watches map[string]*watch // by Call-ID
+	// recalled: the calls of before the start are known; happened is what came sooner.
+	recalled bool
+	happened []happened
 }
 
 // inbox is how many messages wait for a shard; beyond them, datagrams are dropped, and
@@ -28,7 +31,7 @@ const inbox = 4096
 func newShard(e *Element) *shard {
 	return &shard{
 		e: e, in: make(chan func(), inbox), servers: map[string]*serverTx{}, clients: map[string]*clientTx{}, calls: map[string]*trackedCall{},
-		watches: map[string]*watch{},
+		watches: map[string]*watch{}, recalled: e.cfg.Memory == nil,
 	}
 }
 

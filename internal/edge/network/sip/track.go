@@ -13,35 +13,49 @@ import (
 // trackedCall follows a call that the element carries, and reports both sides of it: the
 // caller's leg, and one for each user who was called.
 type trackedCall struct {
-	s       *shard
-	callID  string
-	fromTag string
-	began   time.Time
-	session string // Session-ID of the caller (RFC 7989)
-	who     identity
-	dialled tel.Identity
-	caller  *trackedLeg
-	called  map[string]*trackedLeg // by user
-	dialogs map[string]string      // user by To tag, of those that were answered
-	// holders are the tags of those who hold the call.
-	holders  map[string]bool
-	cseqs    map[string]uint32 // the highest of each side, so that old news changes nothing
-	expires  time.Time         // by its session timer (RFC 4028); zero: it has none
+	Kept
+	s        *shard
 	refresh  *timer
 	passport []string
+	kept     bool // in memory
+	doubtful bool // it was picked up so late that it may be over; see shard.recall
 }
 
-// trackedLeg is what was reported of one party's leg.
-type trackedLeg struct {
-	own, other tel.Identity
-	direction  tel.Direction
-	state      tel.State
-	since      time.Time
-	seq        uint64
-	local      string
-	vouched    bool
-	hidden     bool // own is withheld from the other
-	otherHid   bool // other is withheld from own
+// Kept is what is known of a call; what Memory keeps of it.
+type Kept struct {
+	CallID  string    `json:"call_id"`
+	FromTag string    `json:"from_tag"`
+	Began   time.Time `json:"began"`
+	// Session is the Session-ID of the caller (RFC 7989).
+	Session string `json:"session,omitempty"`
+	// User who calls, as in location; Private: withheld from the others.
+	User    string `json:"user,omitempty"`
+	Private bool   `json:"private,omitempty"`
+	Caller  *Leg   `json:"caller"`
+	// Called are the legs of those who were called, by user.
+	Called map[string]*Leg `json:"called"`
+	// Dialogs are the users by To tag, of those that were answered.
+	Dialogs map[string]string `json:"dialogs"`
+	// Holders are the tags of those who hold the call.
+	Holders map[string]bool `json:"holders,omitempty"`
+	// CSeqs are the highest of each side, so that old news changes nothing.
+	CSeqs map[string]uint32 `json:"cseqs,omitempty"`
+	// Expires by its session timer (RFC 4028); zero: it has none.
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// Leg is what was reported of one party's leg.
+type Leg struct {
+	Own       tel.Identity  `json:"own,omitzero"`
+	Other     tel.Identity  `json:"other,omitzero"`
+	Direction tel.Direction `json:"direction"`
+	State     tel.State     `json:"state"`
+	Since     time.Time     `json:"since"`
+	Seq       uint64        `json:"seq"`
+	Local     string        `json:"local"`
+	Vouched   bool          `json:"vouched,omitempty"`
+	Hidden    bool          `json:"hidden,omitempty"`       // own is withheld from the other
+	OtherHid  bool          `json:"other_hidden,omitempty"` // other is withheld from own
 }
 
 // longest is how long a call is followed without a session timer.
@@ -104,71 +118,72 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	}
 	fromTag := tagOf(m.Get(From))
 	if old := s.calls[callID]; old != nil {
-		if old.fromTag != fromTag || old.who.user != who.user {
+		if old.FromTag != fromTag || old.User != who.user {
 			s.e.log.Warn("a call that bears the Call-ID of another one is not reported", "remote", tx.from.remote)
 			return nil
 		}
 		return old // it spirals, or forks before us: one call
 	}
-	c := &trackedCall{
-		s: s, callID: callID, fromTag: fromTag, began: time.Now(), who: who, dialled: s.e.dialled(m, tx.from),
-		called: map[string]*trackedLeg{}, dialogs: map[string]string{}, holders: map[string]bool{}, cseqs: map[string]uint32{},
-		passport: m.Raw(Identity),
-	}
-	c.session, _, _ = strings.Cut(m.Get(SessionIDHeader), ";")
+	c := &trackedCall{s: s, passport: m.Raw(Identity), Kept: Kept{
+		CallID: callID, FromTag: fromTag, Began: time.Now(), User: who.user, Private: who.private,
+		Called: map[string]*Leg{}, Dialogs: map[string]string{}, Holders: map[string]bool{}, CSeqs: map[string]uint32{},
+	}}
+	c.Session, _, _ = strings.Cut(m.Get(SessionIDHeader), ";")
 	s.calls[callID] = c
-	own := s.e.party(c.who.user)
-	c.caller = &trackedLeg{own: own, other: c.dialled, direction: tel.Outgoing, local: c.local("caller"), vouched: who.proved, hidden: who.private}
-	c.say(c.caller, tel.Ringing)
+	own := s.e.party(c.User)
+	c.Caller = &Leg{
+		Own: own, Other: s.e.dialled(m, tx.from), Direction: tel.Outgoing, Local: c.local("caller"), Vouched: who.proved, Hidden: who.private,
+	}
+	c.say(c.Caller, tel.Ringing)
 	c.refresh = s.after(s.e.cfg.Lease/2, c.again)
 	return c
 }
 
 // local is the reference of a leg: short, and the same each time.
 func (c *trackedCall) local(what string) string {
-	sum := sha256.Sum256([]byte(c.callID + "\n" + c.fromTag + "\n" + what))
+	sum := sha256.Sum256([]byte(c.CallID + "\n" + c.FromTag + "\n" + what))
 	return lower.EncodeToString(sum[:15])
 }
 
 // leg of somebody who was called.
-func (c *trackedCall) leg(user string) *trackedLeg {
-	l := c.called[user]
+func (c *trackedCall) leg(user string) *Leg {
+	l := c.Called[user]
 	if l == nil {
-		l = &trackedLeg{
-			own: c.s.e.party(user), other: c.caller.own, direction: tel.Incoming, local: c.local("called " + user),
-			vouched: !c.s.e.cfg.Open, otherHid: c.who.private,
+		l = &Leg{
+			Own: c.s.e.party(user), Other: c.Caller.Own, Direction: tel.Incoming, Local: c.local("called " + user),
+			Vouched: !c.s.e.cfg.Open, OtherHid: c.Private,
 		}
-		c.called[user] = l
+		c.Called[user] = l
 	}
 	return l
 }
 
 // say reports a leg, if there is news. A party that is not known has nothing reported.
-func (c *trackedCall) say(l *trackedLeg, state tel.State) {
-	if l.state == state {
+func (c *trackedCall) say(l *Leg, state tel.State) {
+	if l.State == state {
 		return
 	}
-	l.state, l.since = state, time.Now()
+	l.State, l.Since = state, time.Now()
 	c.put(l)
 }
 
-func (c *trackedCall) put(l *trackedLeg) {
-	if l.own.IsZero() {
+func (c *trackedCall) put(l *Leg) {
+	if l.Own.IsZero() {
 		return
 	}
-	l.seq = max(l.seq+1, uint64(time.Now().UnixMicro())) // also above that of an earlier call of the same Call-ID
+	l.Seq = max(l.Seq+1, uint64(time.Now().UnixMicro())) // also above that of an earlier call of the same Call-ID
 	r := Report{
 		PartyDetails: tel.PartyDetails{
-			Own: l.own, Other: l.other, Withheld: l.hidden, OtherWithheld: l.otherHid && !l.other.IsZero(),
-			Direction: l.direction, State: l.state, Ref: tel.Ref{Local: l.local},
+			Own: l.Own, Other: l.Other, Withheld: l.Hidden, OtherWithheld: l.OtherHid && !l.Other.IsZero(),
+			Direction: l.Direction, State: l.State, Ref: tel.Ref{Local: l.Local},
 		},
-		Seq: l.seq, At: l.since, Lease: c.s.e.cfg.Lease, Vouched: l.vouched, Passports: c.passport,
+		Seq: l.Seq, At: l.Since, Lease: c.s.e.cfg.Lease, Vouched: l.Vouched, Passports: c.passport,
 	}
-	if len(c.callID) <= tel.MaxDetail {
-		r.Ref.CallID = c.callID
+	if len(c.CallID) <= tel.MaxDetail {
+		r.Ref.CallID = c.CallID
 	}
-	if len(c.session) <= tel.MaxDetail {
-		r.Ref.SessionID = c.session
+	if len(c.Session) <= tel.MaxDetail {
+		r.Ref.SessionID = c.Session
 	}
 	c.s.e.queue.put(r)
 }
@@ -178,7 +193,7 @@ func (c *trackedCall) ringing(user string, res *Message) {
 	if res.Status < 180 || user == "" {
 		return
 	}
-	if l := c.leg(user); l.state == "" {
+	if l := c.leg(user); l.State == "" {
 		c.say(l, tel.Ringing)
 	}
 }
@@ -186,27 +201,28 @@ func (c *trackedCall) ringing(user string, res *Message) {
 // answered: somebody has taken the call. A second one may, too, when it forked.
 func (c *trackedCall) answered(user string, res *Message) {
 	tag := tagOf(res.Get(To))
-	if _, again := c.dialogs[tag]; again {
+	if _, again := c.Dialogs[tag]; again {
 		return
 	}
-	c.dialogs[tag] = user
+	c.Dialogs[tag] = user
 	c.timer(res)
 	l := c.leg(user)
-	if !l.own.IsZero() {
-		c.caller.other = l.own
+	if !l.Own.IsZero() {
+		c.Caller.Other = l.Own
 	}
 	c.say(l, tel.Active)
-	c.say(c.caller, tel.Active)
-	for other, l := range c.called { // they stop ringing
-		if other != user && l.state == tel.Ringing {
+	c.say(c.Caller, tel.Active)
+	for other, l := range c.Called { // they stop ringing
+		if other != user && l.State == tel.Ringing {
 			c.say(l, tel.Ended)
 		}
 	}
+	c.keep()
 }
 
 // failed: nobody has taken the call.
 func (c *trackedCall) failed() {
-	if len(c.dialogs) > 0 {
+	if len(c.Dialogs) > 0 {
 		return
 	}
 	c.end()
@@ -214,31 +230,33 @@ func (c *trackedCall) failed() {
 
 // end ends all legs, and the following.
 func (c *trackedCall) end() {
-	for _, l := range c.called {
+	for _, l := range c.Called {
 		c.say(l, tel.Ended)
 	}
-	c.say(c.caller, tel.Ended)
+	c.say(c.Caller, tel.Ended)
 	c.s.stop(c.refresh)
-	delete(c.s.calls, c.callID)
+	delete(c.s.calls, c.CallID)
+	c.forget()
 }
 
 // within takes a request within the call, and its final answer.
 func (c *trackedCall) within(req, res *Message) {
 	from, to := tagOf(req.Get(From)), tagOf(req.Get(To))
 	callee := to
-	if from != c.fromTag {
+	if from != c.FromTag {
 		callee = from
 	}
-	user, ok := c.dialogs[callee]
+	user, ok := c.Dialogs[callee]
 	if !ok {
 		return
 	}
 	n, _ := req.cseq()
 	side := from + "|" + to
-	if n < c.cseqs[side] {
+	if n < c.CSeqs[side] {
 		return
 	}
-	c.cseqs[side] = n
+	c.CSeqs[side] = n
+	c.doubtful = false
 	switch gone := res.Status == 481 || res.Status == 408; {
 	case req.Method == "BYE" && !asks(res.Status) || gone:
 		c.hangUp(callee, user)
@@ -247,19 +265,21 @@ func (c *trackedCall) within(req, res *Message) {
 		if offer := sdpOf(req); offer != nil {
 			c.offered(from, user, offer)
 		}
+		c.keep()
 	}
 }
 
 // hangUp ends one dialog; the caller's leg ends with the last.
 func (c *trackedCall) hangUp(tag, user string) {
-	delete(c.dialogs, tag)
-	for _, other := range c.dialogs {
+	delete(c.Dialogs, tag)
+	for _, other := range c.Dialogs {
 		if other == user {
 			return
 		}
 	}
-	if len(c.dialogs) > 0 {
+	if len(c.Dialogs) > 0 {
 		c.say(c.leg(user), tel.Ended)
+		c.keep()
 		return
 	}
 	c.end()
@@ -268,16 +288,16 @@ func (c *trackedCall) hangUp(tag, user string) {
 // offered: the side of a tag has changed its media: held, or taken up again (RFC 3264 8.4).
 func (c *trackedCall) offered(tag, user string, sdp []byte) {
 	if held(sdp) {
-		c.holders[tag] = true
+		c.Holders[tag] = true
 	} else {
-		delete(c.holders, tag)
+		delete(c.Holders, tag)
 	}
 	state := tel.Active
-	if len(c.holders) > 0 {
+	if len(c.Holders) > 0 {
 		state = tel.Held
 	}
 	c.say(c.leg(user), state)
-	c.say(c.caller, state)
+	c.say(c.Caller, state)
 }
 
 // sdpOf returns the session description of a message; nil if it has none.
@@ -334,29 +354,34 @@ func held(sdp []byte) bool {
 func (c *trackedCall) timer(res *Message) {
 	v, _, _ := strings.Cut(res.Get(SessionExpires), ";")
 	if n, ok := number(strings.TrimSpace(v), 1<<20); ok && n > 0 {
-		c.expires = time.Now().Add(time.Duration(n) * time.Second)
+		c.Expires = time.Now().Add(time.Duration(n) * time.Second)
 	} else {
-		c.expires = time.Time{}
+		c.Expires = time.Time{}
 	}
 }
 
 // again reports a call that goes on once more, before its lease runs out.
 func (c *trackedCall) again() {
 	now := time.Now()
-	if !c.expires.IsZero() && now.After(c.expires) || now.Sub(c.began) > longest {
+	if !c.Expires.IsZero() && now.After(c.Expires) || now.Sub(c.Began) > longest {
 		c.end() // nobody has kept it alive
 		return
 	}
-	for _, l := range append([]*trackedLeg{c.caller}, values(c.called)...) {
-		if l.state != "" && l.state != tel.Ended {
+	if c.doubtful {
+		delete(c.s.calls, c.CallID)
+		c.forget()
+		return
+	}
+	for _, l := range append([]*Leg{c.Caller}, values(c.Called)...) {
+		if l.State != "" && l.State != tel.Ended {
 			c.put(l)
 		}
 	}
 	c.refresh = c.s.after(c.s.e.cfg.Lease/2, c.again)
 }
 
-func values(m map[string]*trackedLeg) []*trackedLeg {
-	var all []*trackedLeg
+func values(m map[string]*Leg) []*Leg {
+	var all []*Leg
 	for _, l := range m {
 		all = append(all, l)
 	}

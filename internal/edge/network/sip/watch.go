@@ -23,8 +23,8 @@ type watch struct {
 	target  string // its contact
 	route   []string
 	cseq    uint32
-	legs    map[string]*trackedLeg // by the dialog's id
-	refs    map[string]string      // Call-ID of each
+	legs    map[string]*Leg   // by the dialog's id
+	refs    map[string]string // Call-ID of each
 	version uint32
 	told    bool // a NOTIFY has come
 	heard   bool // a document has come
@@ -53,7 +53,7 @@ func (e *Element) watch(value string) {
 func (e *Element) subscribe(u uri, pause time.Duration) {
 	w := &watch{
 		uri: u, user: userOf(u), callID: rand.Text() + "@" + e.cfg.Host, tag: rand.Text(), remote: "<" + u.String() + ">", target: u.String(),
-		legs: map[string]*trackedLeg{}, refs: map[string]string{}, pause: pause,
+		legs: map[string]*Leg{}, refs: map[string]string{}, pause: pause,
 	}
 	w.s = e.shardOf(w.callID)
 	w.s.do(func() {
@@ -245,12 +245,12 @@ func (w *watch) dialog(x watchedDialog) {
 	}
 	if l == nil {
 		own := w.s.e.party(w.user)
-		l = &trackedLeg{own: own, direction: x.direction(), vouched: true}
-		l.local = lower.EncodeToString(mac(w.s.e.keys.tag, "watch", w.user, x.ID, x.CallID)[:15])
+		l = &Leg{Own: own, Direction: x.direction(), Vouched: true}
+		l.Local = lower.EncodeToString(mac(w.s.e.keys.tag, "watch", w.user, x.ID, x.CallID)[:15])
 		w.legs[x.ID], w.refs[x.ID] = l, x.CallID
 	}
 	if u, ok := parseURI(strings.TrimSpace(x.Remote.Identity.URI)); ok && !strings.EqualFold(u.user, "anonymous") {
-		l.other = w.s.e.party(userOf(u))
+		l.Other = w.s.e.party(userOf(u))
 	}
 	w.say(x.ID, l, state)
 }
@@ -258,9 +258,9 @@ func (w *watch) dialog(x watchedDialog) {
 // maxWatched is how many calls of one user are followed.
 const maxWatched = 32
 
-func (w *watch) say(id string, l *trackedLeg, state tel.State) {
-	if l.state != state {
-		l.state, l.since = state, time.Now()
+func (w *watch) say(id string, l *Leg, state tel.State) {
+	if l.State != state {
+		l.State, l.Since = state, time.Now()
 		w.put(id, l)
 	}
 	if state == tel.Ended {
@@ -269,14 +269,14 @@ func (w *watch) say(id string, l *trackedLeg, state tel.State) {
 	}
 }
 
-func (w *watch) put(id string, l *trackedLeg) {
-	if l.own.IsZero() {
+func (w *watch) put(id string, l *Leg) {
+	if l.Own.IsZero() {
 		return
 	}
-	l.seq = max(l.seq+1, uint64(time.Now().UnixMicro()))
+	l.Seq = max(l.Seq+1, uint64(time.Now().UnixMicro()))
 	r := Report{
-		PartyDetails: tel.PartyDetails{Own: l.own, Other: l.other, Direction: l.direction, State: l.state, Ref: tel.Ref{Local: l.local}},
-		Seq:          l.seq, At: l.since, Lease: w.s.e.cfg.Lease, Vouched: l.vouched,
+		PartyDetails: tel.PartyDetails{Own: l.Own, Other: l.Other, Direction: l.Direction, State: l.State, Ref: tel.Ref{Local: l.Local}},
+		Seq:          l.Seq, At: l.Since, Lease: w.s.e.cfg.Lease, Vouched: l.Vouched,
 	}
 	if ref := w.refs[id]; len(ref) <= tel.MaxDetail {
 		r.Ref.CallID = ref
