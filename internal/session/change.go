@@ -451,8 +451,10 @@ func (s *Service) apply(ctx context.Context, rec *Record) error {
 		if err != nil {
 			return err
 		}
-		s.tellHere(rec, r.end())
+		// The room goes by the change before anybody has heard of it, and whoever joins hears of it
+		// before the first message.
 		if r.update(rec) {
+			s.tellHere(rec, r.end())
 			s.subscribe(r)
 			return nil
 		}
