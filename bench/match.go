@@ -201,14 +201,6 @@ func (w *matchWorld) Devices(_ context.Context, _ wire.TenantID, principal tel.I
 	return []wire.DeviceID{deviceOf(principal)}, nil
 }
 
-// Blocked asks for both directions.
-func (w *matchWorld) Blocked(ctx context.Context, t wire.TenantID, a, b tel.Identity) (bool, error) {
-	if yes, err := w.Directory.Blocked(ctx, t, a, b); yes || err != nil {
-		return yes, err
-	}
-	return w.Directory.Blocked(ctx, t, b, a)
-}
-
 type nobody struct{}
 
 func (nobody) Tell(context.Context, wire.TenantID, wire.DeviceID, wire.Type, any) error { return nil }

@@ -37,12 +37,12 @@ type Directory interface {
 	// Principal returns the identity by which the party is told apart; id itself for one
 	// that nobody knows.
 	Principal(ctx context.Context, tenant wire.TenantID, id tel.Identity) (tel.Identity, error)
-	// Shared reports whether many callers use the identity.
-	Shared(ctx context.Context, tenant wire.TenantID, id tel.Identity) (bool, error)
+	// SharedName reports whether many callers use the identity, or its principal.
+	SharedName(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity) (bool, error)
 	// Devices returns the party's devices whose proof of the number has not expired.
 	Devices(ctx context.Context, tenant wire.TenantID, principal tel.Identity) ([]wire.DeviceID, error)
-	// Blocked reports whether one of the two wants no sessions with the other.
-	Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error)
+	// Apart reports whether one of the two wants no sessions with the other.
+	Apart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error)
 }
 
 // Sessions is the session core. Each method may be repeated, also long after; an error makes
@@ -170,10 +170,14 @@ func (m *Matcher) Report(ctx context.Context, r Report) (Outcome, error) {
 	if err := m.moved(ctx, rec, ev.Own, r); err != nil {
 		return Outcome{}, fmt.Errorf("call: store a report: %w", err) // repeating it is harmless
 	}
-	if err := m.matchPartial(ctx, rec); err != nil {
+	handed, err := m.matchPartial(ctx, rec)
+	if err != nil {
 		m.Log.Warn("call: a match by partial details waits", "err", err)
 	}
-	return Outcome{m.joined(ctx, ev, r)}, nil
+	if handed || s.Pair != "" {
+		return Outcome{m.joined(ctx, ev, r)}, nil
+	}
+	return Outcome{rec.session(*s)}, nil
 }
 
 // place finds out whose record the report belongs in, and what is known of the parties. A
@@ -201,7 +205,7 @@ func (m *Matcher) place(ctx context.Context, r Report) (Reported, error) {
 		ev.Kind, ev.Key = Partial, partialKey(r.Tenant, own)
 	default:
 		ev.Kind, ev.Key = Pair, pairKey(r.Tenant, own, other)
-		ev.Blocked, err = m.Directory.Blocked(ctx, r.Tenant, own, other)
+		ev.Blocked, err = m.Directory.Apart(ctx, r.Tenant, own, other)
 	}
 	return ev, err
 }
@@ -245,7 +249,7 @@ func (m *Matcher) party(ctx context.Context, tenant wire.TenantID, id tel.Identi
 	if p.Identity, err = m.Directory.Principal(ctx, tenant, id); err != nil {
 		return p, err
 	}
-	if p.Shared, err = m.Directory.Shared(ctx, tenant, id); err != nil {
+	if p.Shared, err = m.Directory.SharedName(ctx, tenant, id, p.Identity); err != nil {
 		return p, err
 	}
 	devices, err := m.Directory.Devices(ctx, tenant, p.Identity)
@@ -256,7 +260,7 @@ func (m *Matcher) party(ctx context.Context, tenant wire.TenantID, id tel.Identi
 	return p, err
 }
 
-// joined returns the session of the report's leg, as it is after all effects.
+// joined returns the session of the report's leg after legs that name nobody were handed on.
 func (m *Matcher) joined(ctx context.Context, ev Reported, r Report) wire.SessionID {
 	key := ev.Key
 	for range 2 { // an unnamed leg may be in a pair's record
@@ -269,10 +273,7 @@ func (m *Matcher) joined(ctx context.Context, ev Reported, r Report) wire.Sessio
 			return ""
 		}
 		if s.Pair == "" {
-			if j := rec.joint(s.Session); j != nil && j.Gone.IsZero() {
-				return s.Session
-			}
-			return ""
+			return rec.session(*s)
 		}
 		key = s.Pair
 	}
@@ -441,31 +442,33 @@ func (m *Matcher) recordsOf(ctx context.Context, tenant wire.TenantID, party tel
 
 // matchPartial looks whether an unnamed leg can be given to a pair, after a report
 // that may have made it so: of the party itself, or of somebody who names it.
-func (m *Matcher) matchPartial(ctx context.Context, changed Record) error {
+// True: one was.
+func (m *Matcher) matchPartial(ctx context.Context, changed Record) (handed bool, err error) {
 	if m.Rules.Partial == PartialOff || changed.Kind == Conference {
-		return nil
+		return false, nil
 	}
 	for _, p := range changed.Parties {
 		waiting, _, err := m.Records.Get(ctx, partialKey(changed.Tenant, p.Identity))
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		} else if err != nil {
-			return err
+			return handed, err
 		}
 		var pairs []Record
 		for rec, err := range m.recordsOf(ctx, changed.Tenant, p.Identity) {
 			if err != nil {
-				return err
+				return handed, err
 			}
 			pairs = append(pairs, rec)
 		}
 		if ev, ok := waiting.choose(pairs, m.Now(), m.Rules); ok {
 			if _, err := m.apply(ctx, waiting.Key, ev); err != nil {
-				return err
+				return handed, err
 			}
+			handed = true
 		}
 	}
-	return nil
+	return handed, nil
 }
 
 // apply changes a record by an event, durably, and then carries out the effects. The

@@ -123,7 +123,7 @@ func (w *town) Principal(_ context.Context, _ wire.TenantID, id tel.Identity) (t
 	return id, nil
 }
 
-func (w *town) Shared(_ context.Context, _ wire.TenantID, id tel.Identity) (bool, error) {
+func (w *town) SharedName(_ context.Context, _ wire.TenantID, id, _ tel.Identity) (bool, error) {
 	return w.shared[id], nil
 }
 
@@ -132,7 +132,7 @@ func (w *town) Devices(_ context.Context, _ wire.TenantID, id tel.Identity) ([]w
 	return []wire.DeviceID{wire.DeviceID("d" + s[len(s)-1:])}, nil
 }
 
-func (w *town) Blocked(context.Context, wire.TenantID, tel.Identity, tel.Identity) (bool, error) {
+func (w *town) Apart(context.Context, wire.TenantID, tel.Identity, tel.Identity) (bool, error) {
 	return w.blocks, nil
 }
 
@@ -634,7 +634,7 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 				for _, r := range script[min(acked, 2):] {
 					say(t, m, r)
 				}
-				w.pass(t, 2*time.Second, m)
+				w.pass(t, 30*time.Second, m)
 				if w.sessions() != 1 {
 					t.Fatalf("crash after step %d, %d acknowledged: %d sessions", after, acked, w.sessions())
 				}

@@ -187,10 +187,13 @@ func (m *Matcher) handOver(ctx context.Context, from Record, e Effect) error {
 
 // enter makes the record known in the index of a party's calls.
 func (m *Matcher) enter(ctx context.Context, rec Record, party tel.Identity) error {
-	_, err := store.Change(ctx, m.Index, indexKey(rec, party), func(e IndexEntry, _ bool) (IndexEntry, bool, error) {
-		mine := IndexEntry{Record: rec.Key, Life: rec.Life}
-		return mine, e != mine, nil
-	})
+	mine := IndexEntry{Record: rec.Key, Life: rec.Life}
+	_, err := m.Index.Put(ctx, indexKey(rec, party), mine, 0) // mostly there is none
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrUncertain) {
+		_, err = store.Change(ctx, m.Index, indexKey(rec, party), func(e IndexEntry, _ bool) (IndexEntry, bool, error) {
+			return mine, e != mine, nil
+		})
+	}
 	return err
 }
 

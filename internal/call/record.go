@@ -239,6 +239,14 @@ func (r Record) joint(id wire.SessionID) *Joint {
 	return nil
 }
 
+// session returns the session that a statement's leg is joined to, while it is open.
+func (r Record) session(s Statement) wire.SessionID {
+	if j := r.joint(s.Session); j != nil && j.Gone.IsZero() {
+		return s.Session
+	}
+	return ""
+}
+
 // clone returns a copy that shares nothing that the machine changes.
 func (r Record) clone() Record {
 	r.Parties = slices.Clone(r.Parties)

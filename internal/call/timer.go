@@ -11,9 +11,12 @@ import (
 )
 
 const (
+	// retryAfter is when what has failed is tried again.
+	retryAfter = time.Second
 	// clearAfter is how long effects that are done may stay on a record that nothing
-	// else changes. They cost a repetition should the process end before.
-	clearAfter = time.Second
+	// else changes. They cost a repetition should the process end before, and one on each
+	// other node that walks the records meanwhile.
+	clearAfter = 20 * time.Second
 	// ticksAtOnce bounds the ticks under way; the engine groups their syncs.
 	ticksAtOnce = 64
 )
@@ -31,7 +34,7 @@ func (m *Matcher) Run(ctx context.Context) error {
 			scanned = now
 			if err := m.rescan(ctx, &g); err != nil && ctx.Err() == nil {
 				m.Log.Error("call: the records cannot be read, will try again", "err", err)
-				scanned = now.Add(clearAfter - m.Rescan)
+				scanned = now.Add(retryAfter - m.Rescan)
 			}
 		}
 		now := m.Now()
@@ -64,7 +67,7 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 		}
 		g.Go(func() error {
 			rec := m.perform(ctx, rec)
-			if err := m.matchPartial(ctx, rec); err != nil && ctx.Err() == nil {
+			if _, err := m.matchPartial(ctx, rec); err != nil && ctx.Err() == nil {
 				m.Log.Warn("call: a match by partial details waits", "err", err)
 			}
 			return nil
@@ -76,7 +79,7 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 func (m *Matcher) tickAndLog(ctx context.Context, key string) {
 	if err := m.tick(ctx, key); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
 		m.Log.Warn("call: a timer will be tried again", "err", err)
-		m.timers.Set(key, m.Now().Add(clearAfter))
+		m.timers.Set(key, m.Now().Add(retryAfter))
 	}
 }
 
@@ -134,8 +137,12 @@ func (m *Matcher) busy(ctx context.Context, rec Record, side int) (bool, error) 
 func (m *Matcher) wake(rec Record) time.Time {
 	now := m.now()
 	when := rec.due(now, m.Rules)
-	if len(rec.Pending) > 0 {
-		when = earlier(when, now.Add(clearAfter))
+	if n := len(rec.Pending); n > 0 {
+		after := retryAfter
+		if m.done(m.mark(rec.Key), rec.Life) >= rec.Pending[n-1].Seq {
+			after = clearAfter
+		}
+		when = earlier(when, now.Add(after))
 	}
 	return when
 }

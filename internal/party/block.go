@@ -111,13 +111,37 @@ func (d *Directory) block(ctx context.Context, tenant wire.TenantID, by, other t
 
 // Unblock takes the block back. It may repeat.
 func (d *Directory) Unblock(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) error {
-	return d.pairs(ctx, tenant, by, other, func(key string) (bool, error) { return true, store.Remove(ctx, d.blocks, key) })
+	ours, theirs, err := d.both(ctx, tenant, by, other)
+	if err != nil {
+		return err
+	}
+	return d.pairs(ctx, tenant, ours, theirs, func(key string) (bool, error) { return true, store.Remove(ctx, d.blocks, key) })
 }
 
-// Blocked reports whether by has blocked other. Ask for both directions.
+// Blocked reports whether by has blocked other; see Apart for both directions.
 func (d *Directory) Blocked(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) (bool, error) {
-	found := false
-	err := d.pairs(ctx, tenant, by, other, func(key string) (bool, error) {
+	ours, theirs, err := d.both(ctx, tenant, by, other)
+	if err != nil {
+		return false, err
+	}
+	return d.blockedBy(ctx, tenant, ours, theirs)
+}
+
+// Apart reports whether one of two parties has blocked the other.
+func (d *Directory) Apart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
+	one, two, err := d.both(ctx, tenant, a, b)
+	if err != nil {
+		return false, err
+	}
+	apart, err := d.blockedBy(ctx, tenant, one, two)
+	if err != nil || apart {
+		return apart, err
+	}
+	return d.blockedBy(ctx, tenant, two, one)
+}
+
+func (d *Directory) blockedBy(ctx context.Context, tenant wire.TenantID, ours, theirs []tel.Identity) (found bool, err error) {
+	err = d.pairs(ctx, tenant, ours, theirs, func(key string) (bool, error) {
 		_, _, err := d.blocks.Get(ctx, key)
 		if errors.Is(err, store.ErrNotFound) {
 			return true, nil
@@ -128,20 +152,21 @@ func (d *Directory) Blocked(ctx context.Context, tenant wire.TenantID, by, other
 	return found, err
 }
 
-// pairs calls fn with the key of each identity of by's with each of other's, until it
+// both lists the identities of two parties; none of either where one of the two is nobody.
+func (d *Directory) both(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (one, two []tel.Identity, err error) {
+	if a.IsZero() || b.IsZero() {
+		return nil, nil, nil
+	}
+	if one, err = d.Identities(ctx, tenant, a); err != nil {
+		return nil, nil, err
+	}
+	two, err = d.Identities(ctx, tenant, b)
+	return one, two, err
+}
+
+// pairs calls fn with the key of each identity of ours with each of theirs, until it
 // returns false: a block stands under the principals that the two had when it was made.
-func (d *Directory) pairs(ctx context.Context, tenant wire.TenantID, by, other tel.Identity, fn func(key string) (bool, error)) error {
-	if by.IsZero() || other.IsZero() {
-		return nil
-	}
-	ours, err := d.Identities(ctx, tenant, by)
-	if err != nil {
-		return err
-	}
-	theirs, err := d.Identities(ctx, tenant, other)
-	if err != nil {
-		return err
-	}
+func (d *Directory) pairs(ctx context.Context, tenant wire.TenantID, ours, theirs []tel.Identity, fn func(key string) (bool, error)) error {
 	for _, a := range ours {
 		for _, b := range theirs {
 			key, err := d.blockKey(ctx, tenant, a, b)

@@ -68,6 +68,11 @@ func (d *Directory) Shared(ctx context.Context, tenant wire.TenantID, id tel.Ide
 	if err != nil {
 		return false, err
 	}
+	return d.SharedName(ctx, tenant, id, principal)
+}
+
+// SharedName is Shared for who knows the identity's principal already.
+func (d *Directory) SharedName(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity) (bool, error) {
 	for _, i := range distinct(id, principal) {
 		_, _, err := d.shared.Get(ctx, keyOf(tenant, i))
 		if err == nil {

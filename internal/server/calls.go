@@ -203,8 +203,8 @@ func (d directory) Principal(ctx context.Context, tenant wire.TenantID, id tel.I
 	return d.parties.Principal(ctx, tenant, id)
 }
 
-func (d directory) Shared(ctx context.Context, tenant wire.TenantID, id tel.Identity) (bool, error) {
-	return d.parties.Shared(ctx, tenant, id)
+func (d directory) SharedName(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity) (bool, error) {
+	return d.parties.SharedName(ctx, tenant, id, principal)
 }
 
 func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal tel.Identity) ([]wire.DeviceID, error) {
@@ -218,15 +218,11 @@ func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal 
 	return ids, err
 }
 
-func (d directory) Blocked(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
+func (d directory) Apart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
 	if barred, err := d.eitherBarred(ctx, tenant, a, b); barred || err != nil {
 		return barred, err
 	}
-	blocked, err := d.parties.Blocked(ctx, tenant, a, b)
-	if err != nil || blocked {
-		return blocked, err
-	}
-	return d.parties.Blocked(ctx, tenant, b, a)
+	return d.parties.Apart(ctx, tenant, a, b)
 }
 
 // opener gives the matcher the sessions; devices that are away are woken for a new one.

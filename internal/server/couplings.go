@@ -345,7 +345,7 @@ func (s *Server) joinRunning(ctx context.Context, t wire.TenantID, own tel.Ident
 	if err != nil {
 		return err
 	}
-	shared, err := d.Shared(ctx, t, principal)
+	shared, err := d.SharedName(ctx, t, own, principal)
 	if err != nil || shared {
 		return err
 	}

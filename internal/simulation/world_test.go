@@ -128,7 +128,9 @@ func (n *node) Principal(_ context.Context, _ wire.TenantID, id tel.Identity) (t
 	return id, nil
 }
 
-func (n *node) Shared(context.Context, wire.TenantID, tel.Identity) (bool, error) { return false, nil }
+func (n *node) SharedName(context.Context, wire.TenantID, tel.Identity, tel.Identity) (bool, error) {
+	return false, nil
+}
 
 func (n *node) Devices(_ context.Context, _ wire.TenantID, id tel.Identity) (ids []wire.DeviceID, err error) {
 	for _, p := range n.w.parties {
@@ -141,7 +143,7 @@ func (n *node) Devices(_ context.Context, _ wire.TenantID, id tel.Identity) (ids
 	return ids, nil
 }
 
-func (n *node) Blocked(context.Context, wire.TenantID, tel.Identity, tel.Identity) (bool, error) {
+func (n *node) Apart(context.Context, wire.TenantID, tel.Identity, tel.Identity) (bool, error) {
 	return false, nil
 }
 

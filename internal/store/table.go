@@ -73,6 +73,8 @@ type Item[T any] struct {
 	Rev   Rev
 }
 
+const hexDigits = "0123456789ABCDEF"
+
 // Key joins parts with "/" into a key, a log name or a subject. Bytes outside
 // [A-Za-z0-9_+-] are written as "=XX" in hexadecimal, so that parts from outside (an
 // e-mail address, a SIP URI) cannot reach across a separator, and every engine takes
@@ -92,7 +94,9 @@ func Key(parts ...string) string {
 			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '+' || c == '-' {
 				b.WriteByte(c)
 			} else {
-				fmt.Fprintf(&b, "=%02X", c)
+				b.WriteByte('=')
+				b.WriteByte(hexDigits[c>>4])
+				b.WriteByte(hexDigits[c&0xf])
 			}
 		}
 	}
