@@ -334,22 +334,54 @@ func (m *Matcher) respond(ctx context.Context, tenant wire.TenantID, own tel.Ide
 	return ErrNoQuestion
 }
 
+// Claim is what an open invitation rests on.
+type Claim struct {
+	// Party that the invitation comes from, by its principal identity.
+	Party tel.Identity
+	// Evidence is the best in force for that party's side of the call, Own for that of the party that
+	// is asked; "" where there is none.
+	Evidence, Own Evidence
+	// Devices that report the claimant's side.
+	Devices []wire.DeviceID
+}
+
 // Claimant returns the principal identity of the party that an open invitation to own's party
 // comes from. ErrNoQuestion.
 func (m *Matcher) Claimant(ctx context.Context, tenant wire.TenantID, own tel.Identity, id wire.InvitationID) (tel.Identity, error) {
+	c, err := m.Claim(ctx, tenant, own, id)
+	return c.Party, err
+}
+
+// Claim returns what an open invitation to own's party rests on. ErrNoQuestion.
+func (m *Matcher) Claim(ctx context.Context, tenant wire.TenantID, own tel.Identity, id wire.InvitationID) (Claim, error) {
 	party, err := m.Directory.Principal(ctx, tenant, own)
 	if err != nil {
-		return tel.Identity{}, fmt.Errorf("call: find a party: %w", err)
+		return Claim{}, fmt.Errorf("call: find a party: %w", err)
 	}
 	for rec, err := range m.recordsOf(ctx, tenant, party) {
 		if err != nil {
-			return tel.Identity{}, fmt.Errorf("call: find an invitation: %w", err)
+			return Claim{}, fmt.Errorf("call: find an invitation: %w", err)
 		}
 		if rec.asks(party, id, Open) && rec.Question.Words == "" && m.now().Before(rec.Question.Until) {
-			return rec.Parties[1-rec.Question.Side].Identity, nil
+			return rec.claim(m.now()), nil
 		}
 	}
-	return tel.Identity{}, ErrNoQuestion
+	return Claim{}, ErrNoQuestion
+}
+
+// claim is what the record's question rests on.
+func (r Record) claim(now time.Time) Claim {
+	c := Claim{Party: r.Parties[1-r.Question.Side].Identity}
+	for _, l := range r.legs(now) {
+		switch {
+		case !l.Up():
+		case l.Side == r.Question.Side:
+			c.Own = stronger(c.Own, l.Evidence)
+		default:
+			c.Evidence, c.Devices = stronger(c.Evidence, l.Evidence), append(c.Devices, l.Devices...)
+		}
+	}
+	return c
 }
 
 // Remind tells a device that has just connected what its party is being asked: it was

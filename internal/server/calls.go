@@ -96,7 +96,7 @@ func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, ur
 	}
 	o, err := s.matcher.Report(ctx, report)
 	if err == nil {
-		err = s.reported(ctx, report)
+		err = s.reported(ctx, report, o)
 	}
 	return wire.Ack{Session: o.Session}, problem(s.log, "report", err)
 }

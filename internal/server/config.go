@@ -154,6 +154,8 @@ type Evidence struct {
 	// Networks that are not public and from which certificates may be fetched all the same.
 	Networks []string `koanf:"networks"`
 	Minimum  Minimum  `koanf:"minimum"`
+	// Features ask for more than Minimum, each for its own.
+	Features Features `koanf:"features"`
 }
 
 // Minimum is the least evidence by feature.
@@ -556,6 +558,7 @@ func (e Evidence) validate(fault func(ok bool, format string, args ...any)) {
 			fault(false, "evidence.minimum.%s: %q; use typed, observed, trusted or passport", name, least)
 		}
 	}
+	e.Features.validate(e.STIRRoots != "", fault)
 }
 
 // loopback reports whether nobody else can reach the listener.

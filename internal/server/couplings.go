@@ -57,8 +57,17 @@ func (s couplings) voucher(ctx context.Context, who httpapi.Caller, number strin
 	return v, err
 }
 
+// vouching is a voucher that is good enough to couple with.
+func (s couplings) vouching(ctx context.Context, who httpapi.Caller, number string) (coupling.Voucher, error) {
+	v, err := s.voucher(ctx, who, number)
+	if err == nil {
+		err = s.mayVouch(v)
+	}
+	return v, err
+}
+
 func (s couplings) Offer(ctx context.Context, who httpapi.Caller, r wire.CouplingOfferRequest) (wire.CouplingOffer, error) {
-	v, err := s.voucher(ctx, who, r.Number)
+	v, err := s.vouching(ctx, who, r.Number)
 	if err != nil {
 		return wire.CouplingOffer{}, problem(s.log, "offer a coupling", err)
 	}
@@ -109,7 +118,7 @@ func (s couplings) lookingVoucher(ctx context.Context, who httpapi.Caller) (coup
 	if who.Role == httpapi.RoleOperator {
 		return coupling.Voucher{Tenant: who.Tenant, Key: who.Credential}, nil
 	}
-	return s.voucher(ctx, who, "")
+	return s.vouching(ctx, who, "")
 }
 
 // refusedCode has a wrong code written down.
@@ -121,7 +130,7 @@ func (s couplings) refusedCode(who httpapi.Caller, err error) error {
 }
 
 func (s couplings) Accept(ctx context.Context, who httpapi.Caller, a wire.CouplingAccept) (wire.CouplingSeen, error) {
-	v, err := s.voucher(ctx, who, a.Number)
+	v, err := s.vouching(ctx, who, a.Number)
 	if err != nil {
 		return wire.CouplingSeen{}, problem(s.log, "accept a coupling", err)
 	}

@@ -25,3 +25,6 @@ func (s *Server) Engine() store.Engine { return s.engine }
 func (s *Server) SessionDropped(ctx context.Context, tenant wire.TenantID, id wire.SessionID) error {
 	return watcher{s}.Dropped(ctx, tenant, id)
 }
+
+// FeatureOf is what a kind of message belongs to.
+var FeatureOf = featureOf

@@ -109,6 +109,9 @@ func (s *Server) tellParty(ctx context.Context, tenant wire.TenantID, principal 
 		if err != nil {
 			return nil // answered already
 		}
+		if enough, err := s.claimed(ctx, tenant, principal, b.ID, "text_invitation"); err != nil || !enough {
+			return err
+		}
 		allowed, err := s.guests.Allow(ctx, tenant, n, claimant, string(b.ID))
 		if err != nil {
 			return err

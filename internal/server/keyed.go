@@ -131,8 +131,9 @@ func (s *Server) callersVoucher(ctx context.Context, caller string) (coupling.Vo
 	if barred, err := s.numberBarred(ctx, wire.DefaultTenant, n); err != nil || barred {
 		return coupling.Voucher{}, errors.Join(err, errors.New("the number is barred"))
 	}
-	return coupling.Voucher{
+	v := coupling.Voucher{
 		Tenant: wire.DefaultTenant, Number: n, Key: sipReporter, Role: string(httpapi.RoleElement), Made: wire.MadeByServiceNo,
 		Proof: device.ProofNetwork, Until: time.Now().AddDate(0, 0, s.cfg.Codes.BindingDays),
-	}, nil
+	}
+	return v, s.mayVouch(v)
 }

@@ -67,6 +67,7 @@ func (b between) Session(ctx context.Context, tenant wire.TenantID, id wire.Sess
 	} else if err != nil {
 		return x, err
 	}
+	w := witness{b.Server, &rec, b.demands["profile"], nil}
 	for i, side := range rec.Sides {
 		s := profile.Side{Principal: side.Principal, Shown: side.Shown}
 		if !side.Left.IsZero() || side.Principal.IsZero() {
@@ -74,11 +75,21 @@ func (b between) Session(ctx context.Context, tenant wire.TenantID, id wire.Sess
 			continue
 		}
 		for n, m := range rec.Members {
-			if m.Side == i+1 && m.Left.IsZero() {
+			if m.Side != i+1 || !m.Left.IsZero() {
+				continue
+			}
+			enough, err := b.deviceShown(ctx, tenant, m.Device, w.least)
+			if err != nil {
+				return x, err
+			}
+			if enough {
 				s.Members = append(s.Members, profile.Member{ID: wire.MemberID(strconv.Itoa(n + 1)), Device: m.Device})
 			}
 		}
-		if s.Whole, err = b.whole(ctx, &rec, side.Principal); err != nil {
+		if s.Whole, err = b.whole(ctx, &rec, side.Principal); err == nil && s.Whole {
+			s.Whole, err = w.sideShown(ctx, side.Principal)
+		}
+		if err != nil {
 			return x, err
 		}
 		x.Sides = append(x.Sides, s)
@@ -116,7 +127,7 @@ func (b between) Send(ctx context.Context, tenant wire.TenantID, id wire.Session
 	e := wire.Envelope{Type: wire.TypeSend, ID: request, Session: id, To: []wire.MemberID{to}, Kind: wire.KindProfile, Body: body}
 	_, err = b.sendOwn(ctx, tenant, from, e)
 	var p *wire.Problem
-	if errors.As(err, &p) && slices.Contains([]wire.Code{wire.CodeNotMember, wire.CodeSessionClosed, wire.CodeLogFull, wire.CodeBadRequest}, p.Code) {
+	if errors.As(err, &p) && slices.Contains([]wire.Code{wire.CodeNotMember, wire.CodeSessionClosed, wire.CodeLogFull, wire.CodeBadRequest, wire.CodeForbidden}, p.Code) {
 		return fmt.Errorf("%w: %w", profile.ErrClosed, err) // somebody has left meanwhile
 	}
 	return err
@@ -245,7 +256,11 @@ func (s profiles) Withdraw(ctx context.Context, who httpapi.Caller, receiver str
 }
 
 func (s profiles) SendProfile(ctx context.Context, who httpapi.Caller, id wire.SessionID, q wire.ProfileSend) (wire.ProfileSent, error) {
-	sent, err := s.people.Send(ctx, who.Tenant, id, who.Device, q)
+	_, err := s.worthy(ctx, who.Tenant, id, who.Device, "profile", nil)
+	var sent wire.ProfileSent
+	if err == nil {
+		sent, err = s.people.Send(ctx, who.Tenant, id, who.Device, q)
+	}
 	return sent, problem(s.log, "send profile", err)
 }
 

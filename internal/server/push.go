@@ -153,6 +153,9 @@ func (s *Server) wake(ctx context.Context, tenant wire.TenantID, id wire.DeviceI
 			return err
 		}
 		after, ok, err := s.turn(ctx, tenant, d.Principal, wire.WayPush)
+		if err == nil && ok {
+			ok, err = s.claimed(ctx, tenant, d.Principal, b.ID, "push")
+		}
 		if err != nil || !ok {
 			return err
 		}
@@ -264,10 +267,14 @@ func (s pushes) JoinPush(ctx context.Context, who httpapi.Caller, id wire.PushID
 	case r.Typed || r.State != tel.Active:
 		return wire.Ack{}, wire.NewProblem(wire.CodeBadRequest, "joining unasked needs a call that the device's own telephone shows to be active")
 	}
-	claimant, err := s.matcher.Claimant(ctx, who.Tenant, d.Principal, w.Push.Invite.ID)
+	claim, err := s.matcher.Claim(ctx, who.Tenant, d.Principal, w.Push.Invite.ID)
+	if err == nil {
+		err = s.mayJoin(ctx, d, w.Push.Invite.ID, claim)
+	}
 	if err != nil {
 		return wire.Ack{}, problem(s.log, "join", err)
 	}
+	claimant := claim.Party
 	if r.Other.IsZero() {
 		r.Other, r.OtherWithheld = claimant, w.Push.Invite.Claimant.IsZero()
 	} else if other, err := s.parties.Principal(ctx, who.Tenant, r.Other); err != nil {

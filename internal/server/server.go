@@ -101,6 +101,8 @@ type Server struct {
 	texts *sms.Inviter
 	// What becomes of those messages.
 	textsRefused, textsDelivered, textsFailed, textsStopped, textsResumed atomic.Uint64
+	// demands are the features that ask for more evidence than a session does.
+	demands map[string]Least
 	// passports is nil where no roots are configured.
 	passports *passport.Verifier
 	lately    lately
@@ -123,7 +125,7 @@ func New(ctx context.Context, cfg Config, o Options) (_ *Server, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: o.Logger}
+	s := &Server{cfg: cfg, log: o.Logger, demands: cfg.Evidence.Features.demands()}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("server: data directory: %w", err)
 	}
@@ -234,7 +236,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	}
 	s.files, err = files.Open(ctx, files.Config{
 		Records: store.TableOf[files.Record](s.engine, "files"), BySession: index, Disk: disk,
-		Access: access{s.sessions}, Offer: s.offerFile, Progress: s.fileProgress,
+		Access: access{s}, Offer: s.offerFile, Progress: s.fileProgress,
 		Limits: files.Limits{
 			FileBytes: s.cfg.Files.MaxMiB << 20, SessionBytes: s.cfg.Files.SessionMiB << 20, Headroom: int64(s.cfg.Engine.HeadroomMiB) << 20,
 		},

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,7 +60,7 @@ type sender func(context.Context, wire.TenantID, wire.DeviceID, session.Outbox, 
 
 func (s *Server) sent(ctx context.Context, send sender, tenant wire.TenantID, device wire.DeviceID, e wire.Envelope) (wire.Sent, error) {
 	answers := make(chan wire.Envelope, 1)
-	send(ctx, tenant, device, nil, e, func(a wire.Envelope) { answers <- a })
+	s.relay(ctx, send, tenant, device, nil, e, func(a wire.Envelope) { answers <- a })
 	select {
 	case a := <-answers:
 		if a.Type == wire.TypeError {
@@ -85,10 +86,10 @@ func (s sessions) Leave(ctx context.Context, who httpapi.Caller, id wire.Session
 }
 
 // access tells the files who is in a session.
-type access struct{ *session.Service }
+type access struct{ *Server }
 
 func (a access) MayUpload(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, id wire.SessionID, to []wire.MemberID) error {
-	st, err := a.Get(ctx, tenant, device, id)
+	st, err := a.sessions.Get(ctx, tenant, device, id)
 	if err != nil {
 		return fileError(err)
 	}
@@ -107,16 +108,24 @@ func (a access) MayUpload(ctx context.Context, tenant wire.TenantID, device wire
 			return files.ErrNotMember
 		}
 	}
-	return nil
+	_, err = a.worthy(ctx, tenant, id, device, "file", to)
+	return err
 }
 
 func (a access) Member(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, id wire.SessionID) (wire.MemberID, error) {
-	st, err := a.Get(ctx, tenant, device, id)
-	return st.You, fileError(err)
+	st, err := a.sessions.Get(ctx, tenant, device, id)
+	if err != nil {
+		return "", fileError(err)
+	}
+	// Of the call there may be nothing left; it was shown well enough when the file was offered.
+	if enough, err := a.deviceShown(ctx, tenant, device, a.demands["file"]); err != nil || !enough {
+		return "", cmp.Or(err, files.ErrNotMember)
+	}
+	return st.You, nil
 }
 
 func (a access) Kept(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error) {
-	_, err := a.Record(ctx, tenant, id)
+	_, err := a.sessions.Record(ctx, tenant, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -129,7 +138,7 @@ func fileError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &p) && (p.Code == wire.CodeNotMember || p.Code == wire.CodeNotFound):
+	case errors.As(err, &p) && (p.Code == wire.CodeNotMember || p.Code == wire.CodeNotFound || p.Code == wire.CodeForbidden):
 		return files.ErrNotMember
 	case errors.As(err, &p) && p.Code == wire.CodeSessionClosed:
 		return files.ErrClosed
@@ -155,5 +164,5 @@ func (s *Server) fileProgress(p files.Progress) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	s.sessions.Send(ctx, p.Tenant, p.Device, nil, wire.Envelope{Type: wire.TypeSignal, Session: p.Session, To: p.To, Kind: wire.KindFileProgress, Body: body}, func(wire.Envelope) {})
+	s.relay(ctx, s.sessions.Send, p.Tenant, p.Device, nil, wire.Envelope{Type: wire.TypeSignal, Session: p.Session, To: p.To, Kind: wire.KindFileProgress, Body: body}, func(wire.Envelope) {})
 }

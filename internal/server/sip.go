@@ -254,13 +254,14 @@ func (s *Server) reportSIP(ctx context.Context, r sip.Report) error {
 	if barred, err := s.barredCall(ctx, report); barred || err != nil {
 		return err
 	}
-	if _, err := s.matcher.Report(ctx, report); err != nil {
+	o, err := s.matcher.Report(ctx, report)
+	if err != nil {
 		if errors.Is(err, call.ErrReport) {
 			err = fmt.Errorf("%w: %w", sip.ErrRefused, err)
 		}
 		return err
 	}
-	return s.reported(ctx, report)
+	return s.reported(ctx, report, o)
 }
 
 // speaks: the element may report for the party.
@@ -304,7 +305,7 @@ func (s devices) Softphone(ctx context.Context, who httpapi.Caller) (wire.Softph
 // nor has a device that is coupled with the telephone.
 func (s *Server) isTelephone(d device.Device, number tel.Number, now time.Time) bool {
 	return slices.ContainsFunc(d.Current(now), func(b wire.Binding) bool {
-		return b.Number == number && b.Kind != device.ProofCoupled && s.proves(b)
+		return b.Number == number && b.Kind != device.ProofCoupled && s.proves(b) && s.demands["telephone"].proves(b.Kind)
 	})
 }
 

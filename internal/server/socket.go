@@ -110,7 +110,7 @@ func (s socket) Handle(ctx context.Context, who wsconn.Identity, e wire.Envelope
 			push(out, failure(e, wire.NewProblem(wire.CodeBadRequest, "files are uploaded at /v1/files/; the server then sends the message")))
 			return
 		}
-		s.sessions.Send(ctx, who.Tenant, who.Device, out, e, func(a wire.Envelope) { push(out, a) })
+		s.relay(ctx, s.sessions.Send, who.Tenant, who.Device, out, e, func(a wire.Envelope) { push(out, a) })
 		return
 	case wire.TypeResume:
 		if err := s.sessions.Resume(ctx, who.Tenant, who.Device, out, e); err != nil {

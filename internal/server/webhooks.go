@@ -82,7 +82,13 @@ func sessionEvent(rec *session.Record, h session.Happened, show webhook.Shown) w
 // reported makes an event of a call report, unless it only repeats the reporter's last one.
 // It is written down before the reporter hears that its report was taken; a reporter that
 // does not hear so repeats it.
-func (s *Server) reported(ctx context.Context, r call.Report) error {
+func (s *Server) reported(ctx context.Context, r call.Report, o call.Outcome) error {
+	if _, ok := s.demands["profile"]; ok && o.Session != "" && s.people.Any(r.Tenant) {
+		// The report may be the evidence that the profiles have waited for.
+		if err := s.people.Opened(ctx, r.Tenant, o.Session); err != nil {
+			return err
+		}
+	}
 	if !s.hooks.Wants(r.Tenant, wire.EventCallReported) {
 		return nil
 	}
