@@ -49,9 +49,9 @@ func parseSubscriber(s string) (URI, error) {
 		case name == "" || strings.Trim(name, lower+decimal+"-") != "":
 			return fail("a parameter's name has letters, digits and - only")
 		case seen[name]:
-			return fail("the parameter %s is there twice", name)
+			return fail("the parameter %s is there twice", parameter(name))
 		case hasValue && (value == "" || strings.Trim(value, uric) != ""):
-			return fail("the value of %s holds what must be escaped, or nothing", name)
+			return fail("the value of %s holds what must be escaped, or nothing", parameter(name))
 		}
 		seen[name] = true
 		switch name {
@@ -151,4 +151,12 @@ func onlyDigits(s, alphabet string) (string, bool) {
 		s = strings.NewReplacer("-", "", ".", "", "(", "", ")", "").Replace(s)
 	}
 	return s, s != ""
+}
+
+// parameter shows a parameter's name in an error; one with digits in it may be half a number.
+func parameter(name string) string {
+	if strings.ContainsAny(name, "0123456789") {
+		return quote(name)
+	}
+	return name
 }
