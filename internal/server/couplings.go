@@ -52,7 +52,8 @@ func (s couplings) voucher(ctx context.Context, who httpapi.Caller, number strin
 	v.Proof = device.ProofNetwork
 	c, err := s.keys.Get(ctx, who.Tenant, who.Credential)
 	if err == nil && !c.MaySpeakFor(n.Identity()) {
-		err = wire.NewProblem(wire.CodeForbidden, "this key may not speak for %s", n)
+		err = s.refused(who, audit.Record{What: audit.CouplingRefused, Parties: []tel.Identity{n.Identity()}},
+			wire.NewProblem(wire.CodeForbidden, "this key may not speak for %s", n))
 	}
 	return v, err
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,4 +222,19 @@ func (w *world) trust() *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+}
+
+// TestCouplingOutsideTheRange: a key that couples for a number that it may not speak for is
+// refused, and the audit log says so.
+func TestCouplingOutsideTheRange(t *testing.T) {
+	w := newWorld(t)
+	element := w.newKey(wire.CredentialRequest{Role: "element", Name: "switch", Ranges: []string{"+44"}, Scopes: []string{"couplings"}})
+	if r := w.ask("POST", "/v1/couplings/accept", element, `{"code":"24681357","number":"+33142685300"}`); r.status != http.StatusForbidden {
+		t.Fatalf("offered: %+v", r)
+	}
+	w.until("the refusal is in the audit log", func() bool {
+		return slices.ContainsFunc(w.audit(), func(e wire.AuditEntry) bool {
+			return e.What == "coupling.refused" && e.Who.Role == "element" && e.Details["reason"] == string(wire.CodeForbidden)
+		})
+	})
 }
