@@ -225,6 +225,28 @@ export class Api {
     }
   }
 
+  /**
+   * Fetches bytes of which size and SHA-256 were announced, and hands them out only if they are those.
+   *
+   * @throws ProtocolError they are others
+   * @throws ProblemError what the server refuses
+   * @throws NetworkError anything on the way
+   */
+  async exactly(
+    path: string,
+    announced: { size: number; sha256: string },
+    signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const res = await this.send("GET", path, { signal });
+    const bytes = new Uint8Array(await this.#body(res.arrayBuffer(), signal));
+    const digest = await this.#ports.crypto.digest(bytes);
+    const hex = Array.from(digest, (b) => b.toString(16).padStart(2, "0")).join("");
+    if (bytes.length !== announced.size || hex !== announced.sha256.toLowerCase()) {
+      throw new ProtocolError(`${path}: what came is not what was announced`);
+    }
+    return bytes;
+  }
+
   /** Resolves a path of the server's; never another host's, since the token goes along. */
   url(path: string): string {
     if (/^\/(?![/\\])/.test(path)) {
@@ -296,7 +318,12 @@ export class Api {
     }
   }
 
-  async #text(res: Response, signal: AbortSignal | undefined): Promise<string> {
+  #text(res: Response, signal: AbortSignal | undefined): Promise<string> {
+    return this.#body(res.text(), signal);
+  }
+
+  /** Waits for the body of an answer, unless it stands still. */
+  async #body<T>(body: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     let stop: (() => void) | undefined;
     const stalled = new Promise<never>((_, reject) => {
       stop = this.#ports.clock.after(stallMs, () =>
@@ -304,7 +331,7 @@ export class Api {
       );
     });
     try {
-      return await Promise.race([res.text(), stalled]);
+      return await Promise.race([body, stalled]);
     } catch (err) {
       signal?.throwIfAborted();
       throw err instanceof NetworkError ? err : new NetworkError(reasonOf(err), { cause: err });

@@ -74,4 +74,6 @@ export interface Crypto {
   publicKey(key: StoredKey): Promise<JWK>;
   /** ECDSA with SHA-256: 64 bytes, r and s (RFC 7518, 3.4). */
   sign(key: StoredKey, data: Uint8Array): Promise<Uint8Array>;
+  /** SHA-256 (FIPS 180-4): 32 bytes. */
+  digest(data: Uint8Array): Promise<Uint8Array>;
 }

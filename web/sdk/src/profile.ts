@@ -1,5 +1,4 @@
 import type { Api } from "./api.ts";
-import { ProtocolError } from "./error.ts";
 import type {
   Contact,
   ContactList,
@@ -91,14 +90,14 @@ export class Profiles {
     return (await this.#api.call<ProfileMissing>("POST", path, held, signal)).fields;
   }
 
-  /** The bytes of a picture. */
+  /**
+   * The bytes of a picture, checked against the size and SHA-256 that were announced.
+   *
+   * @throws ProtocolError they are others
+   */
   async picture(picture: ProfilePicture, signal?: AbortSignal): Promise<Blob> {
-    const res = await this.#api.send("GET", picture.path, { signal });
-    const blob = await res.blob();
-    if (blob.size !== picture.size) {
-      throw new ProtocolError("the picture is not what was announced");
-    }
-    return new Blob([blob], { type: picture.type });
+    const bytes = await this.#api.exactly(picture.path, picture, signal);
+    return new Blob([bytes], { type: picture.type });
   }
 
   /** The party's address book; only who has an identity, if one is named. */

@@ -13,6 +13,7 @@ export function webCrypto(api: globalThis.Crypto): Crypto {
     createKey: () => api.subtle.generateKey(algorithm, false, ["sign"]),
     publicKey: (key) => publicJWK(api, (key as CryptoKeyPair).publicKey),
     sign: (key, data) => sign(api, (key as CryptoKeyPair).privateKey, data),
+    digest: (data) => digest(api, data),
   };
 }
 
@@ -31,12 +32,17 @@ export function portableCrypto(api: globalThis.Crypto): Crypto {
         await api.subtle.importKey("jwk", key as JsonWebKey, algorithm, false, ["sign"]),
         data,
       ),
+    digest: (data) => digest(api, data),
   };
 }
 
 async function sign(api: globalThis.Crypto, key: CryptoKey, data: Uint8Array): Promise<Uint8Array> {
   const hash = { name: "ECDSA", hash: "SHA-256" };
   return new Uint8Array(await api.subtle.sign(hash, key, data as Uint8Array<ArrayBuffer>));
+}
+
+async function digest(api: globalThis.Crypto, data: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await api.subtle.digest("SHA-256", data as Uint8Array<ArrayBuffer>));
 }
 
 async function publicJWK(api: globalThis.Crypto, key: CryptoKey): Promise<JWK> {

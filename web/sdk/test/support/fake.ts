@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import type { Clock, Crypto, Ports, Socket, SocketEvents } from "../../src/index.ts";
 import { MemoryStore } from "../../src/index.ts";
 import type { Envelope, Problem, SessionState, Welcome } from "../../src/wire.ts";
@@ -25,6 +25,7 @@ const directCrypto: Crypto = {
       key: createPrivateKey({ key: key as never, format: "jwk" }),
       dsaEncoding: "ieee-p1363",
     }),
+  digest: async (data) => createHash("sha256").update(data).digest(),
 };
 
 /** A clock that stands until it is moved. */

@@ -1,5 +1,8 @@
+import { createHash, webcrypto } from "node:crypto";
 import { expect, test } from "vitest";
-import { holding, type Known, receive } from "../../src/index.ts";
+import { systemClock } from "../../src/clock.ts";
+import { Api, holding, type Known, Profiles, ProtocolError, receive } from "../../src/index.ts";
+import { webCrypto } from "../../src/webcrypto.ts";
 
 const field = (id: string, version: number, value = id) => ({ id, name: id, value, version });
 const message = { owner: "who_1", fields: [], has: [], keep: "ask" as const };
@@ -30,4 +33,28 @@ test("messages add up to what is known, and what was taken back is forgotten", (
   });
   expect(known?.fields[0]?.value).toBe("newer");
   expect(receive(known, { ...message, withdrawn: true })).toBeUndefined();
+});
+
+test("a picture is handed out only if it is the one that was announced", async () => {
+  const real = new Uint8Array([1, 2, 3, 4]);
+  const picture = {
+    path: "/v1/pictures/x",
+    sha256: createHash("sha256").update(real).digest("hex"),
+    type: "image/png",
+    size: real.length,
+  };
+  const serving = (bytes: Uint8Array<ArrayBuffer>) =>
+    new Profiles(
+      new Api("https://tandem.example", {
+        fetch: async () => new Response(bytes),
+        clock: systemClock(globalThis),
+        crypto: webCrypto(webcrypto as globalThis.Crypto),
+      }),
+    );
+  const got = await serving(real).picture(picture);
+  expect(got.type).toBe("image/png");
+  expect(new Uint8Array(await got.arrayBuffer())).toEqual(real);
+  for (const other of [new Uint8Array([4, 3, 2, 1]), new Uint8Array([1, 2, 3, 4, 5])]) {
+    await expect(serving(other).picture(picture)).rejects.toThrow(ProtocolError);
+  }
 });
