@@ -26,5 +26,8 @@ func (s *Server) SessionDropped(ctx context.Context, tenant wire.TenantID, id wi
 	return watcher{s}.Dropped(ctx, tenant, id)
 }
 
-// FeatureOf is what a kind of message belongs to.
-var FeatureOf = featureOf
+// How features are weighed, without a server.
+var (
+	FeatureOf = featureOf
+	Audience  = audience
+)

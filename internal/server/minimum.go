@@ -159,32 +159,42 @@ func (s *Server) worthy(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	if ok, err := w.shown(ctx, rec.Members[you]); err != nil || !ok {
 		return nil, cmp.Or(err, l.tooWeak(feature))
 	}
-	var enough []wire.MemberID
-	reached, missed := false, false // somebody of another side
-	for i, m := range rec.Members {
-		n := wire.MemberID(strconv.Itoa(i + 1))
-		if i == you || !present(m) || len(to) > 0 && !slices.Contains(to, n) {
-			continue
-		}
-		ok, err := w.shown(ctx, m)
-		switch {
-		case err != nil:
-			return nil, err
-		case ok:
-			enough, reached = append(enough, n), reached || m.Side != rec.Members[you].Side
-		case len(to) > 0:
-			return nil, l.tooWeak(feature)
-		default:
-			missed = missed || m.Side != rec.Members[you].Side
-		}
-	}
-	if len(to) > 0 {
-		return to, nil
-	}
-	if missed && !reached {
-		return nil, l.tooWeak(feature)
+	enough, ok, err := audience(rec.Members, you, to, func(m session.Member) (bool, error) { return w.shown(ctx, m) })
+	if err != nil || !ok {
+		return nil, cmp.Or(err, l.tooWeak(feature))
 	}
 	return enough, nil
+}
+
+// audience is who may have something that member you (an index) sends: of those named, all or it is
+// refused; of all, those who have shown enough, and it is refused where that is nobody of another
+// side that is there. It is never empty: that would be to all, and to whoever comes later.
+func audience(members []session.Member, you int, to []wire.MemberID, shown func(session.Member) (bool, error)) (enough []wire.MemberID, ok bool, err error) {
+	reached, missed := false, false // somebody of another side
+	for i, m := range members {
+		n := wire.MemberID(strconv.Itoa(i + 1))
+		if i == you || !m.Left.IsZero() || len(to) > 0 && !slices.Contains(to, n) {
+			continue
+		}
+		other := m.Side != members[you].Side
+		switch ok, err := shown(m); {
+		case err != nil:
+			return nil, false, err
+		case ok:
+			enough, reached = append(enough, n), reached || other
+		case len(to) > 0:
+			return nil, false, nil
+		default:
+			missed = missed || other
+		}
+	}
+	switch {
+	case len(to) > 0:
+		return to, true, nil
+	case len(enough) == 0:
+		enough = []wire.MemberID{wire.MemberID(strconv.Itoa(you + 1))}
+	}
+	return enough, reached || !missed, nil
 }
 
 // witness weighs what the members of one session have shown.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -229,6 +231,34 @@ func TestFeaturesInASession(t *testing.T) {
 	}
 	if all := read(late); strings.Contains(all, "com.example.meter") || strings.Contains(all, `"text":"text `) || !strings.Contains(all, `"kind":"link"`) {
 		t.Errorf("a late device reads %s", all)
+	}
+}
+
+// TestAudience: what is for all is for those who have shown enough. Where that is nobody it is for
+// the sender alone, since a message that names nobody is for all, and for whoever comes later.
+func TestAudience(t *testing.T) {
+	gone := session.Member{Side: 2, Left: time.Now()}
+	strong, weak := session.Member{Side: 2, Device: "strong"}, session.Member{Side: 2, Device: "weak"}
+	own := session.Member{Side: 1, Device: "weak"}
+	for name, c := range map[string]struct {
+		others []session.Member
+		to     []wire.MemberID
+		want   []wire.MemberID
+		ok     bool
+	}{
+		"all are strong":              {[]session.Member{strong, strong}, nil, []wire.MemberID{"2", "3"}, true},
+		"one is":                      {[]session.Member{weak, strong}, nil, []wire.MemberID{"3"}, true},
+		"none is":                     {[]session.Member{weak, own}, nil, []wire.MemberID{"1"}, false},
+		"one is named":                {[]session.Member{weak, strong}, []wire.MemberID{"3"}, []wire.MemberID{"3"}, true},
+		"a weak one is named":         {[]session.Member{weak, strong}, []wire.MemberID{"2", "3"}, nil, false},
+		"all have left":               {[]session.Member{gone}, nil, []wire.MemberID{"1"}, true},
+		"all but one's own have left": {[]session.Member{gone, own}, nil, []wire.MemberID{"1"}, true},
+	} {
+		members := append([]session.Member{{Side: 1, Device: "strong"}}, c.others...)
+		got, ok, err := server.Audience(members, 0, c.to, func(m session.Member) (bool, error) { return m.Device == "strong", nil })
+		if err != nil || ok != c.ok || ok && !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v, %v, want %v, %v", name, got, ok, err, c.want, c.ok)
+		}
 	}
 }
 
