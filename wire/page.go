@@ -7,6 +7,8 @@ type Page struct {
 	Version string `json:"version"`
 	// Region (ISO 3166-1) in which national numbers are read, if the server has one.
 	Region string `json:"region,omitempty"`
+	// Maps that the operator has; without them, the page draws the outline of the world.
+	Maps *PageMaps `json:"maps,omitempty"`
 	// TryIt lists the phones that the first page shows side by side: on a development
 	// server on this machine only.
 	TryIt []TryPhone `json:"try_it,omitempty"`
@@ -14,6 +16,16 @@ type Page struct {
 	TryAt string `json:"try_at,omitempty"`
 	// Phone is the one of them whose page this is.
 	Phone *TryPhone `json:"phone,omitempty"`
+}
+
+// PageMaps say what the page's maps are made of.
+type PageMaps struct {
+	// Tiles is the address of raster tiles of 256 pixels, with {z}, {x} and {y}; or there is a file.
+	Tiles string `json:"tiles,omitempty"`
+	// File of tiles is at this path (PMTiles).
+	File string `json:"file,omitempty"`
+	// Attribution to be shown.
+	Attribution string `json:"attribution"`
 }
 
 // TryPhone is a phone of a trial without real numbers.

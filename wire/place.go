@@ -2,6 +2,8 @@ package wire
 
 import (
 	"time"
+
+	"github.com/tandem-call/tandem/tel"
 )
 
 // A place is asked for and shared with the consent of whoever is there (SPEC F):
@@ -25,6 +27,13 @@ const (
 	PlaceIntervalSeconds = 1
 	// CoarseMeters is how far off a coarse place may be.
 	CoarseMeters = 2000
+	// MaxPlaceAddress is the longest address of a place, in characters.
+	MaxPlaceAddress = 512
+	// MaxPlaceRules of a party, and MaxPlaceNever whom it never wants to be asked by.
+	MaxPlaceRules = 200
+	MaxPlaceNever = 1000
+	// PlacePictureHours is how long the picture of a place can be fetched.
+	PlacePictureHours = 24
 )
 
 // Kinds of message about places, all from the server.
@@ -40,16 +49,19 @@ type PlaceShow string
 
 // Ways to show a place.
 const (
-	ShowMap  PlaceShow = "map"  // it draws a map itself
-	ShowLink PlaceShow = "link" // it can open a link
-	ShowNone PlaceShow = "none" // words only; what holds when nothing was heard
+	ShowMap     PlaceShow = "map"     // it draws a map itself
+	ShowPicture PlaceShow = "picture" // it can show a picture (PNG)
+	ShowLink    PlaceShow = "link"    // it can open a link
+	ShowNone    PlaceShow = "none"    // words only; what holds when nothing was heard
 )
 
 // PlaceAbility is what a device can do about places, in a session.
 type PlaceAbility struct {
 	// Provide: it can say where it is, if its user agrees.
 	Provide bool      `json:"provide"`
-	Show    PlaceShow `json:"show" enum:"map,link,none"`
+	Show    PlaceShow `json:"show" enum:"map,picture,link,none"`
+	// PIDFLO: it wants places as PIDF-LO too, as networks and emergency services do.
+	PIDFLO bool `json:"pidf_lo,omitempty"`
 }
 
 // PlaceCheck asks a device for its ability.
@@ -86,6 +98,11 @@ type PlaceAsked struct {
 	Request string `json:"request"`
 	// Minutes for which the other would follow; zero: only once.
 	Minutes int `json:"minutes,omitempty"`
+	// Consent that is there already, by a rule of the user's or for the whole call: the device
+	// shares its place without asking.
+	Consent Consent `json:"consent,omitempty"`
+	// Until such a consent holds, if it is live.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Consent is what somebody who is asked for a place says.
@@ -138,14 +155,18 @@ type PlaceProperties struct {
 	Heading *float64 `json:"heading_deg,omitempty" minimum:"0" maximum:"360"`
 	// Time of the measurement.
 	Time time.Time `json:"time,omitzero"`
+	// Address in words, where whoever says the place knows it.
+	Address string `json:"address,omitempty" maxLength:"512"`
 }
 
 // PlaceShare shares the caller's place, at its user's touch, or as an answer.
 type PlaceShare struct {
-	// Place to share; or URI.
+	// Place to share; or URI, or PIDFLO.
 	Place *Place `json:"place,omitempty"`
 	// URI is the place as a geo: URI (RFC 5870), instead of Place.
 	URI string `json:"uri,omitempty" maxLength:"256"`
+	// PIDFLO is the place as a PIDF-LO document (RFC 4119, 5491), instead of Place.
+	PIDFLO string `json:"pidf_lo,omitempty" maxLength:"65536"`
 	// Request that it answers; it goes to whoever asked.
 	Request string `json:"request,omitempty" maxLength:"64"`
 	// To members; without it, all others. Not with Request.
@@ -171,8 +192,13 @@ type PlaceMessage struct {
 	URI string `json:"uri"`
 	// Words say the place to those who see no map.
 	Words string `json:"words"`
-	// Link shows it at the mapping service that the operator chose, for devices that draw no map.
+	// Link shows it at the mapping service that the operator chose, for devices that open links.
 	Link string `json:"link,omitempty"`
+	// Picture is the address of a map of it (PNG), for devices that show pictures. Whoever has
+	// the address can fetch it, for a day.
+	Picture string `json:"picture,omitempty"`
+	// PIDFLO is the same as a PIDF-LO document, for devices that want it.
+	PIDFLO string `json:"pidf_lo,omitempty"`
 	// Live: more follow, until the time that Until says.
 	Live bool `json:"live,omitempty"`
 	// Until it is shared.
@@ -187,4 +213,49 @@ type PlaceMessage struct {
 type PlaceStopped struct {
 	// Reason is "stopped", "time" or "call_ended".
 	Reason string `json:"reason"`
+}
+
+// PlaceGroup names several parties at once in a rule.
+type PlaceGroup string
+
+// Groups.
+const (
+	GroupEmergency PlaceGroup = "emergency" // emergency services, as the operator lists them
+	GroupProviders PlaceGroup = "providers" // companies that serve callers, as the operator lists them
+	GroupContacts  PlaceGroup = "contacts"  // who is in the party's address book
+)
+
+// PlaceRule lets a party's place out without a question each time (SPEC F3). Numbers that a
+// call withholds are under no rule.
+type PlaceRule struct {
+	// Group or Identity: with whom.
+	Group    PlaceGroup   `json:"group,omitempty" enum:"emergency,providers,contacts"`
+	Identity tel.Identity `json:"identity,omitzero"`
+	// Consent that holds when they ask: "call" or "live".
+	Consent Consent `json:"consent" enum:"call,live"`
+	// Minutes, for live.
+	Minutes int `json:"minutes,omitempty" minimum:"0" maximum:"480"`
+	// Coarse: within some two kilometres only.
+	Coarse bool `json:"coarse,omitempty"`
+	// Unasked: it is shared by itself when a session opens and the other's device can show it.
+	Unasked bool `json:"unasked,omitempty"`
+}
+
+// PlaceRules are what a party has settled about its place once and for all.
+type PlaceRules struct {
+	// Rules, of which the first that fits holds.
+	Rules []PlaceRule `json:"rules" maxItems:"200"`
+	// Never asked again are these.
+	Never []tel.Identity `json:"never" maxItems:"1000"`
+}
+
+// PlaceRuleFor says which rule holds for another member of a session.
+type PlaceRuleFor struct {
+	Member MemberID  `json:"member"`
+	Rule   PlaceRule `json:"rule"`
+}
+
+// PlaceRulesHere lists them for a session.
+type PlaceRulesHere struct {
+	Rules []PlaceRuleFor `json:"rules"`
 }

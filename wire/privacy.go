@@ -41,6 +41,8 @@ type PartyExport struct {
 	Received []ProfileReceipt `json:"received"`
 	// NotAsked are parties that may never ask for its place again.
 	NotAsked []tel.Identity `json:"not_asked"`
+	// PlaceRules let its place out without a question each time.
+	PlaceRules []PlaceRule `json:"place_rules"`
 	// Audit has the names under which the audit log speaks of the party.
 	Audit []string `json:"audit"`
 }

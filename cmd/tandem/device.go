@@ -262,7 +262,9 @@ type deviceRun struct {
 	ReportsKey  string `name:"reports-key" type:"existingfile" placeholder:"FILE" help:"Key that the element must send as bearer token; needed beyond this machine."`
 	Near        bool   `help:"Say regularly that this device is here, for temporary couplings, and come back when its telephone is."`
 	CanPlace    bool   `name:"can-place" help:"Say, when it is asked, that this device can tell where it is (with tandem place share)."`
-	Maps        string `enum:"map,link,none" default:"none" help:"What it says that it can show of a place: map, link, none."`
+	At          string `placeholder:"GEO" help:"Where this device is, for good; it is shared as your rules say (tandem place rule). Implies --can-place."`
+	Maps        string `enum:"map,picture,link,none" default:"none" help:"What it says that it can show of a place: map, picture, link, none."`
+	PIDFLO      bool   `name:"pidf-lo" help:"Say that it wants places as PIDF-LO too."`
 	SSE         bool   `name:"sse" help:"Use server-sent events instead of WebSocket."`
 	JSON        bool   `name:"json" help:"Print what happens as JSON, one object a line."`
 	Verbose     bool   `short:"v" help:"Tell more."`
@@ -331,7 +333,8 @@ func (c *deviceRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := &screen{book: book, can: wire.PlaceAbility{Provide: c.CanPlace, Show: wire.PlaceShow(c.Maps)}, json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, memory: before, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
+	can := wire.PlaceAbility{Provide: c.CanPlace || c.At != "", Show: wire.PlaceShow(c.Maps), PIDFLO: c.PIDFLO}
+	s := &screen{book: book, can: can, json: c.JSON, me: id, inbox: c.Inbox, accept: c.Accept, memory: before, group: group, ctx: ctx, done: map[wire.FileID]bool{}}
 	cfg := client.Config{Identity: id, HTTP: hc, Client: "tandem/" + version, Logger: log, Events: s.events(), From: before.positions()}
 	if c.SSE {
 		cfg.Transport = client.SSE
@@ -339,6 +342,13 @@ func (c *deviceRun) run(ctx context.Context) error {
 	d, err := client.Connect(cfg)
 	if err != nil {
 		return err
+	}
+	if c.At != "" {
+		where, err := at(c.At)
+		if err != nil {
+			return err
+		}
+		s.at = &where
 	}
 	s.device = d
 	group.Go(func() error { return before.Run(ctx, log) })
@@ -390,6 +400,7 @@ type screen struct {
 	memory *memory
 	book   *client.Book
 	can    wire.PlaceAbility
+	at     *wire.PlaceShare // where it is, if that is known for good
 	device *client.Device
 	group  *errgroup.Group
 	ctx    context.Context
@@ -504,8 +515,12 @@ func (s *screen) session(st wire.SessionState) {
 	if s.names == nil {
 		s.names = map[wire.SessionID]wire.SessionState{}
 	}
+	before := s.names[st.ID]
 	s.names[st.ID] = st
 	s.mu.Unlock()
+	if st.Phase == wire.InCall && s.at != nil && len(before.Members) != len(st.Members) {
+		s.followRules(st.ID)
+	}
 	fields := map[string]any{"session": st.ID, "phase": st.Phase, "members": st.Members, "you": st.You, "until": st.Until}
 	switch st.Phase {
 	case wire.InCall:

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/pidflo"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -19,6 +24,8 @@ type placeCommand struct {
 	Answer placeAnswer `cmd:"" help:"Answer who asks where you are."`
 	Share  placeShare  `cmd:"" help:"Share where you are: once, or live by sharing again."`
 	Stop   placeStop   `cmd:"" help:"Stop sharing, and take back every consent."`
+	Rule   placeRule   `cmd:"" help:"Who gets your place without a question each time."`
+	Export placeExport `cmd:"" help:"Write a place in another form, for networks and emergency services. Needs no server."`
 }
 
 // other returns the member addressed; the first of another party, where none is named.
@@ -124,12 +131,17 @@ func (c *placeAnswer) Run(ctx context.Context) error {
 		fmt.Println("answered")
 		return nil
 	}
-	return share(ctx, api, s, wire.PlaceShare{URI: c.At, Request: c.Request})
+	q, err := at(c.At)
+	if err != nil {
+		return err
+	}
+	q.Request = c.Request
+	return share(ctx, api, s, q)
 }
 
 type placeShare struct {
 	choice
-	At      string          `arg:"" help:"Where: geo:51.5074,-0.1278;u=35 (RFC 5870), or a GeoJSON Feature."`
+	At      string          `arg:"" help:"Where: geo:51.5074,-0.1278;u=35 (RFC 5870), a GeoJSON Feature, a PIDF-LO document, or - for one of these on standard input."`
 	Request string          `placeholder:"ID" help:"The question that it answers, again."`
 	To      []wire.MemberID `placeholder:"MEMBER" help:"Members addressed (default: all other parties)."`
 	Minutes int             `help:"Share live for so long: share again to move."`
@@ -141,16 +153,36 @@ func (c *placeShare) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	q := wire.PlaceShare{Request: c.Request, To: c.To, Minutes: c.Minutes, Coarse: c.Coarse}
-	if json.Valid([]byte(c.At)) {
-		q.Place = &wire.Place{}
-		if err := json.Unmarshal([]byte(c.At), q.Place); err != nil {
-			return fmt.Errorf("GeoJSON: %w", err)
-		}
-	} else {
-		q.URI = c.At
+	q, err := at(c.At)
+	if err != nil {
+		return err
 	}
+	q.Request, q.To, q.Minutes, q.Coarse = c.Request, c.To, c.Minutes, c.Coarse
 	return share(ctx, api, s, q)
+}
+
+// at reads a place in whichever form the user has it.
+func at(text string) (q wire.PlaceShare, err error) {
+	if text == "-" {
+		b, err := io.ReadAll(io.LimitReader(os.Stdin, pidflo.MaxBytes+1))
+		if err != nil {
+			return q, fmt.Errorf("standard input: %w", err)
+		}
+		text = string(b)
+	}
+	text = strings.TrimSpace(text)
+	switch {
+	case strings.HasPrefix(text, "<"):
+		q.PIDFLO = text
+	case json.Valid([]byte(text)):
+		q.Place = &wire.Place{}
+		if err := json.Unmarshal([]byte(text), q.Place); err != nil {
+			return q, fmt.Errorf("GeoJSON: %w", err)
+		}
+	default:
+		q.URI = text
+	}
+	return q, nil
 }
 
 func share(ctx context.Context, api *client.API, s wire.SessionState, q wire.PlaceShare) error {
@@ -203,11 +235,16 @@ func (s *screen) place(e wire.Envelope, from string) {
 	case wire.KindPlace:
 		var p wire.PlaceMessage
 		if json.Unmarshal(e.Body, &p) == nil {
-			s.say("place", fields, "%s is at %s %s", from, printable(p.Words), printable(p.Link))
+			s.say("place", fields, "%s is at %s %s", from, printable(p.Words), printable(cmp.Or(p.Link, p.Picture)))
 		}
 	case wire.KindPlaceAsk:
 		var q wire.PlaceAsked
 		if json.Unmarshal(e.Body, &q) == nil {
+			if q.Consent != "" && s.at != nil {
+				s.say("place-ask", fields, "%s asks where you are, and may know", from)
+				s.shareUnasked(e.Session, wire.PlaceShare{Request: q.Request})
+				return
+			}
 			how := "once"
 			if q.Minutes > 0 {
 				how = fmt.Sprintf("for %d minutes", q.Minutes)

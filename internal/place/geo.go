@@ -5,9 +5,34 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/tandem-call/tandem/internal/pidflo"
 	"github.com/tandem-call/tandem/wire"
 )
+
+// Read returns the place that is shared, in whichever form it comes. ErrRequest.
+func Read(q wire.PlaceShare) (wire.Place, error) {
+	forms := 0
+	for _, given := range []bool{q.Place != nil, q.URI != "", q.PIDFLO != ""} {
+		if given {
+			forms++
+		}
+	}
+	switch {
+	case forms != 1:
+		return wire.Place{}, fmt.Errorf("%w: give place, uri or pidf_lo", ErrRequest)
+	case q.Place != nil:
+		return *q.Place, valid(*q.Place)
+	case q.PIDFLO != "":
+		p, err := pidflo.Parse([]byte(q.PIDFLO))
+		if err != nil {
+			return p, fmt.Errorf("%w: %w", ErrRequest, err)
+		}
+		return p, valid(p)
+	}
+	return ParseURI(q.URI)
+}
 
 // valid holds a place to its form. ErrRequest.
 func valid(p wire.Place) error {
@@ -19,6 +44,9 @@ func valid(p wire.Place) error {
 		if math.IsNaN(x) || math.IsInf(x, 0) {
 			return fmt.Errorf("%w: coordinates are numbers", ErrRequest)
 		}
+	}
+	if utf8.RuneCountInString(p.Properties.Address) > wire.MaxPlaceAddress {
+		return fmt.Errorf("%w: an address has at most %d characters", ErrRequest, wire.MaxPlaceAddress)
 	}
 	if math.Abs(c[0]) > 180 || math.Abs(c[1]) > 90 {
 		return fmt.Errorf("%w: longitude comes first, -180 to 180, then latitude, -90 to 90", ErrRequest)
@@ -102,7 +130,7 @@ func URI(p wire.Place) string {
 	return s
 }
 
-// Words say a place: 51.5074° N, 0.1278° W, within 35 m.
+// Words say a place: 51.5074° N, 0.1278° W, within 35 m; after its address, if that is known.
 func Words(p wire.Place) string {
 	c := p.Geometry.Coordinates
 	ns, ew := "N", "E"
@@ -118,6 +146,9 @@ func Words(p wire.Place) string {
 		s += ", within " + number(u/1000, 1) + " km"
 	case u > 0:
 		s += ", within " + number(math.Ceil(u), 0) + " m"
+	}
+	if p.Properties.Address != "" {
+		s = p.Properties.Address + " (" + s + ")"
 	}
 	return s
 }

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -243,9 +242,7 @@ func (s State) Without(ended []Share) State {
 	return s
 }
 
-// Refusal is who is never asked again by whom: table "place-refusals", key
-// store.Key(tenant, party, other), by principal identities.
-type Refusal struct {
-	Other tel.Identity `json:"other"`
-	At    time.Time    `json:"at"`
+// Consented gives a request its answer by a rule. ErrNotFound.
+func (s State) Consented(ask string, d wire.DeviceID, r wire.PlaceRule, now time.Time) (State, error) {
+	return s.Answer(d, wire.PlaceAnswer{Request: ask, Consent: r.Consent, Minutes: r.Minutes, Coarse: r.Coarse}, now)
 }

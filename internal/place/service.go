@@ -24,6 +24,14 @@ type Sessions interface {
 	Send(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from wire.DeviceID, to []wire.MemberID, request wire.RequestID, kind string, body any) error
 }
 
+// Parties is what the rules need of those who use them.
+type Parties interface {
+	// Principal is the identity by which a party is known.
+	Principal(ctx context.Context, tenant wire.TenantID, id tel.Identity) (tel.Identity, error)
+	// In reports whether the party counts other as one of a group.
+	In(ctx context.Context, tenant wire.TenantID, party, other tel.Identity, g wire.PlaceGroup) (bool, error)
+}
+
 // Session is an open session, as far as places are concerned.
 type Session struct {
 	InCall  bool
@@ -36,6 +44,8 @@ type Member struct {
 	Device    wire.DeviceID
 	Side      int
 	Principal tel.Identity
+	// Shown to the others; zero where the call withheld it.
+	Shown tel.Identity
 }
 
 func (s *Session) of(d wire.DeviceID) (Member, error) {
@@ -59,8 +69,12 @@ func (s *Session) to(id wire.MemberID, than Member) (Member, error) {
 type Config struct {
 	Engine   store.Engine
 	Sessions Sessions
+	// Parties say who is who, for the rules; nil: no rules hold.
+	Parties Parties
 	// Link is the pattern of the mapping service's address, with {lat} and {lon}; empty: none.
 	Link string
+	// URL of this server, before the paths of pictures.
+	URL string
 	// CheckFor is how long a check waits; zero means wire.PlaceCheckSeconds.
 	CheckFor time.Duration
 	// Now is the clock; nil means time.Now.
@@ -75,6 +89,8 @@ type Service struct {
 	cfg      Config
 	states   store.Table[State]
 	refusals store.Table[Refusal]
+	rules    store.Table[Rules]
+	seal     *seal
 	has      sync.Map // tenants with states
 	wake     chan struct{}
 
@@ -101,7 +117,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, states: store.TableOf[State](cfg.Engine, "places"), refusals: store.TableOf[Refusal](cfg.Engine, "place-refusals"),
-		wake: make(chan struct{}, 1), last: map[wire.DeviceID]time.Time{},
+		rules: store.TableOf[Rules](cfg.Engine, "place-rules"),
+		wake:  make(chan struct{}, 1), last: map[wire.DeviceID]time.Time{},
+	}
+	var err error
+	if s.seal, err = newSeal(ctx, cfg.Engine); err != nil {
+		return nil, err
 	}
 	for item, err := range s.states.Scan(ctx, "") {
 		if err != nil {
@@ -241,28 +262,33 @@ func (s *Service) Ask(ctx context.Context, tenant wire.TenantID, id wire.Session
 		out.Request = a.ID
 		return out, nil
 	}
-	_, err = s.change(ctx, tenant, id, func(st State) (State, error) {
+	rule, byRule, err := s.rule(ctx, tenant, other, me)
+	if err != nil {
+		return out, err
+	}
+	st, err := s.change(ctx, tenant, id, func(st State) (State, error) {
 		if old, ok := st.Standing(me.ID, other.Device, s.cfg.Now()); ok && q.Minutes == 0 {
 			a = old
 			return st, nil
 		}
-		return st.WithAsk(a, s.cfg.Now())
+		st, err := st.WithAsk(a, s.cfg.Now())
+		if err == nil && byRule && x.InCall {
+			st, err = st.Consented(a.ID, other.Device, rule, s.cfg.Now())
+		}
+		return st, err
 	})
 	if err != nil {
 		return out, err
 	}
 	out.Request = a.ID
-	// Where the consent is for the whole call, the device answers again without its user.
-	request := wire.RequestID(wire.NewID("place-"))
-	return out, s.cfg.Sessions.Send(ctx, tenant, id, d, []wire.MemberID{other.ID}, request, wire.KindPlaceAsk, wire.PlaceAsked{Request: a.ID, Minutes: q.Minutes})
-}
-
-func (s *Service) refused(ctx context.Context, tenant wire.TenantID, by, other tel.Identity) (bool, error) {
-	_, _, err := s.refusals.Get(ctx, store.Key(string(tenant), by.String(), other.String()))
-	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+	msg := wire.PlaceAsked{Request: a.ID, Minutes: q.Minutes}
+	for _, x := range st.Asks {
+		if x.ID == a.ID { // where the consent is there, the device answers without its user
+			msg.Consent, msg.Until = x.Consent, x.Until
+		}
 	}
-	return err == nil, err
+	request := wire.RequestID(wire.NewID("place-"))
+	return out, s.cfg.Sessions.Send(ctx, tenant, id, d, []wire.MemberID{other.ID}, request, wire.KindPlaceAsk, msg)
 }
 
 // Answer takes the word of somebody who was asked. No and never are told to nobody.
@@ -287,9 +313,7 @@ func (s *Service) Answer(ctx context.Context, tenant wire.TenantID, id wire.Sess
 			if m.ID != a.From || m.Principal == me.Principal {
 				continue
 			}
-			k := store.Key(string(tenant), me.Principal.String(), m.Principal.String())
-			_, err := store.Change(ctx, s.refusals, k, func(Refusal, bool) (Refusal, bool, error) { return Refusal{m.Principal, s.cfg.Now()}, true, nil })
-			return err
+			return s.refuse(ctx, tenant, me.Principal, m.Principal)
 		}
 	}
 	return nil
@@ -297,7 +321,7 @@ func (s *Service) Answer(ctx context.Context, tenant wire.TenantID, id wire.Sess
 
 // Share shares a device's place (F3, F4).
 func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, q wire.PlaceShare) (wire.PlaceShared, error) {
-	where, err := read(q)
+	where, err := Read(q)
 	if err != nil {
 		return wire.PlaceShared{}, err
 	}
@@ -340,32 +364,23 @@ func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		where = Coarse(where)
 	}
 	msg := wire.PlaceMessage{Place: where, URI: URI(where), Words: Words(where), Live: out.Live, Until: out.Until, Coarse: out.Coarse, Request: out.Request}
-	var maps, plain []wire.MemberID // who draws a map, and who gets a link
+	ways := map[way][]wire.MemberID{}
 	for _, m := range x.Members {
-		if !slices.Contains(out.To, m.ID) {
-			continue
-		}
-		if st.Of(m.Device).Can.Show == wire.ShowMap || s.cfg.Link == "" {
-			maps = append(maps, m.ID)
-		} else {
-			plain = append(plain, m.ID)
+		if slices.Contains(out.To, m.ID) {
+			w := s.wayTo(st.Of(m.Device).Can)
+			ways[w] = append(ways[w], m.ID)
 		}
 	}
-	request := wire.RequestID("")
+	request := ""
 	if out.First {
-		request = wire.RequestID(wire.NewID("place-"))
+		request = wire.NewID("place-")
 	}
-	for i, to := range [][]wire.MemberID{maps, plain} {
-		if len(to) == 0 {
-			continue
+	for w, to := range ways {
+		r := request
+		if r != "" {
+			r += w.suffix()
 		}
-		if i == 1 {
-			msg.Link = Link(s.cfg.Link, where)
-			if request != "" {
-				request += "-l"
-			}
-		}
-		if err := s.cfg.Sessions.Send(ctx, tenant, id, d, to, request, wire.KindPlace, msg); err != nil {
+		if err := s.cfg.Sessions.Send(ctx, tenant, id, d, to, wire.RequestID(r), wire.KindPlace, s.shown(msg, w)); err != nil {
 			return wire.PlaceShared{}, err
 		}
 	}
@@ -373,17 +388,6 @@ func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		s.signal() // there is a new end to wait for
 	}
 	return wire.PlaceShared{To: out.To, Until: out.Until}, nil
-}
-
-// read returns the place that is shared, in whichever form it comes.
-func read(q wire.PlaceShare) (wire.Place, error) {
-	switch {
-	case (q.Place == nil) == (q.URI == ""):
-		return wire.Place{}, fmt.Errorf("%w: give place or uri", ErrRequest)
-	case q.Place != nil:
-		return *q.Place, valid(*q.Place)
-	}
-	return ParseURI(q.URI)
 }
 
 // mayShare allows a device one place a second.
@@ -516,35 +520,6 @@ func (s *Service) sweep(ctx context.Context) (time.Time, error) {
 		}
 	}
 	return next, all
-}
-
-// Refused lists who a party never wants to be asked by.
-func (s *Service) Refused(ctx context.Context, tenant wire.TenantID, p tel.Identity) ([]tel.Identity, error) {
-	list := []tel.Identity{}
-	for item, err := range s.refusals.Scan(ctx, store.Key(string(tenant), p.String())+"/") {
-		if err != nil {
-			return nil, fmt.Errorf("place: refusals: %w", err)
-		}
-		list = append(list, item.Value.Other)
-	}
-	return list, nil
-}
-
-// Erase removes what is kept of a party: whom it never wants to be asked by, and who it.
-// What is kept of sessions goes with [Service.Drop].
-func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
-	for item, err := range s.refusals.Scan(ctx, store.Key(string(tenant))+"/") {
-		mine := slices.ContainsFunc(ids, func(id tel.Identity) bool {
-			return item.Key == store.Key(string(tenant), id.String(), item.Value.Other.String())
-		})
-		if err == nil && (mine || slices.Contains(ids, item.Value.Other)) {
-			err = store.Remove(ctx, s.refusals, item.Key)
-		}
-		if err != nil {
-			return fmt.Errorf("place: erase: %w", err)
-		}
-	}
-	return nil
 }
 
 // Drop removes what is kept of a session. It may be repeated.

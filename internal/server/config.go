@@ -20,10 +20,12 @@ import (
 
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/atlas"
 	"github.com/tandem-call/tandem/internal/edge/push/apns"
 	"github.com/tandem-call/tandem/internal/edge/push/fcm"
 	"github.com/tandem-call/tandem/internal/edge/push/sms"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
+	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -210,10 +212,61 @@ type Webhooks struct {
 	GiveUp time.Duration `koanf:"give_up"`
 }
 
-// Maps says how places are shown to devices that draw no map.
+// Maps says what maps are made of, and who is who about places.
 type Maps struct {
 	// Link is the address of a mapping service, with {lat} and {lon}; empty: no links are sent.
 	Link string `koanf:"link"`
+	// Tiles is the address of raster tiles, with {z}, {x} and {y}; File a PMTiles archive. Empty:
+	// the outline of the world.
+	Tiles string `koanf:"tiles"`
+	File  string `koanf:"file"`
+	// Attribution of these, on each map.
+	Attribution string `koanf:"attribution"`
+	// Networks that are not public, and may be reached for tiles all the same.
+	Networks []string `koanf:"networks"`
+	// Emergency and Providers are identities of emergency services and of companies, for the
+	// rules of parties.
+	Emergency []string `koanf:"emergency"`
+	Providers []string `koanf:"providers"`
+}
+
+// origins that pages fetch tiles from.
+func (m Maps) origins() []string {
+	if m.Tiles == "" {
+		return nil
+	}
+	o, err := atlas.Origin(m.Tiles)
+	if err != nil {
+		return nil // refused by Validate
+	}
+	return []string{o}
+}
+
+// page tells the page.
+func (m Maps) page() *wire.PageMaps {
+	switch {
+	case m.Tiles != "":
+		return &wire.PageMaps{Tiles: m.Tiles, Attribution: m.Attribution}
+	case m.File != "":
+		return &wire.PageMaps{File: atlas.TilesPath, Attribution: m.Attribution}
+	}
+	return nil
+}
+
+func (m Maps) validate(fault func(ok bool, format string, args ...any)) {
+	if m.Tiles != "" {
+		_, err := atlas.Origin(m.Tiles)
+		fault(err == nil, "maps.tiles: %q: %v", m.Tiles, err)
+	}
+	fault(m.Tiles == "" && m.File == "" || m.Attribution != "", "maps.attribution: say whose map it is; its licence asks for that")
+	for _, n := range m.Networks {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "maps.networks: %q is not a network such as 10.0.0.0/8", n)
+	}
+	for _, id := range append(slices.Clone(m.Emergency), m.Providers...) {
+		_, err := tel.ParseIdentity(id, "")
+		fault(err == nil, "maps.emergency, maps.providers: %q is no number such as +442079460001, nor another identity", id)
+	}
 }
 
 // Texts says how parties without a client are invited: by text message, through the gateway
@@ -486,6 +539,7 @@ func (c Config) Validate() error {
 	c.Evidence.validate(fault)
 	c.Push.validate(fault)
 	c.Texts.validate(fault)
+	c.Maps.validate(fault)
 	c.validateSIP(fault)
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")

@@ -86,6 +86,11 @@ var operations = map[string]struct {
 	"share-place":       {[]string{"device"}, "", `{"uri":"geo:1,1"}`, 404},
 	"stop-place":        {[]string{"device"}, "", ``, 404},
 
+	"get-place-rules":      {[]string{"device"}, "", ``, 200},
+	"set-place-rules":      {[]string{"device"}, "", `{"rules":[{"group":"emergency","consent":"call"}],"never":[]}`, 200},
+	"get-place-rules-here": {[]string{"device"}, "", ``, 404},
+	"get-place-picture":    {anybody, "", ``, 404},
+
 	"list-sessions": {[]string{"device"}, "", "", 200},
 	"get-session":   {[]string{"device"}, "", "", 404},
 	"list-messages": {[]string{"device"}, "", "", 404},
@@ -214,7 +219,7 @@ func TestEveryOperation(t *testing.T) {
 			if open := op.Security == nil; open != (len(o.who) == len(anybody)) {
 				t.Errorf("%s: the document says that anybody may call it: %v", op.OperationID, open)
 			}
-			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none").Replace(path) + o.query
+			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png").Replace(path) + o.query
 			for _, who := range anybody {
 				own, token := number(), tokens[who]
 				if who == "device" {

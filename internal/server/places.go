@@ -5,19 +5,70 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/edge/atlas"
+	"github.com/tandem-call/tandem/internal/edge/fetch"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/place"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
 // newPlaces makes the service that asks for places and shares them (SPEC F).
 func (s *Server) newPlaces(ctx context.Context) (*place.Service, error) {
-	return place.New(ctx, place.Config{Engine: s.engine, Sessions: whereabouts{s}, Link: s.cfg.Maps.Link, Log: s.log})
+	return place.New(ctx, place.Config{
+		Engine: s.engine, Sessions: whereabouts{s}, Parties: circles{s}, Link: s.cfg.Maps.Link, URL: s.cfg.URL(), Log: s.log,
+	})
+}
+
+// newAtlas makes what draws maps.
+func (s *Server) newAtlas(version string) (*atlas.Atlas, error) {
+	c := s.cfg.Maps
+	networks := make([]netip.Prefix, len(c.Networks))
+	for i, n := range c.Networks {
+		networks[i] = netip.MustParsePrefix(n) // checked by Validate
+	}
+	out, err := fetch.New(fetch.Config{Allow: networks, Timeout: 5 * time.Second, UserAgent: "tandem/" + version})
+	if err != nil {
+		return nil, err
+	}
+	return atlas.New(atlas.Config{Tiles: c.Tiles, File: c.File, Attribution: c.Attribution, Fetcher: out, Log: s.log})
+}
+
+// circles tells places whom a party counts as what.
+type circles struct{ *Server }
+
+func (c circles) Principal(ctx context.Context, tenant wire.TenantID, id tel.Identity) (tel.Identity, error) {
+	return c.parties.Principal(ctx, tenant, id)
+}
+
+func (c circles) In(ctx context.Context, tenant wire.TenantID, party, other tel.Identity, g wire.PlaceGroup) (bool, error) {
+	var list []string
+	switch g {
+	case wire.GroupEmergency:
+		list = c.cfg.Maps.Emergency
+	case wire.GroupProviders:
+		list = c.cfg.Maps.Providers
+	case wire.GroupContacts:
+		found, err := c.people.Find(ctx, tenant, party, other)
+		return len(found) > 0, err
+	}
+	for _, text := range list {
+		id, err := tel.ParseIdentity(text, "") // checked by Validate
+		if err == nil {
+			id, err = c.parties.Principal(ctx, tenant, id)
+		}
+		if err != nil || id == other {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // whereabouts tells places who is in a session, and carries them there.
@@ -32,7 +83,7 @@ func (w whereabouts) Session(ctx context.Context, tenant wire.TenantID, id wire.
 	for i, m := range rec.Members {
 		if m.Left.IsZero() {
 			x.Members = append(x.Members, place.Member{
-				ID: wire.MemberID(strconv.Itoa(i + 1)), Device: m.Device, Side: m.Side, Principal: rec.Sides[m.Side-1].Principal,
+				ID: wire.MemberID(strconv.Itoa(i + 1)), Device: m.Device, Side: m.Side, Principal: rec.Sides[m.Side-1].Principal, Shown: rec.Sides[m.Side-1].Shown,
 			})
 		}
 	}
@@ -105,4 +156,33 @@ func (s places) StopPlace(ctx context.Context, who httpapi.Caller, id wire.Sessi
 		err = s.places.Stop(ctx, who.Tenant, id, who.Device)
 	}
 	return problem(s.log, "stop a place", err)
+}
+
+func (s places) PlaceRules(ctx context.Context, who httpapi.Caller) (wire.PlaceRules, error) {
+	return forParty(profiles(s), ctx, who, "place rules", func(p tel.Identity) (wire.PlaceRules, error) {
+		return s.places.Rules(ctx, who.Tenant, p)
+	})
+}
+
+func (s places) SetPlaceRules(ctx context.Context, who httpapi.Caller, q wire.PlaceRules) (wire.PlaceRules, error) {
+	return forParty(profiles(s), ctx, who, "place rules", func(p tel.Identity) (wire.PlaceRules, error) {
+		if err := s.places.SetRules(ctx, who.Tenant, p, q); err != nil {
+			return wire.PlaceRules{}, err
+		}
+		return s.places.Rules(ctx, who.Tenant, p)
+	})
+}
+
+func (s places) PlaceRulesHere(ctx context.Context, who httpapi.Caller, id wire.SessionID) (wire.PlaceRulesHere, error) {
+	here, err := s.places.RulesHere(ctx, who.Tenant, id, who.Device)
+	return here, problem(s.log, "place rules", err)
+}
+
+func (s places) PlacePicture(ctx context.Context, picture string) ([]byte, error) {
+	p, err := s.places.Opened(strings.TrimSuffix(picture, ".png"))
+	var b []byte
+	if err == nil {
+		b, err = s.atlas.Picture(ctx, p)
+	}
+	return b, problem(s.log, "picture of a place", err)
 }

@@ -159,9 +159,11 @@ func (s *Server) collectProfile(ctx context.Context, tenant wire.TenantID, e eve
 	if err != nil {
 		return err
 	}
-	if x.NotAsked, err = s.places.Refused(ctx, tenant, e.ids[0]); err != nil {
+	placed, err := s.places.Rules(ctx, tenant, e.ids[0])
+	if err != nil {
 		return err
 	}
+	x.NotAsked, x.PlaceRules = placed.Never, placed.Rules
 	x.Contacts, x.Rules = append(x.Contacts, contacts...), append(x.Rules, rules...)
 	x.Ledger, x.Received = append(x.Ledger, ledger.Receipts...), append(x.Received, received...)
 	return nil

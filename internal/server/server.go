@@ -27,6 +27,7 @@ import (
 	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/edge/atlas"
 	"github.com/tandem-call/tandem/internal/edge/network/ivr"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/push/sms"
@@ -92,6 +93,7 @@ type Server struct {
 	couples  *coupling.Service
 	people   *profile.Service
 	places   *place.Service
+	atlas    *atlas.Atlas
 	files    *files.Service
 	hooks    *webhook.Service
 	wakes    *notify.Service
@@ -198,6 +200,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if s.places, err = s.newPlaces(ctx); err != nil {
 		return fmt.Errorf("server: places: %w", err)
 	}
+	if s.atlas, err = s.newAtlas(o.Version); err != nil {
+		return fmt.Errorf("server: maps: %w", err)
+	}
 	if s.keys, err = credential.Open(credential.Config{Engine: s.engine}); err != nil {
 		return fmt.Errorf("server: credentials: %w", err)
 	}
@@ -301,7 +306,8 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: %w", err)
 	}
 	mux.Handle(fileapi.BasePath, uploads)
-	pages, err := webpages.New(webpages.Config{Phones: s.tryIt.hosts(), Parent: tryHost})
+	s.atlas.Mount(mux)
+	pages, err := webpages.New(webpages.Config{Phones: s.tryIt.hosts(), Parent: tryHost, Connect: s.cfg.Maps.origins()})
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}

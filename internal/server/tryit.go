@@ -20,6 +20,7 @@ import (
 // development server on loopback only (Config.trial).
 type tryIt struct {
 	version, region string
+	maps            *wire.PageMaps
 	phones          map[string]tryPhone // by host name
 
 	mu    sync.Mutex
@@ -46,7 +47,7 @@ func (c Config) trial() bool {
 }
 
 func newTryIt(cfg Config, version string) (*tryIt, error) {
-	t := &tryIt{version: version, region: cfg.Codes.Region, phones: map[string]tryPhone{}, codes: map[tel.Number]string{}}
+	t := &tryIt{maps: cfg.Maps.page(), version: version, region: cfg.Codes.Region, phones: map[string]tryPhone{}, codes: map[tel.Number]string{}}
 	if !cfg.trial() {
 		return t, nil
 	}
@@ -105,7 +106,7 @@ func (s tryingSender) SendCode(ctx context.Context, to tel.Number, code, text st
 
 // Page implements httpapi.Pages.
 func (t *tryIt) Page(r *http.Request) wire.Page {
-	p := wire.Page{Version: t.version, Region: t.region}
+	p := wire.Page{Version: t.version, Region: t.region, Maps: t.maps}
 	host, port := splitHost(r.Host)
 	if phone, ok := t.phones[host]; ok {
 		p.Phone = phone.wire(host, port)

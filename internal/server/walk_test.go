@@ -303,6 +303,10 @@ var aimed = map[string]struct {
 	"share-place":       {"SESSION", `{"uri":"geo:1,1"}`, 404},
 	"stop-place":        {"SESSION", ``, 404},
 
+	"get-place-rules":      {"", "", 200},
+	"set-place-rules":      {"", `{"rules":[],"never":[]}`, 200},
+	"get-place-rules-here": {"SESSION", "", 404},
+
 	"list-sessions":  {"", "", 200},
 	"get-session":    {"SESSION", "", 404},
 	"list-messages":  {"SESSION", "", 404},
@@ -359,6 +363,7 @@ var notForGuests = []string{
 	"get-profile", "change-profile", "remove-profile", "preview-profile", "set-profile-picture", "get-picture", "get-card", "get-ledger", "withdraw-profile",
 	"list-contacts", "keep-contact", "remove-contact", "list-contact-rules", "set-contact-rule", "get-contact-cards",
 	"list-blocks", "block", "unblock",
+	"get-place-rules", "set-place-rules",
 }
 
 // TestWalkOperations walks the operations.

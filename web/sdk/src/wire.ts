@@ -556,8 +556,12 @@ export interface PlaceMessage {
   uri: string;
   /** words say the place to those who see no map. */
   words: string;
-  /** link shows it at the mapping service that the operator chose, for devices that draw no map. */
+  /** link shows it at the mapping service that the operator chose, for devices that open links. */
   link?: string;
+  /** picture is the address of a map of it (PNG), for devices that show pictures. Whoever has the address can fetch it, for a day. */
+  picture?: string;
+  /** pidf_lo is the same as a PIDF-LO document, for devices that want it. */
+  pidf_lo?: string;
   /** live: more follow, until the time that Until says. */
   live?: boolean;
   /** until it is shared. */
@@ -580,6 +584,10 @@ export interface PlaceAsked {
   request: string;
   /** minutes for which the other would follow; zero: only once. */
   minutes?: number;
+  /** consent that is there already, by a rule of the user's or for the whole call: the device shares its place without asking. */
+  consent?: Consent;
+  /** until such a consent holds, if it is live. */
+  until?: Time;
 }
 
 /** PlaceStopped says that the sender's place is shared no more. */
@@ -828,6 +836,8 @@ export interface PlaceAbility {
   /** provide: it can say where it is, if its user agrees. */
   provide: boolean;
   show: PlaceShow;
+  /** pidf_lo: it wants places as PIDF-LO too, as networks and emergency services do. */
+  pidf_lo?: boolean;
 }
 
 /** PlaceCheckRequest asks what another member's device can do. */
@@ -864,10 +874,12 @@ export interface PlaceAnswer {
 
 /** PlaceShare shares the caller's place, at its user's touch, or as an answer. */
 export interface PlaceShare {
-  /** place to share; or URI. */
+  /** place to share; or URI, or PIDFLO. */
   place?: Place;
   /** uri is the place as a geo: URI (RFC 5870), instead of Place. */
   uri?: string;
+  /** pidf_lo is the place as a PIDF-LO document (RFC 4119, 5491), instead of Place. */
+  pidf_lo?: string;
   /** request that it answers; it goes to whoever asked. */
   request?: string;
   /** to members; without it, all others. Not with Request. */
@@ -883,6 +895,19 @@ export interface PlaceShared {
   to: MemberID[];
   /** until it is shared live, unless the call ends before. */
   until?: Time;
+}
+
+/** PlaceRules are what a party has settled about its place once and for all. */
+export interface PlaceRules {
+  /** rules, of which the first that fits holds. */
+  rules: PlaceRule[];
+  /** never asked again are these. */
+  never: Identity[];
+}
+
+/** PlaceRulesHere lists them for a session. */
+export interface PlaceRulesHere {
+  rules: PlaceRuleFor[];
 }
 
 /** ProfileMissing is what a device turned out not to hold. */
@@ -941,6 +966,8 @@ export interface Page {
   version: string;
   /** region (ISO 3166-1) in which national numbers are read, if the server has one. */
   region?: string;
+  /** maps that the operator has; without them, the page draws the outline of the world. */
+  maps?: PageMaps;
   /** try_it lists the phones that the first page shows side by side: on a development server on this machine only. */
   try_it?: TryPhone[];
   /** try_at is the origin of the page that shows them. */
@@ -1196,6 +1223,9 @@ export interface Place {
   properties: PlaceProperties;
 }
 
+/** Consent is what somebody who is asked for a place says. */
+export type Consent = "once" | "call" | "live" | "no" | "never";
+
 /** JWK is a device's public key (RFC 7517): P-256 for ES256. */
 export interface JWK {
   /** Key type */
@@ -1311,10 +1341,28 @@ export interface ProfileConflict {
 }
 
 /** PlaceShow says how a device can show a place. */
-export type PlaceShow = "map" | "link" | "none";
+export type PlaceShow = "map" | "picture" | "link" | "none";
 
-/** Consent is what somebody who is asked for a place says. */
-export type Consent = "once" | "call" | "live" | "no" | "never";
+/** PlaceRule lets a party's place out without a question each time (SPEC F3). Numbers that a call withholds are under no rule. */
+export interface PlaceRule {
+  /** group or Identity: with whom. */
+  group?: PlaceGroup;
+  identity?: Identity;
+  /** consent that holds when they ask: "call" or "live". */
+  consent: Consent;
+  /** minutes, for live. */
+  minutes?: number;
+  /** coarse: within some two kilometres only. */
+  coarse?: boolean;
+  /** unasked: it is shared by itself when a session opens and the other's device can show it. */
+  unasked?: boolean;
+}
+
+/** PlaceRuleFor says which rule holds for another member of a session. */
+export interface PlaceRuleFor {
+  member: MemberID;
+  rule: PlaceRule;
+}
 
 /** ProfileReceipt is an entry of the ledger: who has which field in which version (G4). */
 export interface ProfileReceipt {
@@ -1334,6 +1382,16 @@ export interface ProfileReceipt {
   kept?: boolean;
   /** withdrawn is when the owner took it back. */
   withdrawn?: Time;
+}
+
+/** PageMaps say what the page's maps are made of. */
+export interface PageMaps {
+  /** tiles is the address of raster tiles of 256 pixels, with {z}, {x} and {y}; or there is a file. */
+  tiles?: string;
+  /** file of tiles is at this path (PMTiles). */
+  file?: string;
+  /** attribution to be shown. */
+  attribution: string;
 }
 
 /** CallInfo is one call of the asking party, as the server's record shows it (B3). */
@@ -1400,10 +1458,15 @@ export interface PlaceProperties {
   heading_deg?: number;
   /** time of the measurement. */
   time?: Time;
+  /** address in words, where whoever says the place knows it. */
+  address?: string;
 }
 
 /** CouplingMade says in which way a coupling was made. */
 export type CouplingMade = string;
+
+/** PlaceGroup names several parties at once in a rule. */
+export type PlaceGroup = "emergency" | "providers" | "contacts";
 
 /** Names an error condition; see catalogue. */
 export type ProblemCode =

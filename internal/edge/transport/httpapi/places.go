@@ -15,6 +15,11 @@ type Places interface {
 	AnswerPlace(ctx context.Context, who Caller, id wire.SessionID, q wire.PlaceAnswer) error
 	SharePlace(ctx context.Context, who Caller, id wire.SessionID, q wire.PlaceShare) (wire.PlaceShared, error)
 	StopPlace(ctx context.Context, who Caller, id wire.SessionID) error
+	PlaceRules(ctx context.Context, who Caller) (wire.PlaceRules, error)
+	SetPlaceRules(ctx context.Context, who Caller, q wire.PlaceRules) (wire.PlaceRules, error)
+	PlaceRulesHere(ctx context.Context, who Caller, id wire.SessionID) (wire.PlaceRulesHere, error)
+	// PlacePicture is a PNG; whoever has its address may see it.
+	PlacePicture(ctx context.Context, picture string) ([]byte, error)
 }
 
 func (a *API) places() {
@@ -79,5 +84,38 @@ func (a *API) places() {
 		Summary: "Stop sharing this device's place, and take back every consent", Codes: inSession,
 	}, func(ctx context.Context, who Caller, in *SessionPath) (*struct{}, error) {
 		return done(a.Places.StopPlace(ctx, who, in.ID))
+	})
+	register(a, Operation{
+		ID: "get-place-rules", Method: http.MethodGet, Path: "/v1/place/rules", Roles: devices, Tag: tag,
+		Summary: "Who gets the party's place without a question each time, and who is never asked again",
+	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.PlaceRules], error) {
+		return answer(a.Places.PlaceRules(ctx, who))
+	})
+	type rules struct{ Body wire.PlaceRules }
+	register(a, Operation{
+		ID: "set-place-rules", Method: http.MethodPut, Path: "/v1/place/rules", Roles: devices, Tag: tag,
+		Summary:     "Settle it anew: all rules, and all who may never ask",
+		Description: "The first rule that fits holds, from the next request or session on. What was agreed to in a running call ends with stop-place.",
+		Codes:       []wire.Code{wire.CodeBadIdentity},
+	}, func(ctx context.Context, who Caller, in *rules) (*body[wire.PlaceRules], error) {
+		return answer(a.Places.SetPlaceRules(ctx, who, in.Body))
+	})
+	register(a, Operation{
+		ID: "get-place-rules-here", Method: http.MethodGet, Path: "/v1/sessions/{session}/place/rules", Roles: devices, Tag: tag,
+		Summary: "Which of the party's rules hold for the other members of a session", Codes: inSession,
+	}, func(ctx context.Context, who Caller, in *SessionPath) (*body[wire.PlaceRulesHere], error) {
+		return answer(a.Places.PlaceRulesHere(ctx, who, in.ID))
+	})
+	type picture struct {
+		ID string `path:"picture" maxLength:"128"`
+	}
+	register(a, Operation{
+		ID: "get-place-picture", Method: http.MethodGet, Path: "/v1/place-pictures/{picture}", Tag: tag,
+		Summary:     "A map of a place (PNG), for devices that draw none",
+		Description: "The address came with the place. It holds the place, sealed; whoever has it may see the picture, for 24 hours.",
+		Codes:       []wire.Code{wire.CodeNotFound},
+	}, func(ctx context.Context, _ Caller, in *picture) (*raw, error) {
+		b, err := a.Places.PlacePicture(ctx, in.ID)
+		return rawAnswer("image/png", b, err)
 	})
 }

@@ -29,6 +29,8 @@ type Config struct {
 	// page at the host name Parent (Try it). Empty: nothing is ever framed.
 	Phones []string
 	Parent string
+	// Connect lists further origins that the pages may fetch from: the operator's map tiles.
+	Connect []string
 }
 
 // Handler serves the pages.
@@ -155,7 +157,7 @@ var host = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?
 
 // protect says what the page may load and who may show it in a frame.
 func (h *Handler) protect(header http.Header, at string) {
-	connect, frames, parents := "'self'", "'none'", "'none'"
+	connect, frames, parents := strings.Join(append([]string{"'self'"}, h.Connect...), " "), "'none'", "'none'"
 	if m := host.FindStringSubmatch(at); m != nil {
 		// Not every browser takes 'self' for WebSockets (CSP 3, 6.7.2.8).
 		connect += " ws://" + at + " wss://" + at
