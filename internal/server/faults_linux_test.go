@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,6 +28,8 @@ const (
 	chaosRounds    = "TANDEM_CHAOS_ROUNDS"
 	chaosDevices   = "TANDEM_CHAOS_DEVICES"
 	chaosHistories = "TANDEM_CHAOS_HISTORIES"
+	// chaosFaults is a regular expression: only the faults whose names it matches.
+	chaosFaults = "TANDEM_CHAOS_FAULTS"
 )
 
 // faults is a cluster of three machines, each with a NATS server and a node, in a network
@@ -143,6 +146,8 @@ func TestClusterFaults(t *testing.T) {
 			ops, all = 200, true
 		}
 	}
+	only, err := regexp.Compile(os.Getenv(chaosFaults))
+	check(t, err)
 	f := &faults{t: t}
 	network := newLAN(t)
 	var places []natstest.Place
@@ -159,7 +164,7 @@ func TestClusterFaults(t *testing.T) {
 	longest := map[string]time.Duration{}
 	for round := range rounds {
 		for _, fault := range allFaults {
-			if !fault.short && !all {
+			if !fault.short && !all || !only.MatchString(fault.name) {
 				continue
 			}
 			f.load.everybody()

@@ -24,7 +24,8 @@ type Config struct {
 	// Heartbeat is the longest silence either side may keep; after two of them the
 	// connection is closed. Zero: 25 s.
 	Heartbeat time.Duration
-	// AuthTimeout is how long a WebSocket may wait with its hello. Zero: 10 s.
+	// AuthTimeout is how long a WebSocket may wait with its hello, and how long the
+	// backend may take for it. Zero: 10 s.
 	AuthTimeout time.Duration
 	// RequestTimeout is how long a POST waits for its answer. Zero: 10 s.
 	RequestTimeout time.Duration

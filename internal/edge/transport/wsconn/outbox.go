@@ -45,6 +45,9 @@ type outbox struct {
 
 	// See Handler.mark. writing is zero while nothing is being written.
 	heard, sent, writing atomic.Int64
+	// busy: a frame of the device's is being carried out. What it sends meanwhile is not
+	// read, so that its silence means nothing.
+	busy atomic.Bool
 
 	mu       sync.Mutex
 	queue    [][]byte
@@ -362,6 +365,8 @@ func (o *outbox) tick() {
 		o.mu.Unlock()
 		o.abort()
 		return
+	case !o.authed && o.busy.Load(): // the hello has its own time
+		o.timer.Reset(o.h.cfg.AuthTimeout)
 	case !o.authed:
 		o.end(uint16(wire.CloseAuthTimeout), "no hello in time")
 	default:
@@ -374,6 +379,9 @@ func (o *outbox) tick() {
 // nothing for as long, and sends a heartbeat into a silence of one. Called with mu held.
 func (o *outbox) beat() {
 	now, every := time.Duration(o.h.mark()), o.h.cfg.Heartbeat
+	if o.busy.Load() {
+		o.heard.Store(int64(now))
+	}
 	heard := o.heard.Load()
 	silent := now - time.Duration(heard)
 	var stuck time.Duration

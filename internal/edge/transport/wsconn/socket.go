@@ -218,7 +218,9 @@ func (c *socket) read() error {
 		case opPing:
 			c.overtake(appendFrame(nil, finPong, payload))
 		case opText, opBinary:
+			c.busy.Store(true)
 			c.carryOut(opcode, payload)
+			c.busy.Store(false)
 		}
 	}
 }
@@ -314,9 +316,6 @@ func (c *socket) hello(e wire.Envelope) {
 		c.who, err = c.h.cfg.Backend.Hello(ctx, c.nonce, hello, c.from)
 		return err
 	})
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return // the outbox's timer is due as well and says so
-	}
 	if err == nil {
 		c.undo, err = c.h.attach(c.ticket, c.who, e.ID, &c.outbox)
 		c.newcomer, c.joined = nil, true

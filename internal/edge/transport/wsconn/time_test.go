@@ -59,8 +59,45 @@ func TestHelloThatHangsInTheBackend(t *testing.T) {
 		}
 		d := s.dial(t, client)
 		d.expect(wire.TypeChallenge)
+		time.Sleep(9 * time.Second)
+		start := time.Now()
 		d.send(helloOf("dev_a"))
-		d.closed(wire.CloseAuthTimeout)
+		d.expect(wire.TypeError)
+		d.closed(wire.CloseInternal) // which says "come back": the device was in time
+		if got := time.Since(start); got != 10*time.Second {
+			t.Errorf("the backend had %v", got)
+		}
+	})
+}
+
+// A device cannot be heard while the server carries out what it has sent: on a cluster
+// without a leader that takes seconds, and must not look like the device's silence.
+func TestBusyBackendIsNotASilentDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, client := inBubble(t, wsconn.Config{})
+		s.relay.onHandle = func(wsconn.Identity, wire.Envelope, wsconn.Outbox) bool {
+			time.Sleep(5 * time.Minute)
+			return false
+		}
+		d := s.dial(t, client)
+		d.hello("dev_a")
+		d.send(wire.Envelope{Type: wire.TypeReport, ID: "r"})
+		begun := time.Now()
+		for {
+			e, err := d.read()
+			if err != nil {
+				t.Fatalf("after %v: %v", time.Since(begun), err)
+			}
+			if e.Type == wire.TypeAck {
+				break
+			}
+		}
+		start := time.Now() // and is one again, once nothing is carried out
+		d.expect(wire.TypePing)
+		d.closed(wire.CloseHeartbeat)
+		if got := time.Since(start); got < 50*time.Second || got > 75*time.Second {
+			t.Errorf("closed after %v", got)
+		}
 	})
 }
 
