@@ -608,3 +608,22 @@ func TestRecycledNumberReachesItsNewHolderOnly(t *testing.T) {
 		t.Errorf("the former holder's device was told: %+v", w.alerts)
 	}
 }
+
+// Who proves its number again too late, with the same key, is the same holder.
+func TestLateHolderStays(t *testing.T) {
+	w := newWorld(t)
+	n, phone := number(t, alice), newPhone(t)
+	mail, err := tel.ParseIdentity("mailto:alice@example.com", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.enrol(phone, n)
+	if err := w.parties.Link(t.Context(), wire.DefaultTenant, mail, n.Identity()); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(181 * 24 * time.Hour)
+	w.enrol(phone, n)
+	if p, err := w.parties.Principal(t.Context(), wire.DefaultTenant, mail); err != nil || p != n.Identity() {
+		t.Errorf("the holder's mail leads to %v, %v", p, err)
+	}
+}

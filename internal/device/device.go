@@ -102,6 +102,16 @@ func (d Device) has(n tel.Number, now time.Time) bool {
 	return slices.ContainsFunc(d.Current(now), func(b wire.Binding) bool { return b.Number == n })
 }
 
+// proved returns when the device's own proof of the number ends or ended; zero if it had none.
+func (d Device) proved(n tel.Number) (last time.Time) {
+	for _, b := range d.Bindings {
+		if b.Number == n && b.Kind != ProofLink && b.Kind != ProofCoupled && b.Expires.After(last) {
+			last = b.Expires
+		}
+	}
+	return last
+}
+
 // bind replaces the binding of the same number and kind, and drops what has expired.
 func (d *Device) bind(b wire.Binding, now time.Time) {
 	d.Bindings = slices.DeleteFunc(slices.Clone(d.Bindings), func(old wire.Binding) bool {

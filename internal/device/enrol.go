@@ -245,7 +245,8 @@ func (r *Registry) bind(ctx context.Context, q Request, b wire.Binding) (Device,
 	if !old.Principal.IsZero() && old.Principal != principal {
 		return Device{}, ErrOtherParty
 	}
-	if _, err := r.cfg.Parties.Prove(ctx, q.Tenant, q.Number.Identity(), FirstHand(b), b.Expires); err != nil {
+	// Where the same key had the number before, its holder is nobody new.
+	if _, err := r.cfg.Parties.Renew(ctx, q.Tenant, q.Number.Identity(), FirstHand(b), b.Expires, old.proved(q.Number)); err != nil {
 		return Device{}, fmt.Errorf("device: prove %s: %w", q.Number.Mask(), err)
 	}
 	if err := r.index(ctx, q.Tenant, q.Number, id); err != nil {

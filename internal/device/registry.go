@@ -24,8 +24,10 @@ type Parties interface {
 	// Identities lists a party's identities, the principal among them, also for a party
 	// that the directory does not know.
 	Identities(ctx context.Context, tenant wire.TenantID, principal tel.Identity) ([]tel.Identity, error)
-	// Prove notes that the identity has been proved, and returns its principal. It may repeat.
-	Prove(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind string, until time.Time) (tel.Identity, error)
+	// Renew notes that the identity has been proved, until a time, and returns its principal.
+	// last is when the device's own proof of before ends or ended, zero if it had none: a party
+	// whose proof has lapsed goes on only for who had it last. It may repeat.
+	Renew(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind string, until, last time.Time) (tel.Identity, error)
 	// Forget makes the identity unknown, with what was linked to it. It may repeat.
 	Forget(ctx context.Context, tenant wire.TenantID, id tel.Identity) error
 }

@@ -28,6 +28,7 @@ type Directory struct {
 	secret  atomic.Pointer[[]byte] // once it is loaded
 	bars    store.Table[Bar]
 	now     func() time.Time
+	also    func(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error
 }
 
 // New returns the directory over the engine. now is the clock; nil means time.Now.
@@ -43,7 +44,15 @@ func New(e store.Engine, now func() time.Time) *Directory {
 		keys:    store.TableOf[veilRecord](e, "keys"),
 		bars:    store.TableOf[Bar](e, "party_bars"),
 		now:     now,
+		also:    func(context.Context, wire.TenantID, []tel.Identity) error { return nil },
 	}
+}
+
+// AlsoForget sets what else goes when the directory forgets a party: profile, address book,
+// wishes. It is called with the party's identities before they go, and may be called again.
+// It must be set before the directory is used.
+func (d *Directory) AlsoForget(f func(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error) {
+	d.also = f
 }
 
 func keyOf(tenant wire.TenantID, id tel.Identity) string {
@@ -132,6 +141,17 @@ func (d *Directory) Identities(ctx context.Context, tenant wire.TenantID, id tel
 // whose proof had lapsed, without what was linked to it: it may be somebody else's now.
 // It may repeat. ErrRequest.
 func (d *Directory) Prove(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind ProofKind, until time.Time) (tel.Identity, error) {
+	return d.prove(ctx, tenant, id, kind, until, time.Time{})
+}
+
+// Renew is Prove by somebody, known by something else as a device's key, whose proof of
+// before ends or ended at last: a party of this principal identity goes on if nobody has
+// proved it for longer than that.
+func (d *Directory) Renew(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind ProofKind, until, last time.Time) (tel.Identity, error) {
+	return d.prove(ctx, tenant, id, kind, until, last)
+}
+
+func (d *Directory) prove(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind ProofKind, until, last time.Time) (tel.Identity, error) {
 	if id.IsZero() || kind == "" {
 		return id, fmt.Errorf("%w: a proof needs an identity and a kind", ErrRequest)
 	}
@@ -141,7 +161,7 @@ func (d *Directory) Prove(ctx context.Context, tenant wire.TenantID, id tel.Iden
 	}
 	if known.Principal.IsZero() {
 		if rev != 0 {
-			if err := d.Forget(ctx, tenant, id); err != nil {
+			if err := d.succeed(ctx, tenant, id, last); err != nil {
 				return id, err
 			}
 		}
@@ -164,6 +184,20 @@ func (d *Directory) Prove(ctx context.Context, tenant wire.TenantID, id tel.Iden
 		return id, fmt.Errorf("party: prove %s: %w", id.Mask(), err)
 	}
 	return n.Principal, nil
+}
+
+// succeed forgets who had an identity before, whose proof has lapsed, unless it is the same one.
+func (d *Directory) succeed(ctx context.Context, tenant wire.TenantID, id tel.Identity, last time.Time) error {
+	before, _, err := d.names.Get(ctx, keyOf(tenant, id))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("party: look up %s: %w", id.Mask(), err)
+	case before.Principal == id && !before.Expires.After(last):
+		return nil
+	}
+	return d.Forget(ctx, tenant, id)
 }
 
 // list adds a name to a principal's list, making the party if there is none.
@@ -329,28 +363,49 @@ func (d *Directory) Unlink(ctx context.Context, tenant wire.TenantID, id tel.Ide
 // Forget makes an identity a stranger, and all that were linked to it: the number has gone
 // to somebody else, or its holder wants to be erased. It may repeat.
 func (d *Directory) Forget(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
+	ids, err := d.goingWith(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	if err := d.also(ctx, tenant, ids); err != nil {
+		return fmt.Errorf("party: forget %s: %w", id.Mask(), err)
+	}
+	return d.forget(ctx, tenant, ids)
+}
+
+// goingWith lists an identity and those that lead to it.
+func (d *Directory) goingWith(ctx context.Context, tenant wire.TenantID, id tel.Identity) ([]tel.Identity, error) {
 	rec, _, err := d.parties.Get(ctx, keyOf(tenant, id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("party: read %s: %w", id.Mask(), err)
+		return nil, fmt.Errorf("party: read %s: %w", id.Mask(), err)
 	}
+	ids := []tel.Identity{id}
 	for _, name := range rec.Names {
 		n, _, err := d.names.Get(ctx, keyOf(tenant, name))
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("party: look up %s: %w", name.Mask(), err)
+			return nil, fmt.Errorf("party: look up %s: %w", name.Mask(), err)
 		}
 		if name != id && err == nil && n.Principal == id {
-			if err := d.drop(ctx, tenant, name); err != nil {
-				return err
-			}
+			ids = append(ids, name)
 		}
 	}
-	if err := d.unblockAll(ctx, tenant, id); err != nil {
+	return ids, nil
+}
+
+// forget removes what the directory knows of an identity, the first, and of those that lead to it.
+func (d *Directory) forget(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	for _, name := range ids[1:] {
+		if err := d.drop(ctx, tenant, name); err != nil {
+			return err
+		}
+	}
+	if err := d.unblockAll(ctx, tenant, ids[0]); err != nil {
 		return err
 	}
-	if err := d.drop(ctx, tenant, id); err != nil {
+	if err := d.drop(ctx, tenant, ids[0]); err != nil {
 		return err
 	}
-	return store.Remove(ctx, d.parties, keyOf(tenant, id))
+	return store.Remove(ctx, d.parties, keyOf(tenant, ids[0]))
 }
 
 // drop removes a name's record and then takes it from its party's list; it may repeat.

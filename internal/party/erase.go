@@ -98,19 +98,34 @@ func (d *Directory) Sweep(ctx context.Context, after time.Duration) (int, error)
 			}
 		}
 	}
-	for i, l := range all {
+	gone := map[wire.TenantID][][]tel.Identity{}
+	for _, l := range all {
 		n, _, err := d.names.Get(ctx, keyOf(l.tenant, l.id))
 		if errors.Is(err, store.ErrNotFound) || err == nil && n.current(d.now()) {
 			continue
 		}
+		var ids []tel.Identity
 		if err == nil {
-			err = d.Forget(ctx, l.tenant, l.id)
+			ids, err = d.goingWith(ctx, l.tenant, l.id)
 		}
 		if err != nil {
-			return i, fmt.Errorf("party: sweep: %w", err)
+			return 0, fmt.Errorf("party: sweep: %w", err)
+		}
+		gone[l.tenant] = append(gone[l.tenant], ids)
+	}
+	forgotten := 0
+	for tenant, parties := range gone {
+		if err := d.also(ctx, tenant, slices.Concat(parties...)); err != nil {
+			return forgotten, fmt.Errorf("party: sweep: %w", err)
+		}
+		for _, ids := range parties {
+			if err := d.forget(ctx, tenant, ids); err != nil {
+				return forgotten, fmt.Errorf("party: sweep: %w", err)
+			}
+			forgotten++
 		}
 	}
-	return len(all), nil
+	return forgotten, nil
 }
 
 // tenantOf reads the tenant from the key of an identity's record.

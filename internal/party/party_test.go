@@ -218,6 +218,58 @@ func TestRecycledNumber(t *testing.T) {
 			t.Errorf("the former holder's block stands: %v", err)
 		}
 	})
+	t.Run("the same holder, late", func(t *testing.T) {
+		w := newWorld(t)
+		a, mail := id(t, "+442079460001"), id(t, "mailto:a@example.com")
+		w.prove(t, a, time.Hour)
+		ok(t, w.Link(t.Context(), w.tenant, mail, a))
+		ended := w.now.Add(time.Hour)
+		w.now = w.now.Add(2 * time.Hour)
+		_, err := w.Renew(t.Context(), w.tenant, a, "sim", w.now.Add(time.Hour), ended)
+		ok(t, err)
+		if p := w.principal(t, mail); p != a {
+			t.Errorf("the mail leads to %v", p)
+		}
+		// Somebody had it since: who proved it before that is a stranger.
+		w.prove(t, a, 3*time.Hour)
+		w.now = w.now.Add(4 * time.Hour)
+		_, err = w.Renew(t.Context(), w.tenant, a, "sim", w.now.Add(time.Hour), ended)
+		ok(t, err)
+		if p := w.principal(t, mail); p != mail {
+			t.Errorf("the mail leads to %v", p)
+		}
+	})
+	t.Run("what else goes", func(t *testing.T) {
+		w := newWorld(t)
+		a, mail := id(t, "+442079460001"), id(t, "mailto:a@example.com")
+		var gone []tel.Identity
+		w.AlsoForget(func(_ context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+			if tenant != w.tenant {
+				t.Errorf("of tenant %s", tenant)
+			}
+			gone = append(gone, ids...)
+			return nil
+		})
+		for name, forget := range map[string]func(){
+			"forgotten":         func() { ok(t, w.Forget(t.Context(), w.tenant, a)) },
+			"proved by another": func() { w.now = w.now.Add(time.Hour); w.prove(t, a, time.Hour) },
+			"swept": func() {
+				w.now = w.now.Add(3 * time.Hour)
+				_, err := w.Sweep(t.Context(), time.Hour)
+				ok(t, err)
+			},
+		} {
+			gone = nil
+			w.prove(t, a, time.Hour)
+			ok(t, w.Link(t.Context(), w.tenant, mail, a))
+			gone = nil
+			forget()
+			if !slices.Equal(gone, []tel.Identity{a, mail}) {
+				t.Errorf("%s: %v", name, gone)
+			}
+			ok(t, w.Forget(t.Context(), w.tenant, a))
+		}
+	})
 	t.Run("lapsed alias", func(t *testing.T) {
 		w := newWorld(t)
 		a, b := id(t, "+442079460001"), id(t, "+442079460002")

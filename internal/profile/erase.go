@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -37,6 +37,12 @@ func (s *Service) Received(ctx context.Context, tenant wire.TenantID, ids []tel.
 	return list, nil
 }
 
+// between reports whether one of the identities is a side of the receipts with this key.
+func between(key string, ids []tel.Identity) bool {
+	parts := strings.Split(key, "/")
+	return slices.ContainsFunc(ids, func(id tel.Identity) bool { return slices.Contains(parts[1:], store.Key(id.String())) })
+}
+
 // Erase removes everything that is kept of a party known by these identities. It may be
 // repeated. What others have kept of it as a contact is theirs, and stays.
 func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
@@ -57,7 +63,16 @@ func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Ide
 	}
 	for item, err := range s.receipts.Scan(ctx, all) {
 		if err == nil && (slices.Contains(ids, item.Value.Owner) || slices.Contains(ids, item.Value.Receiver)) {
-			err = errors.Join(store.Remove(ctx, s.names, store.Key(string(tenant), item.Value.ID)), store.Remove(ctx, s.receipts, item.Key))
+			err = store.Remove(ctx, s.receipts, item.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("profile: erase: %w", err)
+		}
+	}
+	// By what they lead to: a crash may have left one whose receipts were never written.
+	for item, err := range s.names.Scan(ctx, all) {
+		if err == nil && between(item.Value.Receipts, ids) {
+			err = store.Remove(ctx, s.names, item.Key)
 		}
 		if err != nil {
 			return fmt.Errorf("profile: erase: %w", err)

@@ -204,12 +204,6 @@ func (s *Service) deliver(ctx context.Context, x *Session, o, r int, do order) (
 	case send == wire.SendNever, send == wire.SendOnce && !held.Changed.IsZero() && !sentIn(held, x.ID):
 		return sent, nil
 	}
-	if held.ID == "" {
-		held.ID = wire.NewID("who_")
-		if _, err := s.names.Put(ctx, store.Key(string(x.Tenant), held.ID), Name{key}, 0); err != nil {
-			return sent, fmt.Errorf("profile: ledger: %w", err)
-		}
-	}
 	if keep == wire.KeepOnce && held.Once {
 		keep = wire.KeepAsk
 	}
@@ -218,6 +212,12 @@ func (s *Service) deliver(ctx context.Context, x *Session, o, r int, do order) (
 		missing := held.Missing(fields, m.Device, x.ID)
 		if len(missing) == 0 && !held.Removed(fields, m.Device) && !held.ShownOtherwise(own.Show, m.Device) && (len(fields) == 0 || held.Told(m.Device, x.ID)) {
 			continue
+		}
+		if held.ID == "" {
+			held.ID = wire.NewID("who_")
+			if _, err := s.names.Put(ctx, store.Key(string(x.Tenant), held.ID), Name{key}, 0); err != nil {
+				return sent, fmt.Errorf("profile: ledger: %w", err)
+			}
 		}
 		from := cmp.Or(do.from, owner.Members[0].Device)
 		request := wire.RequestID("profile-" + cmp.Or(do.id, fmt.Sprint(own.Version)) + "-" + string(m.ID))

@@ -245,13 +245,7 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	if _, err := s.wakes.Forget(ctx, tenant, e.devices, e.ids); err != nil {
 		return err
 	}
-	if err := s.guests.Forget(ctx, tenant, e.ids); err != nil {
-		return err
-	}
-	if err := s.people.Erase(ctx, tenant, e.ids); err != nil {
-		return err
-	}
-	if err := s.places.Erase(ctx, tenant, e.ids); err != nil {
+	if err := s.forgotten(ctx, tenant, e.ids); err != nil {
 		return err
 	}
 	for _, rec := range records {
@@ -281,10 +275,23 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	return nil
 }
 
+// forgotten removes what a party has set for its calls and keeps of others, when it is erased or
+// the directory forgets it: whoever has the number next finds nothing.
+func (s *Server) forgotten(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	if err := s.guests.Forget(ctx, tenant, ids); err != nil {
+		return err
+	}
+	if err := s.people.Erase(ctx, tenant, ids); err != nil {
+		return err
+	}
+	return s.places.Erase(ctx, tenant, ids)
+}
+
 // sweepEvery is how often what has lapsed is looked for.
 const sweepEvery = time.Hour
 
-// sweepLapsed forgets devices and identities whose proof lapsed long ago, and old API keys.
+// sweepLapsed forgets devices and identities whose proof lapsed long ago, old API keys, and SIP
+// elements that do not come back.
 func (s *Server) sweepLapsed(ctx context.Context) error {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
@@ -296,7 +303,8 @@ func (s *Server) sweepLapsed(ctx context.Context) error {
 			_, devices := s.devices.SweepLapsed(ctx, s.cfg.Retention.Lapsed)
 			_, names := s.parties.Sweep(ctx, s.cfg.Retention.Lapsed)
 			_, keys := s.keys.Sweep(ctx, s.cfg.Retention.Lapsed)
-			if err := errors.Join(devices, names, keys); err != nil && ctx.Err() == nil {
+			calls := s.sweepSIP(ctx)
+			if err := errors.Join(devices, names, keys, calls); err != nil && ctx.Err() == nil {
 				s.log.Warn("what has lapsed stays until the next sweep", "err", err)
 			}
 		}

@@ -330,3 +330,51 @@ func TestWithheldNumberIsNeverRevealed(t *testing.T) {
 		t.Fatal("nothing was sent at all")
 	}
 }
+
+// Whoever has a recycled number next finds nothing of its holder before: neither profile nor
+// address book, ledger, wishes or blocks.
+func TestRecycledNumberComesWithNothing(t *testing.T) {
+	w := newWorld(t)
+	x, _, session := w.pair(alice, bob)
+	old := w.token(x)
+	api := client.NewAPI(x, w.http)
+	general := []string{"fn"}
+	_, err := api.ChangeProfile(w.ctx, wire.ProfileChange{Set: []wire.ProfileField{{ID: "fn", Name: "fn", Value: "velvet"}}, General: &general})
+	check(t, err)
+	_, err = api.SendProfile(w.ctx, session, wire.ProfileSend{})
+	check(t, err)
+	_, err = api.ImportContacts(w.ctx, []byte("BEGIN:VCARD\nVERSION:4.0\nFN:velvet friend\nTEL:+442079460007\nEND:VCARD\n"))
+	check(t, err)
+	for _, c := range [][3]string{
+		{"PUT", "/v1/contact-rules", `{"identity":"tel:+442079460008","keep":"never"}`},
+		{"POST", "/v1/blocks", `{"identity":"tel:+442079460009"}`},
+		{"PUT", "/v1/reach", `{"ways":["text"]}`},
+	} {
+		if r := w.ask(c[0], c[1], old, c[2]); r.status >= 300 {
+			t.Fatalf("%s: %+v", c[1], r)
+		}
+	}
+	holds := func(token string) (found []string) {
+		for _, path := range []string{"/v1/profile", "/v1/contacts", "/v1/profile/ledger", "/v1/contact-rules", "/v1/blocks", "/v1/reach", "/v1/profile/card", "/v1/sessions", "/v1/couplings"} {
+			r := w.ask("GET", path, token, "")
+			if r.status != http.StatusOK {
+				t.Errorf("%s: %+v", path, r)
+			}
+			for _, mark := range []string{"velvet", "442079460002", "442079460007", "442079460008", "442079460009", `"text"`, string(session)} {
+				if strings.Contains(r.body, mark) {
+					found = append(found, path+" "+mark)
+				}
+			}
+		}
+		return found
+	}
+	if found := holds(old); len(found) < 6 {
+		t.Fatalf("its holder has only %q: this test looks for the wrong thing", found)
+	}
+	if r := w.ask("DELETE", "/v1/operator/numbers/"+alice+"/devices", w.op, ""); r.status != http.StatusNoContent {
+		t.Fatalf("recycle: %+v", r)
+	}
+	if found := holds(w.token(w.enrol(alice))); len(found) > 0 {
+		t.Errorf("the next holder finds %q", found)
+	}
+}

@@ -44,28 +44,39 @@ type era struct {
 	stop func()
 }
 
-func newEra(t *testing.T, dir string) *era {
+// idleEra is one whose parts do not run.
+func idleEra(t *testing.T, dir string, settings ...func(*Config)) *era {
 	t.Helper()
 	c := Defaults()
 	c.Data, c.Engine.HeadroomMiB, c.Engine.Durability, c.SIP.Mode = dir, 16, "relaxed", SIPOff
+	for _, f := range settings {
+		f(&c)
+	}
 	s, err := New(t.Context(), c, Options{Version: "test", Logger: slog.New(slog.DiscardHandler), Listener: nowhere{}, Show: func(string) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &era{s, t, nil}
+}
+
+func newEra(t *testing.T, dir string, settings ...func(*Config)) *era {
+	t.Helper()
+	e := idleEra(t, dir, settings...)
 	ctx, cancel := context.WithCancel(t.Context())
 	g, ctx := errgroup.WithContext(ctx)
-	for _, run := range s.parts() {
+	for _, run := range e.parts() {
 		g.Go(func() error { return run(ctx) })
 	}
-	return &era{s, t, func() {
+	e.stop = func() {
 		cancel()
 		if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-		if err := s.engine.Close(); err != nil {
+		if err := e.engine.Close(); err != nil {
 			t.Error(err)
 		}
-	}}
+	}
+	return e
 }
 
 func (e *era) enrol(number string) httpapi.Caller {

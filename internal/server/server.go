@@ -160,6 +160,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("server: tenants: %w", err)
 	}
 	s.parties = party.New(s.engine, nil)
+	s.parties.AlsoForget(s.forgotten)
 	if s.hooks, err = s.newWebhooks(ctx, o.Version); err != nil {
 		return fmt.Errorf("server: webhooks: %w", err)
 	}

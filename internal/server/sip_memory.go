@@ -20,7 +20,7 @@ type sipMemory struct {
 	at    string // key of the node
 }
 
-// sipForgotten is when a call that no element came back for is removed.
+// sipForgotten is after how long a node that does not come back is forgotten, with its calls.
 const sipForgotten = 25 * time.Hour
 
 func (s *Server) newSIPMemory() (sipMemory, error) {
@@ -44,7 +44,11 @@ func (m sipMemory) Keep(ctx context.Context, id string, c sip.Kept) error {
 }
 
 func (m sipMemory) Forget(ctx context.Context, id string) error {
-	if err := store.Remove(ctx, m.calls, m.key(id)); err != nil {
+	return m.forget(ctx, m.key(id))
+}
+
+func (m sipMemory) forget(ctx context.Context, key string) error {
+	if err := store.Remove(ctx, m.calls, key); err != nil {
 		return fmt.Errorf("server: forget a SIP call: %w", err)
 	}
 	return nil
@@ -59,25 +63,59 @@ func (m sipMemory) Seen(ctx context.Context, at time.Time) error {
 }
 
 func (m sipMemory) Kept(ctx context.Context) (map[string]sip.Kept, time.Time, error) {
-	calls, old := map[string]sip.Kept{}, []string(nil)
-	for item, err := range m.calls.Scan(ctx, "") {
+	calls := map[string]sip.Kept{}
+	for item, err := range m.calls.Scan(ctx, m.at+"/") {
 		if err != nil {
 			return nil, time.Time{}, fmt.Errorf("server: read the SIP calls: %w", err)
 		}
-		if id, ours := strings.CutPrefix(item.Key, m.at+"/"); ours {
-			calls[id] = item.Value
-		} else if time.Since(item.Value.Began) > sipForgotten {
-			old = append(old, item.Key)
-		}
-	}
-	for _, key := range old {
-		if err := store.Remove(ctx, m.calls, key); err != nil {
-			return nil, time.Time{}, fmt.Errorf("server: forget a SIP call: %w", err)
-		}
+		calls[strings.TrimPrefix(item.Key, m.at+"/")] = item.Value
 	}
 	seen, _, err := m.seen.Get(ctx, m.at)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, time.Time{}, fmt.Errorf("server: read when the SIP element was there: %w", err)
 	}
 	return calls, seen, nil
+}
+
+func (s *Server) sweepSIP(ctx context.Context) error {
+	m, err := s.newSIPMemory()
+	if err != nil {
+		return err
+	}
+	return m.Sweep(ctx)
+}
+
+// Sweep forgets the nodes that have not come back for long, and their calls.
+func (m sipMemory) Sweep(ctx context.Context) error {
+	last, over := map[string]time.Time{}, func(t time.Time) bool { return time.Since(t) > sipForgotten }
+	for item, err := range m.seen.Scan(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("server: sweep SIP elements: %w", err)
+		}
+		last[item.Key] = item.Value
+	}
+	var calls []string
+	for item, err := range m.calls.Scan(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("server: sweep SIP calls: %w", err)
+		}
+		node := item.Key[:strings.LastIndexByte(item.Key, '/')]
+		if over(last[node]) && over(item.Value.Began) {
+			calls = append(calls, item.Key)
+		}
+	}
+	for _, key := range calls {
+		if err := m.forget(ctx, key); err != nil {
+			return err
+		}
+	}
+	for node, at := range last {
+		if !over(at) {
+			continue
+		}
+		if err := store.Remove(ctx, m.seen, node); err != nil {
+			return fmt.Errorf("server: sweep SIP elements: %w", err)
+		}
+	}
+	return nil
 }
