@@ -154,11 +154,22 @@ func TestKamailio(t *testing.T) {
 	})
 	proxy, phone := freePort(t), freePort(t)
 	kamailio(t, "kamailio.cfg", proxy, "127.0.0.1:PHONE", fmt.Sprintf("127.0.0.1:%d", phone),
-		"127.0.0.1:ELEMENT", w.addr.String(), "== ELEMENT", fmt.Sprintf("== %d", w.addr.Port()))
+		"HEADERS", w.headers(proxy, "P-Asserted-Identity: <$fu>"), "127.0.0.1:ELEMENT", w.addr.String(), "== ELEMENT", fmt.Sprintf("== %d", w.addr.Port()))
 	sipp(t, phone, fmt.Sprintf("127.0.0.1:%d", proxy), calls, "u1", bob)
 	if got := w.count(2 * calls); got["ended"] != 2*calls {
 		t.Errorf("%v", got)
 	}
+}
+
+// headers are Kamailio's statements that lead a call through the element and back to itself, and
+// add header fields.
+func (w *world) headers(proxy int, more ...string) string {
+	all := append([]string{fmt.Sprintf("Route: <sip:%s;lr>", w.addr), fmt.Sprintf("Route: <sip:127.0.0.1:%d;lr>", proxy)}, more...)
+	text := ""
+	for _, h := range all {
+		text += fmt.Sprintf("append_hf(\"%s\\r\\n\");\n", h)
+	}
+	return text
 }
 
 // kamailio starts a real proxy with a configuration, in which words are replaced, and waits for it.
@@ -285,7 +296,9 @@ func TestTshark(t *testing.T) {
 	keep := func(m *Message) *Message { sent = append(sent, m.Encode()); return m }
 	keep(a.register())
 	keep(b.register())
-	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor(), "Session-ID", "ab30317f1a784dc48ff824d0d3715d86"))
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor(),
+		"Session-ID", "ab30317f1a784dc48ff824d0d3715d86;remote=00000000000000000000000000000000",
+		"History-Info", "<sip:"+carol+"@example.com>;index=1, <sip:"+bob+"@example.com;cause=302>;index=1.1;mp=1", "Session-Expires", "1800;refresher=uac"))
 	res := keep(a.answer("INVITE", 407))
 	a.tell(ackOf(invite, res))
 	invite = a.tell(a.again(invite, res))
@@ -310,7 +323,8 @@ func TestTshark(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "sent.pcap")
 	w.must(os.WriteFile(file, pcap(sent), 0o600))
-	out, err := exec.Command("tshark", "-r", file, "-d", "udp.port==5060,sip", "-T", "fields", "-e", "frame.protocols", "-e", "sip.CSeq.method", "-e", "_ws.malformed", "-e", "_ws.expert.message").Output()
+	out, err := exec.Command("tshark", "-r", file, "-d", "udp.port==5060,sip", "-T", "fields", "-e", "frame.protocols", "-e", "sip.CSeq.method", "-e", "_ws.malformed", "-e", "_ws.expert.message",
+		"-e", "sip.Session-ID.local_uuid", "-e", "sip.History-Info", "-e", "sip.Session-Expires").Output()
 	if err != nil {
 		t.Fatalf("%v (scripts/test-deps installs tshark)", err)
 	}
@@ -322,6 +336,10 @@ func TestTshark(t *testing.T) {
 		f := strings.Split(line, "\t")
 		if !strings.Contains(f[0], "sip") || f[1] == "" || len(f) > 2 && strings.TrimSpace(f[2]) != "" || len(f) > 3 && strings.Contains(strings.ToLower(f[3]), "malformed") {
 			t.Errorf("tshark says %q of\n%s", line, sent[i])
+		}
+		if told := strings.Join(f[2:], " "); bytes.HasPrefix(sent[i], []byte("INVITE")) &&
+			(!strings.Contains(told, "ab30317f-1a78-4dc4-8ff8-24d0d3715d86") || !strings.Contains(told, "index=1.1") || !strings.Contains(told, "1800")) {
+			t.Errorf("tshark reads %q in\n%s", told, sent[i])
 		}
 	}
 }

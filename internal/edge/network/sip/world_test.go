@@ -30,6 +30,7 @@ type world struct {
 	e       *Element
 	web     *httptest.Server
 	addr    netip.AddrPort // UDP and TCP
+	root    []byte         // certificate that TLS is proved with, in PEM
 	reports chan Report
 }
 
@@ -114,6 +115,7 @@ func (w *world) newAgent(user, transport string) *agent {
 func (w *world) newAgentAt(user, transport, at string) *agent {
 	w.t.Helper()
 	a := &agent{w: w, user: user, domain: "example.com", transport: transport, in: make(chan *Message, 1000)}
+	peer := w.addr
 	take := func(m *Message, fault *Fault) {
 		if fault != nil {
 			w.t.Errorf("%s got what is malformed: %v", user, fault)
@@ -128,7 +130,7 @@ func (w *world) newAgentAt(user, transport, at string) *agent {
 		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
 		w.must(err)
 		a.addr = c.LocalAddr().(*net.UDPAddr).AddrPort()
-		a.send = func(b []byte) { _, err := c.WriteToUDPAddrPort(b, w.addr); w.must(err) }
+		a.send = func(b []byte) { _, err := c.WriteToUDPAddrPort(b, peer); w.must(err) }
 		read.Go(func() {
 			buf := make([]byte, maxMessage)
 			for {
@@ -141,7 +143,7 @@ func (w *world) newAgentAt(user, transport, at string) *agent {
 		})
 		w.t.Cleanup(func() { c.Close(); read.Wait() })
 	case "TCP":
-		c, err := net.Dial("tcp", w.addr.String())
+		c, err := net.Dial("tcp", peer.String())
 		w.must(err)
 		a.addr = c.LocalAddr().(*net.TCPAddr).AddrPort()
 		a.send = func(b []byte) { _, err := c.Write(b); w.must(err) }
