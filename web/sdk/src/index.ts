@@ -6,6 +6,7 @@
  * @packageDocumentation
  */
 export { Api, type RequestOptions, StatusError } from "./api.ts";
+export { Book, type Held, keeps } from "./book.ts";
 export { type CallDetails, CallReporter, type Reported, type ReporterConfig } from "./calls.ts";
 export type { Events } from "./connection.ts";
 export {

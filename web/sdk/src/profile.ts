@@ -1,10 +1,12 @@
 import type { Api } from "./api.ts";
 import type {
+  BlockList,
   Contact,
   ContactList,
   ContactRule,
   ContactRuleList,
   FieldVersion,
+  Identity,
   MemberID,
   Profile,
   ProfileChange,
@@ -111,16 +113,58 @@ export class Profiles {
     return this.#api.call("POST", "/v1/contacts", { owner }, signal);
   }
 
-  /** A contact as a vCard, to be saved anywhere. */
-  async card(contact: string, signal?: AbortSignal): Promise<string> {
+  /** A contact as a vCard, to be saved anywhere; without one, the whole address book. */
+  async card(contact = "", signal?: AbortSignal): Promise<string> {
     const path = `/v1/contacts/cards?id=${encodeURIComponent(contact)}`;
     return (await this.#api.send("GET", path, { signal })).text();
+  }
+
+  /** Adds the contacts of vCards (4.0, 3.0 or 2.1) to the address book. */
+  async importCards(cards: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<Contact[]> {
+    const res = await this.#api.send("POST", "/v1/contacts/cards", {
+      headers: { "Content-Type": "text/vcard" },
+      body: cards,
+      signal,
+    });
+    return ((await res.json()) as ContactList).contacts;
+  }
+
+  /** Removes a contact. */
+  async removeContact(contact: string, signal?: AbortSignal): Promise<void> {
+    const path = `/v1/contacts/${encodeURIComponent(contact)}`;
+    await this.#api.call("DELETE", path, undefined, signal);
+  }
+
+  /** Takes the fields of a vCard into the party's own profile. */
+  async takeCard(card: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<ProfileChanged> {
+    const res = await this.#api.send("PUT", "/v1/profile/card", {
+      headers: { "Content-Type": "text/vcard" },
+      body: card,
+      signal,
+    });
+    return (await res.json()) as ProfileChanged;
   }
 
   /** What the party wants of, and for, single others. */
   async rules(signal?: AbortSignal): Promise<ContactRule[]> {
     return (await this.#api.call<ContactRuleList>("GET", "/v1/contact-rules", undefined, signal))
       .rules;
+  }
+
+  /** Whom the party wants no sessions with. */
+  async blocks(signal?: AbortSignal): Promise<Identity[]> {
+    return (await this.#api.call<BlockList>("GET", "/v1/blocks", undefined, signal)).blocked;
+  }
+
+  /** Blocks a party; it is not told. */
+  async block(identity: Identity, signal?: AbortSignal): Promise<void> {
+    await this.#api.call("POST", "/v1/blocks", { identity }, signal);
+  }
+
+  /** Takes a block back. */
+  async unblock(identity: Identity, signal?: AbortSignal): Promise<void> {
+    const path = `/v1/blocks?identity=${encodeURIComponent(identity)}`;
+    await this.#api.call("DELETE", path, undefined, signal);
   }
 
   /** Sets a rule; one that says nothing is removed. */

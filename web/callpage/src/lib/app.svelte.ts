@@ -27,6 +27,8 @@ import { browserPorts, wakeWithPage } from "@tandem-call/sdk/browser";
 import { SvelteMap } from "svelte/reactivity";
 import { HandReport } from "./hand.svelte.ts";
 import { now } from "./now.svelte.ts";
+import { own } from "./own.svelte.ts";
+import { people } from "./people.svelte.ts";
 import { Room } from "./room.svelte.ts";
 import { Telephone } from "./telephone.svelte.ts";
 import { wake } from "./wake.svelte.ts";
@@ -256,7 +258,13 @@ class App {
       this.lostAt ??= Date.now();
     });
     device.on("session", (s) => this.#session(s));
-    device.on("message", (m) => this.rooms.get(m.session)?.take(m));
+    device.on("message", (m) => {
+      const room = this.rooms.get(m.session);
+      room?.take(m);
+      if (m.kind === "tandem.profile" && m.from !== room?.state.you) {
+        void people.take(m);
+      }
+    });
     device.on("rewind", ({ session, seq }) => this.rooms.get(session)?.rewind(seq));
     device.on("signal", (m) => this.rooms.get(m.session)?.signal(m.kind, m.from, m.body));
     device.on("sent", ({ frame, ack }) => this.rooms.get(frame.session)?.stored(frame, ack.seq));
@@ -283,6 +291,8 @@ class App {
       this.notices = [...this.notices, n];
     });
     this.past = await this.#readHistory();
+    await people.begin(device.api, this.ports);
+    await own.begin(device.api, this.ports);
     this.hand = await HandReport.open(device, this.ports);
     this.companion = (await this.ports.store.get(companionKey)) === true;
     // Beside a phone, the page is none: it would ring along.
@@ -314,6 +324,9 @@ class App {
     const room = this.rooms.get(s.id);
     if (room) {
       room.state = s;
+      if (!room.open) {
+        void this.#forgetPeople().catch(() => {}); // the next connection does it
+      }
       return;
     }
     const made = new Room(this.device as Device, this.ports, s);
@@ -321,6 +334,12 @@ class App {
     void made.resumeUploads();
     // Who just came hears of it a moment later than we.
     setTimeout(() => made.connected(), 500);
+  }
+
+  /** What came for a call, and was not kept, goes with it. */
+  async #forgetPeople(): Promise<void> {
+    const all = (await this.device?.api.sessions()) ?? [];
+    await people.forget(new Set(all.filter((s) => s.phase !== "closed").map((s) => s.id)));
   }
 
   /** Reads over HTTP what no event tells. */
@@ -332,6 +351,7 @@ class App {
     for (const room of this.rooms.values()) {
       room.connected();
     }
+    own.connected();
     try {
       this.info = await device.api.device();
       const companion = hasOnly(this.info, "coupled");
@@ -343,6 +363,7 @@ class App {
         }
       }
       await wake.renew(device.api, this.info);
+      await this.#forgetPeople();
     } catch {
       // The next connection asks again.
     }

@@ -3,14 +3,20 @@ import { type Language, languages, preferred, words } from "./words.svelte.ts";
 /** How the page looks. */
 export type Look = "system" | "light" | "dark";
 
+/** Whether what others send of themselves is laid over the call. */
+export type OverCall = "show" | "ask" | "never";
+
 /** What the user has chosen for this page; kept on the device. */
 class Choices {
   look = $state<Look>("system");
+  over = $state<OverCall>("show");
 
   /** Applies what was chosen before. */
   async apply(): Promise<void> {
     const look = read("look");
     this.setLook(look === "light" || look === "dark" ? look : "system");
+    const over = read("over");
+    this.over = over === "ask" || over === "never" ? over : "show";
     const language = read("language");
     await words.use(
       language && language in languages ? (language as Language) : preferred(navigator.languages),
@@ -25,6 +31,11 @@ class Choices {
       document.documentElement.dataset.look = look;
     }
     write("look", look);
+  }
+
+  setOver(over: OverCall): void {
+    this.over = over;
+    write("over", over);
   }
 
   async setLanguage(language: Language): Promise<void> {

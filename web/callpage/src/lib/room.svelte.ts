@@ -156,11 +156,22 @@ export class Room {
       content: before?.content,
       ...(mine && { status: "stored" as const }),
     });
+    this.#keepLast(this.#entries.get(key));
     if (!mine && m.kind !== "tandem.state" && m.kind !== undefined) {
       this.unread += this.#looking ? 0 : 1;
     }
     if (this.#looking) {
       this.#tellSeen();
+    }
+  }
+
+  /** Of what somebody lets the user know of them, only the newest stays. */
+  #keepLast(entry: Entry | undefined): void {
+    const owner = entry?.profile?.owner;
+    for (const [key, e] of owner ? this.#entries : []) {
+      if (e.profile?.owner === owner && (e.seq ?? 0) < (entry?.seq ?? 0)) {
+        this.#entries.delete(key);
+      }
     }
   }
 
