@@ -56,7 +56,7 @@ type conn struct {
 	out   *queue
 	sound bool
 	// over are the sessions that ended on this connection: what is said of them after
-	// that has been said.
+	// that has been said. Where the device was no member (true), it may become one.
 	over map[wire.SessionID]bool
 }
 
@@ -181,8 +181,11 @@ func (c *conn) view(id wire.SessionID) *view {
 // session takes a change of a session. A session new to this connection is read from
 // where we stand, so that nothing said before we were told is missed.
 func (c *conn) session(s wire.SessionState) {
-	if c.over[s.ID] {
-		return
+	if back, over := c.over[s.ID]; over {
+		if !back || s.Phase == wire.Closed {
+			return
+		}
+		delete(c.over, s.ID)
 	}
 	d := c.d
 	d.mu.Lock()
@@ -200,7 +203,7 @@ func (c *conn) session(s wire.SessionState) {
 }
 
 func (c *conn) message(e wire.Envelope) {
-	if c.over[e.Session] {
+	if _, over := c.over[e.Session]; over {
 		return
 	}
 	d := c.d
@@ -290,7 +293,7 @@ func (c *conn) settle(v *view, ended *wire.SessionState) {
 	state := v.state
 	if v.closed {
 		delete(d.sessions, v.id)
-		c.over[v.id] = true
+		c.over[v.id] = false
 	}
 	d.mu.Unlock()
 	if v.closed && d.cfg.Events.Session != nil {
@@ -331,6 +334,7 @@ func (c *conn) refused(v *view, e wire.Envelope) error {
 	c.sound = true
 	gone.Phase = wire.Closed
 	c.settle(v, &gone)
+	c.over[v.id] = isCode(err, wire.CodeNotMember)
 	return nil
 }
 

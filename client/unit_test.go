@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -316,6 +317,50 @@ func TestOwnMessages(t *testing.T) {
 	v.caughtUp(wire.Resumed{Epoch: 2, Head: 7})
 	if v.at != (Position{1, 5}) {
 		t.Errorf("the head of an epoch in which nothing need be stored was noted: %+v", v.at)
+	}
+}
+
+// TestMemberAgain: of a session whose resume was refused nothing is heard, until the device
+// is a member again; of one that has ended, never.
+func TestMemberAgain(t *testing.T) {
+	for code, want := range map[wire.Code][]wire.Phase{
+		wire.CodeNotMember:     {wire.InCall, wire.Closed, wire.InCall},
+		wire.CodeSessionClosed: {wire.InCall, wire.Closed},
+	} {
+		var told []wire.Phase
+		var texts int
+		id, err := NewIdentity("http://127.0.0.1:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		id.Device = "dev_1"
+		d, err := Connect(Config{Identity: id, Events: Events{
+			Session: func(s wire.SessionState) { told = append(told, s.Phase) },
+			Message: func(wire.Envelope) { texts++ },
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &conn{d: d, out: newQueue(), over: map[wire.SessionID]bool{}}
+		c.session(wire.SessionState{ID: "s_1", Phase: wire.InCall})
+		problem, err := json.Marshal(wire.NewProblem(code, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refusal := wire.Envelope{Type: wire.TypeError, ID: d.sessions["s_1"].asked, Session: "s_1", Body: problem}
+		if err := c.answer(refusal); err != nil {
+			t.Fatal(err)
+		}
+		// What was on its way is not told.
+		c.message(wire.Envelope{Type: wire.TypeMessage, Session: "s_1", Kind: wire.KindText, Epoch: 1, Seq: 1})
+		c.session(wire.SessionState{ID: "s_1", Phase: wire.Closed})
+		c.session(wire.SessionState{ID: "s_1", Phase: wire.InCall})
+		if !slices.Equal(told, want) || texts != 0 {
+			t.Errorf("%s: told %v, %d messages", code, told, texts)
+		}
+		if again := d.sessions["s_1"] != nil && d.sessions["s_1"].asked != ""; again != (code == wire.CodeNotMember) {
+			t.Errorf("%s: resumed again: %v", code, again)
+		}
 	}
 }
 

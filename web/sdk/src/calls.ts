@@ -19,6 +19,7 @@ export interface ReporterConfig {
   clock: Clock;
   /** Between repetitions; default 40 s. A report stands only for a time (Limits.report_ttl_s). */
   everyMs?: number;
+  /** Is called with what came of each report. */
   told?: (reported: Reported) => void;
 }
 

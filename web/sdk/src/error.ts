@@ -14,6 +14,7 @@ export class ProblemError extends Error {
     this.problem = problem;
   }
 
+  /** For programs; isProblem asks for one. */
   get code(): ProblemCode {
     return this.problem.code;
   }

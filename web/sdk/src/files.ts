@@ -233,6 +233,7 @@ async function patiently<T>(
 
 /** Where a download goes. */
 export interface Sink {
+  /** Takes the next bytes; the download waits until it has. */
   write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Forgets what was written: it comes again from its start. */
   restart(): Promise<void>;
@@ -240,6 +241,7 @@ export interface Sink {
 
 /** Choices for a download. */
 export interface DownloadChoice {
+  /** Is called as bytes come: how many there are, and how many there will be. */
   progress?: (got: number, size: number) => void;
   signal?: AbortSignal;
 }

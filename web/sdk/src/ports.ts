@@ -24,6 +24,7 @@ export interface Sockets {
 
 /** An open WebSocket, or one that is being opened. */
 export interface Socket {
+  /** Sends a text message, or keeps it until it can; only once it is opened. */
   send(text: string): void;
   /** Gives the connection up at once; `closed` follows. */
   close(): void;
@@ -33,6 +34,7 @@ export interface Socket {
 
 /** What happens to a WebSocket. */
 export interface SocketEvents {
+  /** It stands, with the subprotocol that was asked for. */
   opened(): void;
   /** A text message came. `undefined`: one that was not text. */
   message(text: string | undefined): void;
@@ -68,9 +70,11 @@ export type StoredKey = unknown;
 
 /** Keys and chance that nobody can guess. */
 export interface Crypto {
+  /** So many bytes that nobody can guess. */
   random(bytes: number): Uint8Array;
   /** Makes a key pair on P-256. */
   createKey(): Promise<StoredKey>;
+  /** The public half of a key pair (RFC 7517). */
   publicKey(key: StoredKey): Promise<JWK>;
   /** ECDSA with SHA-256: 64 bytes, r and s (RFC 7518, 3.4). */
   sign(key: StoredKey, data: Uint8Array): Promise<Uint8Array>;

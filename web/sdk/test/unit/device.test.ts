@@ -390,8 +390,12 @@ describe("sessions", () => {
     await s.tell({ type: "error", id, session: "s", body: { code: "not-a-member", title: "?" } });
     expect(of("session").at(-1)).toMatchObject({ id: "s", phase: "closed" });
     expect(device.sessions()).toEqual([]);
+    // The device may become a member again, on the same connection.
+    await s.tell({ type: "session", session: "s", body: state() });
+    expect(of("session").at(-1)).toMatchObject({ id: "s", phase: "in_call" });
+    expect(s.of("resume")[1]).toMatchObject({ session: "s" });
     await s.tell({ type: "session", session: "t", body: state({ id: "t" }) });
-    const next = s.of("resume")[1]?.id ?? "";
+    const next = s.of("resume")[2]?.id ?? "";
     await s.tell({ type: "error", id: next, session: "t", body: { code: "internal", title: "?" } });
     expect(of("disconnected")).toHaveLength(1);
   });
