@@ -10,7 +10,8 @@ import (
 )
 
 // A question goes to the people of a pair where their telephones do not tell enough. Each
-// call has one at most, whatever comes of it:
+// call has one at most, whatever comes of it; but where a session has come of it and was
+// left, a person may ask for another:
 //
 //	invitation (B2)               words (A10): nobody named, or a shared identity
 //
@@ -33,7 +34,7 @@ func (r Record) inviteDue(legs []Leg, rules Rules) (time.Time, bool) {
 	}
 	for _, l := range legs {
 		other := 1 - l.Side
-		silent := !slices.ContainsFunc(legs, func(o Leg) bool { return o.Side == other && o.open() })
+		silent := !slices.ContainsFunc(legs, func(o Leg) bool { return o.Side == other && o.open() && !(l.Asked && r.shut(o.Session)) })
 		if l.Up() && l.Named && l.Session == "" && l.Evidence.AtLeast(rules.MinInvitation) && silent && r.reachable(l) && (r.Parties[other].Reachable || r.Parties[other].Invitable) {
 			if l.Asked { // the user waits; nothing else is likely to come
 				return l.upHeard, true
@@ -42,6 +43,35 @@ func (r Record) inviteDue(legs []Leg, rules Rules) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// shut: the session was closed, as it is when all of a side have left.
+func (r Record) shut(id wire.SessionID) bool {
+	j := r.joint(id)
+	return j != nil && !j.Gone.IsZero()
+}
+
+// anew lets the call go on without the session that was closed under it, for one of its sides: a
+// person asks for another one, or says yes to it. False: there was none.
+func (t *turn) anew(side int) bool {
+	found := false
+	for i := range t.Statements {
+		if s := &t.Statements[i]; s.Side == side && s.standing(t.now) && t.shut(s.Session) {
+			s.Session, s.Joined, found = "", time.Time{}, true
+		}
+	}
+	return found
+}
+
+// askedAnew: a person who asks once more, after a session, has the other side asked once more,
+// unless that has said no.
+func (t *turn) askedAnew(side int) {
+	if !t.anew(side) {
+		return
+	}
+	if q := t.Question; q != nil && !slices.Contains([]QuestionState{Declined, Refused}, q.State) {
+		t.Question = nil
+	}
 }
 
 // ask closes a question whose call is over or has been joined, and puts a new one where
@@ -208,6 +238,7 @@ func (t *turn) answered(ev Answered) {
 		t.askToType()
 	default:
 		t.close(Taken, "answered")
+		t.anew(q.Side)
 		t.reported(Reported{Own: t.Parties[q.Side], Other: t.Parties[1-q.Side], Blocked: t.Blocked, Report: Report{
 			Tenant:   t.Tenant,
 			Reporter: Reporter{Kind: ByDevice, ID: string(ev.Device), Device: ev.Device, Evidence: Accepted},

@@ -121,6 +121,9 @@ func (t *turn) reported(ev Reported) {
 	t.Touched = t.now
 	s := &t.Statements[at]
 	*s = s.hear(ev.Report, t.now, t.rules)
+	if ev.Report.Asked {
+		t.askedAnew(side)
+	}
 	if s.Pair != "" {
 		handed := *s
 		t.do(Effect{Do: HandOver, Record: s.Pair, Statement: &handed})

@@ -613,6 +613,60 @@ func TestInvitationsAreLimited(t *testing.T) {
 	}
 }
 
+// A session that somebody has left comes back when a person asks for it, and the other side says
+// yes once more; not by itself, not after a no, and no more often than any invitation.
+func TestAskedAnew(t *testing.T) {
+	s := newScene(t, Rules{})
+	ask := func() []Effect {
+		r := says("device:a1", alice, bob, tel.Active)
+		r.Asked = true
+		return s.pair(r, bob)
+	}
+	answer := func(yes bool) []Effect {
+		return s.play(Answered{Party: bob, Device: "b1", Answer: wire.Answer{Invitation: s.rec.Question.ID, Accept: yes}, Fresh: s.next()})
+	}
+	for round := range 3 {
+		ask()
+		if got := names(s.tick(time.Second)); got != "invite" {
+			t.Fatalf("round %d: asked: %q", round, got)
+		}
+		if got := names(answer(true)); got != "withdraw open" {
+			t.Fatalf("round %d: accepted: %q", round, got)
+		}
+		s.play(SessionGone{s.rec.Joints[round].Session})
+		if got := names(s.a(tel.Active)) + names(s.tick(30*time.Second)); got != "" {
+			t.Fatalf("round %d: the session comes back by itself: %q", round, got)
+		}
+	}
+	ask()
+	if got := names(s.tick(time.Second)); got != "" {
+		t.Errorf("a fourth time in an hour: %q", got)
+	}
+
+	s = newScene(t, Rules{})
+	ask()
+	s.tick(time.Second)
+	answer(false)
+	ask()
+	if got := names(s.tick(time.Second)); got != "" {
+		t.Errorf("after a no: %q", got)
+	}
+	// Both have reported, and one has left: the other side's own word is needed again.
+	s = newScene(t, Rules{})
+	s.a(tel.Active)
+	s.b(tel.Active)
+	s.play(SessionGone{s.rec.Joints[0].Session})
+	if got := names(ask()) + names(s.tick(time.Second)); got != "invite" {
+		t.Errorf("asked after both have reported: %q", got)
+	}
+	if got := names(s.b(tel.Active)); got != "" {
+		t.Errorf("a repeated report is no yes: %q", got)
+	}
+	if got := names(answer(true)); got != "withdraw open" {
+		t.Errorf("accepted: %q", got)
+	}
+}
+
 func TestInvitationNamesTheClaimantsPrincipal(t *testing.T) {
 	s := newScene(t, Rules{})
 	s.a(tel.Active)

@@ -126,6 +126,7 @@ func TestAnyEvents(t *testing.T) {
 			}
 			more := rapid.SliceOfNDistinct(rapid.SampledFrom(details), 0, 2, rapid.ID).Draw(rt, "details")
 			r := says(by, own, named, rapid.SampledFrom(states).Draw(rt, "state"), more...)
+			r.Asked = rapid.IntRange(0, 4).Draw(rt, "asked") == 0
 			w.play(Reported{Report: r, Kind: Pair, Key: pairKey("t", own, other), Own: w.party(own), Other: w.party(other), Fresh: w.next()})
 		}
 		someSession := func(rt *rapid.T) wire.SessionID {

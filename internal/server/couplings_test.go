@@ -381,6 +381,37 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// TestAskAgain: who has left a session, or been left in one, may ask once more in the same call,
+// and the other side is asked once more; what goes by itself does not bring it back.
+func TestAskAgain(t *testing.T) {
+	for _, who := range []string{"the one who asked", "the one who was asked"} {
+		t.Run(who+" leaves", func(t *testing.T) {
+			w := newWorld(t, func(c *server.Config) { c.Calls.InviteDelay = time.Hour })
+			x, y := w.enrol(alice), w.enrol(bob)
+			their := w.enter(y)
+			ask := func() { asks[wire.Ack](w, x, "POST", "/v1/sessions", fmt.Sprintf(`{"other":%q}`, "tel:"+bob)) }
+			accept := func() wire.SessionID {
+				t.Helper()
+				var inv wire.Invite
+				check(t, json.Unmarshal(their.read(wire.TypeInvite).Body, &inv))
+				asks[struct{}](w, y, "POST", "/v1/invitations/answer", fmt.Sprintf(`{"invitation":%q,"accept":true}`, inv.ID))
+				return their.read(wire.TypeSession).Session
+			}
+			ask()
+			first := accept()
+			leaver := map[string]*client.Identity{"the one who asked": x, "the one who was asked": y}[who]
+			asks[struct{}](w, leaver, "POST", "/v1/sessions/"+string(first)+"/leave", `{}`)
+			if r := w.ask("POST", "/v1/reports", w.token(x), `{"other":"tel:`+bob+`","state":"active","typed":true}`); r.status != http.StatusOK || strings.Contains(r.body, `"session":`) {
+				t.Errorf("a report brings it back: %+v", r)
+			}
+			ask()
+			if again := accept(); again == first || again == "" {
+				t.Errorf("asked again: session %q after %q", again, first)
+			}
+		})
+	}
+}
+
 // TestChoices: a party chooses which of its devices join, and which are only told (B8).
 func TestChoices(t *testing.T) {
 	w := newWorld(t)
