@@ -32,6 +32,7 @@ import (
 //	end NAME [SIGNAL]          end a background program ("server" too) and wait for it
 //	baresip NAME NUMBER [REGISTRAR [TRANSPORT]]  start a softphone; $NAME_ctrl and $NAME_sip are its
 //	                           addresses. With a registrar it registers there.
+//	signin NAME FILE           sign an agent in with the code or key in a file
 //	phone NAME COMMAND [ARG]   give the softphone a command, as its user would
 //	tandem ARG …               run the program; its standard output and error can be matched
 //	api METHOD PATH AS [BODY]  call the HTTP API as a device, as nobody (-), as operator, or with the
@@ -56,7 +57,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"serve": serve, "port": findPort, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
-	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "passport": signPassport,
+	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "signin": signIn, "passport": signPassport,
 }
 
 // patience is how long a script waits for what must come.
@@ -332,6 +333,14 @@ func enrol(ts *testscript.TestScript, neg bool, args []string) {
 	if (err != nil) != neg {
 		ts.Fatalf("enrol: %v\n%s", err, out.String())
 	}
+}
+
+// signIn takes the code from a file, since no script knows it beforehand.
+func signIn(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: signin NAME FILE")
+	}
+	run(ts, neg, []string{"console", "sign-in", "--as", args[0], strings.TrimSpace(ts.ReadFile(args[1]))})
 }
 
 func runDevice(ts *testscript.TestScript, neg bool, args []string) {

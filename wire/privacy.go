@@ -43,6 +43,8 @@ type PartyExport struct {
 	NotAsked []tel.Identity `json:"not_asked"`
 	// PlaceRules let its place out without a question each time.
 	PlaceRules []PlaceRule `json:"place_rules"`
+	// Conversations with agents, and what they have noted.
+	Conversations []Conversation `json:"conversations"`
 	// Audit has the names under which the audit log speaks of the party.
 	Audit []string `json:"audit"`
 }

@@ -29,6 +29,7 @@ type commands struct {
 	Profile profileCommand `cmd:"" help:"What others may see of you during calls, and who has seen it."`
 	Contact contactCommand `cmd:"" help:"Your address book on the server."`
 	Place   placeCommand   `cmd:"" help:"Ask where the other one is; share where you are."`
+	Console consoleCommand `cmd:"" help:"Be an agent who answers a provider's calls: sign in, state, notes, transfer."`
 	Send    sendCommand    `cmd:"" help:"Send a text, a link or files into a session."`
 	Overlay overlayCommand `cmd:"" help:"Check and show the buttons that a provider lays over the call screen."`
 
@@ -40,6 +41,7 @@ type commands struct {
 	Push     pushCommand     `cmd:"" group:"Operator" help:"Try whether a party's devices can be woken."`
 	Webhook  webhookCommand  `cmd:"" group:"Operator" help:"Send events to other programs."`
 	Tenant   tenantCommand   `cmd:"" group:"Operator" help:"Share the server between tenants who see nothing of each other."`
+	Agent    agentCommand    `cmd:"" group:"Operator" help:"A provider's agents: who they are, how they sign in, what they are doing."`
 	Secrets  secretsCommand  `cmd:"" group:"Operator" help:"Change the server's secret."`
 	Audit    auditCommand    `cmd:"" group:"Operator" help:"Export the audit log, and verify it."`
 	Store    storeCommand    `cmd:"" group:"Operator" help:"Verify, repair, back up and restore the data."`

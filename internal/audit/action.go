@@ -47,6 +47,14 @@ const (
 	SecretsRotated    Action = "secrets.rotated"
 	TenantSet         Action = "tenant.set"
 	PushTested        Action = "push.tested"
+	AgentSet          Action = "agent.set"
+	AgentRemoved      Action = "agent.removed"
+	AgentInvited      Action = "agent.invited" // serves: once, often; until
+	AgentRevoked      Action = "agent.revoked"
+	AgentSignedIn     Action = "agent.signed_in"
+	AgentSignedOut    Action = "agent.signed_out"
+	AgentTransferred  Action = "agent.transferred"
+	AgentSettingsSet  Action = "agent.settings_set"
 	StoreBackup       Action = "store.backup"
 	AuditExported     Action = "audit.exported" // after
 	AuditPruned       Action = "audit.pruned"   // through, hash: of the last entry removed
@@ -57,6 +65,7 @@ var actions = []Action{
 	DeviceEnrolled, DeviceRevoked, CouplingMade, CouplingEnded, CouplingRefused, CouplingOffered, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
+	AgentSet, AgentRemoved, AgentInvited, AgentRevoked, AgentSignedIn, AgentSignedOut, AgentTransferred, AgentSettingsSet,
 	SecretsRotated, TenantSet, PushTested, StoreBackup, AuditExported, AuditPruned,
 }
 

@@ -65,6 +65,11 @@ type (
 	SessionGone struct{ Session wire.SessionID }
 	// MemberGone: somebody has left the session.
 	MemberGone struct{ Session wire.SessionID }
+	// Handed: another device of a party has, or will have, the session's call.
+	Handed struct {
+		Session wire.SessionID
+		Device  wire.DeviceID
+	}
 	// NotTakenUp: the session to be taken up again was closed meanwhile.
 	NotTakenUp struct {
 		Session wire.SessionID
@@ -80,6 +85,7 @@ func (Ticked) event()      {}
 func (SessionGone) event() {}
 func (MemberGone) event()  {}
 func (NotTakenUp) event()  {}
+func (Handed) event()      {}
 
 // Do names an effect.
 type Do string

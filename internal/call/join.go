@@ -52,10 +52,15 @@ func (t *turn) couple(a, b Leg) bool {
 	if j == nil {
 		j = t.joint(b.Session)
 	}
+	handed := false
+	if j == nil {
+		j = t.handed(a, b)
+		handed = j != nil
+	}
 	switch {
 	case j != nil && j.inCall():
 		// A leg came beside the ones that are up, as in a transfer.
-	case j != nil && t.mayTakeUp(*j, nil):
+	case j != nil && (handed || t.mayTakeUp(*j, nil)):
 		// The same, but the old leg had already ended: one side's call never did.
 		t.takeUp(j)
 	case j != nil:

@@ -33,6 +33,8 @@ func (r Record) Next(ev Event, now time.Time, rules Rules) (Record, []Effect) {
 		if j := t.joint(ev.Session); j != nil {
 			j.Single = true
 		}
+	case Handed:
+		t.hand(ev)
 	case NotTakenUp:
 		t.fresh = ev.Fresh
 		t.notTakenUp(ev.Session)

@@ -75,6 +75,8 @@ type Joint struct {
 	// Sides that were joined, and the devices that spoke of their legs.
 	Sides   []int           `json:"sides"`
 	Devices []wire.DeviceID `json:"devices,omitempty"`
+	// Handed lists the devices that it was handed to (hand.go).
+	Handed []wire.DeviceID `json:"handed,omitempty"`
 }
 
 func (j Joint) inCall() bool { return j.Ended.IsZero() && j.Gone.IsZero() }
@@ -255,6 +257,7 @@ func (r Record) clone() Record {
 	for i := range r.Joints {
 		r.Joints[i].Sides = slices.Clone(r.Joints[i].Sides)
 		r.Joints[i].Devices = slices.Clone(r.Joints[i].Devices)
+		r.Joints[i].Handed = slices.Clone(r.Joints[i].Handed)
 	}
 	r.Asked = slices.Clone(r.Asked)
 	r.Pending = slices.Clone(r.Pending)

@@ -38,6 +38,7 @@ const (
 	ProofSIM      ProofKind = "sim"           // the SIM card answered a challenge
 	ProofOperator ProofKind = "operator"      // an operator says so
 	ProofLink     ProofKind = "link"          // a link sent to the number was opened: a guest (D4)
+	ProofAgent    ProofKind = "agent"         // the number's owner lets one of its agents in, see Registry.Seat
 	ProofCoupled  ProofKind = "coupled"       // it is coupled with a telephone (B8), see Registry.Couple
 )
 

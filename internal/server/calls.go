@@ -78,6 +78,9 @@ func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, ur
 	if err == nil {
 		err = report.PartyDetails.Validate()
 	}
+	if err == nil && who.Role != httpapi.RoleDevice {
+		err = s.seat(ctx, &report)
+	}
 	if err == nil {
 		err = s.vouched(ctx, &report, passports)
 	}

@@ -61,6 +61,7 @@ type Config struct {
 	Texts     Texts     `koanf:"texts"`
 	Maps      Maps      `koanf:"maps"`
 	Limits    Limits    `koanf:"limits"`
+	Agents    Agents    `koanf:"agents"`
 	// Retention of what has no part above.
 	Retention Retention `koanf:"retention"`
 	Log       Log       `koanf:"log"`
@@ -417,6 +418,7 @@ func Defaults() Config {
 			AddressPerMinute: 6000, DevicePerMinute: 15_000, KeyPerMinute: 120_000,
 			DeviceReportsPerMinute: 600, ElementReportsPerMinute: 60_000, PairReportsPerMinute: 600, CountedCallers: 100_000,
 		},
+		Agents:    Agents{SignIn: 12 * time.Hour},
 		Retention: Retention{Audit: 365 * 24 * time.Hour, Lapsed: 30 * 24 * time.Hour},
 		Log:       Log{Level: "info", Format: "text"},
 	}
@@ -561,6 +563,7 @@ func (c Config) Validate() error {
 	}
 	fault(c.Limits.CountedCallers >= 1000, "limits.counted_callers: at least 1000")
 	fault(c.Limits.Heartbeat >= time.Second, "limits.heartbeat: at least 1s")
+	fault(c.Agents.SignIn >= time.Minute && c.Agents.SignIn <= 30*24*time.Hour, "agents.sign_in: from 1m to 720h")
 	fault(c.Retention.Audit >= 0, "retention.audit: not negative; 0 keeps the audit log for ever")
 	fault(c.Retention.Lapsed >= 0, "retention.lapsed: not negative")
 	fault(c.Calls.Retention >= time.Second && c.Sessions.Retention >= time.Second, "calls.retention, sessions.retention: at least 1s")

@@ -186,7 +186,7 @@ func (s devices) Remove(ctx context.Context, who httpapi.Caller) error {
 // info is what a device may know of itself.
 func (s *Server) info(ctx context.Context, d device.Device) (wire.DeviceInfo, error) {
 	i := wire.DeviceInfo{ID: d.ID, Name: d.Name, Bindings: d.Bindings, App: d.App, Unasked: d.Unasked, Created: d.Created, Party: []wire.Proved{}}
-	if d.Guest() { // what else belongs to the number's party is none of its business
+	if d.Guest() || d.Agent() { // what else belongs to the number's party is none of its business
 		for _, b := range d.Bindings {
 			i.Party = append(i.Party, wire.Proved{Identity: b.Number.Identity(), Proof: b.Kind})
 		}
@@ -214,6 +214,9 @@ func (s *Server) closeRevoked(ctx context.Context, tenant wire.TenantID, id wire
 		s.log.Warn("other nodes were not told of a revoked device; its connections there end with its next request", "device", id, "err", err)
 	}
 	s.endCouplingsOf(ctx, tenant, id)
+	if err := s.agents.Lost(ctx, tenant, id); err != nil {
+		s.log.Warn("an agent whose device was revoked counts as signed in until its time is over", "device", id, "err", err)
+	}
 }
 
 // watchRevoked closes here what was revoked on other nodes.

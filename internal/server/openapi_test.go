@@ -90,6 +90,25 @@ var operations = map[string]struct {
 	"set-place-rules":      {[]string{"device"}, "", `{"rules":[{"group":"emergency","consent":"call"}],"never":[]}`, 200},
 	"get-place-rules-here": {[]string{"device"}, "", ``, 404},
 	"get-place-picture":    {anybody, "", ``, 404},
+	// A provider's key needs the scope agents: TestSpec/I1.
+	"list-agents":            {[]string{"operator"}, "", "", 200},
+	"set-agent":              {[]string{"operator"}, "", `{"name":"Anna","number":"12"}`, 400}, // so that there is none: TestSpec/I1 adds some
+	"remove-agent":           {[]string{"operator"}, "", "", 404},
+	"invite-agent":           {[]string{"operator"}, "", `{}`, 404},
+	"revoke-sign-ins":        {[]string{"operator"}, "", "", 404},
+	"get-agent-settings":     {[]string{"operator"}, "", "", 200},
+	"set-agent-settings":     {[]string{"operator"}, "", `{"reasons":["lunch"],"wrap_up_codes":[{"code":"x","text":"X"}],"retention_days":7}`, 200},
+	"agent-sign-in":          {anybody, "", `{"code":"tag_x_y","key":KEY,"assertion":"a.b.c"}`, 410},
+	"get-agent":              {[]string{"device"}, "", "", 403}, // but for an agent's own: TestSpec/I1
+	"agent-sign-out":         {[]string{"device"}, "", "", 403},
+	"set-agent-state":        {[]string{"device"}, "", `{"state":"away"}`, 403},
+	"get-own-agent-settings": {[]string{"device"}, "", "", 403},
+	"list-colleagues":        {[]string{"device"}, "", "", 403},
+	"list-conversations":     {[]string{"device"}, "", "", 403},
+	"get-conversation":       {[]string{"device"}, "", "", 403},
+	"add-note":               {[]string{"device"}, "", `{"id":"1","text":"x"}`, 403},
+	"wrap-up":                {[]string{"device"}, "", `{"code":"solved"}`, 403},
+	"transfer":               {[]string{"device"}, "", `{"to":"ben"}`, 403},
 
 	"list-sessions": {[]string{"device"}, "", "", 200},
 	"get-session":   {[]string{"device"}, "", "", 404},
@@ -219,7 +238,7 @@ func TestEveryOperation(t *testing.T) {
 			if open := op.Security == nil; open != (len(o.who) == len(anybody)) {
 				t.Errorf("%s: the document says that anybody may call it: %v", op.OperationID, open)
 			}
-			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png").Replace(path) + o.query
+			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png", "{agent}", "none").Replace(path) + o.query
 			for _, who := range anybody {
 				own, token := number(), tokens[who]
 				if who == "device" {

@@ -45,7 +45,7 @@ func (s operator) ExportParty(ctx context.Context, who httpapi.Caller, id tel.Id
 	x := wire.PartyExport{
 		At: time.Now().UTC(), Identities: []wire.Proved{}, Devices: []wire.PartyDevice{}, Couplings: []wire.Coupling{}, Calls: []wire.CallInfo{},
 		Sessions: []wire.PartySession{}, Blocked: []tel.Identity{}, Shared: []tel.Identity{}, Audit: []string{},
-		NotAsked: []tel.Identity{}, Contacts: []wire.Contact{}, Rules: []wire.ContactRule{}, Ledger: []wire.ProfileReceipt{}, Received: []wire.ProfileReceipt{},
+		NotAsked: []tel.Identity{}, Conversations: []wire.Conversation{}, Contacts: []wire.Contact{}, Rules: []wire.ContactRule{}, Ledger: []wire.ProfileReceipt{}, Received: []wire.ProfileReceipt{},
 	}
 	e, err := s.everythingOf(ctx, who.Tenant, id)
 	if err != nil {
@@ -164,6 +164,9 @@ func (s *Server) collectProfile(ctx context.Context, tenant wire.TenantID, e eve
 		return err
 	}
 	x.NotAsked, x.PlaceRules = placed.Never, placed.Rules
+	if x.Conversations, err = s.conversationsOf(ctx, tenant, e.ids); err != nil {
+		return err
+	}
 	x.Contacts, x.Rules = append(x.Contacts, contacts...), append(x.Rules, rules...)
 	x.Ledger, x.Received = append(x.Ledger, ledger.Receipts...), append(x.Received, received...)
 	return nil
@@ -282,6 +285,9 @@ func (s *Server) forgotten(ctx context.Context, tenant wire.TenantID, ids []tel.
 		return err
 	}
 	if err := s.people.Erase(ctx, tenant, ids); err != nil {
+		return err
+	}
+	if err := s.agents.Erase(ctx, tenant, ids); err != nil {
 		return err
 	}
 	return s.places.Erase(ctx, tenant, ids)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/tandem-call/tandem/internal/agent"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
@@ -68,6 +69,15 @@ var problems = []struct {
 	{credential.ErrRevoked, wire.CodeUnauthenticated, true},
 	{credential.ErrNotFound, wire.CodeNotFound, false},
 	{credential.ErrRequest, wire.CodeBadRequest, true},
+
+	{agent.ErrRequest, wire.CodeBadRequest, true},
+	{agent.ErrNotFound, wire.CodeNotFound, false},
+	{agent.ErrNone, wire.CodeForbidden, true},
+	{agent.ErrCode, wire.CodeCodeExpired, true},
+	{agent.ErrTaken, wire.CodeConflict, true},
+	{agent.ErrInCall, wire.CodeConflict, true},
+	{agent.ErrAway, wire.CodeConflict, true},
+	{agent.ErrFull, wire.CodeConflict, true},
 
 	{tenant.ErrRequest, wire.CodeBadRequest, true},
 	{tenant.ErrTaken, wire.CodeConflict, true},

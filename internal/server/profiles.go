@@ -183,6 +183,11 @@ func (s profiles) SetPicture(ctx context.Context, who httpapi.Caller, field stri
 }
 
 func (s profiles) Picture(ctx context.Context, who httpapi.Caller, id string) (kind string, data []byte, err error) {
+	if d, err := s.devices.Get(ctx, who.Tenant, who.Device); err == nil && d.Agent() {
+		// An agent sees the pictures that its own device was sent.
+		pic, b, err := s.people.Picture(ctx, who.Tenant, d.Principal, who.Device, id)
+		return pic.Type, b, problem(s.log, "picture", err)
+	}
 	data, err = forParty(s, ctx, who, "picture", func(p tel.Identity) ([]byte, error) {
 		pic, b, err := s.people.Picture(ctx, who.Tenant, p, who.Device, id)
 		kind = pic.Type

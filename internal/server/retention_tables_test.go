@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/agent"
 	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
@@ -53,6 +54,9 @@ var standing = map[string]string{
 	"profile-tenants":   "names of tenants; nothing of a party",
 	"audit-bounds":      "where the audit log begins and ends; nothing of a party",
 	"text_optouts":      "the wish to be left alone",
+	"agents":            "an operator's",
+	"agent-seats":       "an operator's",
+	"agent-settings":    "an operator's",
 }
 
 // elsewhere are tables of a cluster, each with the test that sees its records go.
@@ -284,6 +288,24 @@ func (e *era) fillTables() {
 	ok(e.people.SetRule(ctx, tenant, two, wire.ContactRule{Identity: mustID(e.t, "+442079460007"), Keep: wire.KeepNever}))
 	ok(e.people.Opened(ctx, tenant, session))
 	ok(e.parties.Block(ctx, tenant, two, mustID(e.t, "+442079460008")))
+
+	// An agent, signed in and in a session.
+	line, err := tel.ParseNumber("+442079460902", "")
+	ok(err)
+	_, err = e.agents.Set(ctx, tenant, "anna", line, wire.AgentRequest{Name: "Anna"})
+	ok(err)
+	ok(e.agents.SetSettings(ctx, tenant, agent.Defaults))
+	way, err := e.agents.Invite(ctx, tenant, "anna", wire.AgentCodeRequest{Reusable: true})
+	ok(err)
+	desk, err := client.NewIdentity("http://nowhere.example")
+	ok(err)
+	signed, err := desk.Assert(strings.Split(way.Code, "_")[1])
+	ok(err)
+	anna, err := e.agents.SignIn(ctx, tenant, wire.AgentSignIn{Code: way.Code, Key: desk.PublicKey(), Assertion: signed}, device.Thumbprint(desk.PublicKey()))
+	ok(err)
+	ok(e.agents.Observe(ctx, agent.Seen{Tenant: tenant, Session: "s_x", Phase: wire.InCall, Opened: time.Now(), Members: []agent.Member{
+		{Device: anna.Device, Side: 1, Joined: time.Now()}, {Device: a.Device, Side: 2, Principal: one, Shown: one, Joined: time.Now()},
+	}}))
 
 	// Devices: a television, a code that nobody types, an enrolment that nobody finishes.
 	tv, err := client.NewIdentity("http://nowhere.example")

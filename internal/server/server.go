@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tandem-call/tandem/internal/agent"
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/coupling"
@@ -94,6 +95,7 @@ type Server struct {
 	people   *profile.Service
 	places   *place.Service
 	atlas    *atlas.Atlas
+	agents   *agent.Service
 	files    *files.Service
 	hooks    *webhook.Service
 	wakes    *notify.Service
@@ -204,6 +206,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if s.atlas, err = s.newAtlas(o.Version); err != nil {
 		return fmt.Errorf("server: maps: %w", err)
 	}
+	if s.agents, err = s.newAgents(ctx); err != nil {
+		return fmt.Errorf("server: agents: %w", err)
+	}
 	if s.keys, err = credential.Open(credential.Config{Engine: s.engine}); err != nil {
 		return fmt.Errorf("server: credentials: %w", err)
 	}
@@ -293,7 +298,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt, Guests: guests{s}, Profiles: profiles{s}, Blocks: blocks{s}, Places: places{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt, Guests: guests{s}, Profiles: profiles{s}, Blocks: blocks{s}, Places: places{s}, Agents: agents{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -408,7 +413,7 @@ func (s *Server) Run(ctx context.Context) error {
 // parts are what runs beside the listeners.
 func (s *Server) parts() []func(context.Context) error {
 	parts := []func(context.Context) error{
-		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
+		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.agents.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
 	}
 	if s.sip != nil {
 		parts = append(parts, s.sip.Run)

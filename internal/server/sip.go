@@ -254,6 +254,9 @@ func (s *Server) reportSIP(ctx context.Context, r sip.Report) error {
 	if barred, err := s.barredCall(ctx, report); barred || err != nil {
 		return err
 	}
+	if err := s.seat(ctx, &report); err != nil {
+		return err
+	}
 	o, err := s.matcher.Report(ctx, report)
 	if err != nil {
 		if errors.Is(err, call.ErrReport) {
@@ -287,16 +290,23 @@ func (s devices) Softphone(ctx context.Context, who httpapi.Caller) (wire.Softph
 		return wire.Softphone{}, problem(s.log, "softphone", err)
 	}
 	number := d.Current(now)[0].Number // Check has seen one
-	if !s.isTelephone(d, number, now) {
+	user := number.String()
+	if d.Agent() {
+		a, err := s.agents.Of(ctx, who.Tenant, who.Device)
+		if err != nil {
+			return wire.Softphone{}, problem(s.log, "softphone", err)
+		}
+		user = sip.Extended(user, a.Extension)
+	} else if !s.isTelephone(d, number, now) {
 		return wire.Softphone{}, wire.NewProblem(wire.CodeForbidden, "only a device that has proved the number itself, as well as calls ask for, can be its telephone")
 	}
-	name, password, expires := s.sip.Credential(number.String(), string(d.ID), now)
+	name, password, expires := s.sip.Credential(user, string(d.ID), now)
 	domain := s.cfg.sipDomain()
 	if strings.Contains(domain, ":") {
 		domain = "[" + domain + "]"
 	}
 	return wire.Softphone{
-		URI: "sip:" + number.String() + "@" + domain + ";user=phone", WebSocketURL: "ws" + strings.TrimPrefix(s.cfg.URL(), "http") + SIPPath,
+		URI: "sip:" + user + "@" + domain + ";user=phone", WebSocketURL: "ws" + strings.TrimPrefix(s.cfg.URL(), "http") + SIPPath,
 		Username: name, Password: password, ExpiresSeconds: int(expires.Sub(now).Seconds()), ICEServers: s.iceServers(string(who.Device), expires),
 	}, nil
 }
@@ -315,9 +325,18 @@ func (s *Server) mayRegister(ctx context.Context, number, id string) bool {
 	if err != nil {
 		return false
 	}
+	number, extension := sip.SplitUser(number)
 	n, err := tel.ParseNumber(number, "")
 	now := time.Now()
-	if err != nil || d.Check(now) != nil || !s.isTelephone(d, n, now) {
+	if err != nil || d.Check(now) != nil {
+		return false
+	}
+	if d.Agent() {
+		a, err := s.agents.Of(ctx, wire.DefaultTenant, d.ID)
+		if err != nil || a.Number != n || a.Extension != extension {
+			return false
+		}
+	} else if extension != "" || !s.isTelephone(d, n, now) {
 		return false
 	}
 	barred, err := s.numberBarred(ctx, wire.DefaultTenant, n)

@@ -146,6 +146,8 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 	}
 	v.things["COUPLING"] = w.couplings(v.alice)[0].ID
 	w.people(v)
+	v.things["AGENT"] = "the-victims-agent"
+	w.operator("PUT", "/v1/agents/the-victims-agent", wire.AgentRequest{Name: "Anna", Number: "+442079460898"}, &wire.Agent{})
 	var hook wire.Webhook
 	w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: "https://hooks.example/walk"}, &hook)
 	v.things["WEBHOOK"] = hook.ID
@@ -303,9 +305,26 @@ var aimed = map[string]struct {
 	"share-place":       {"SESSION", `{"uri":"geo:1,1"}`, 404},
 	"stop-place":        {"SESSION", ``, 404},
 
-	"get-place-rules":      {"", "", 200},
-	"set-place-rules":      {"", `{"rules":[],"never":[]}`, 200},
-	"get-place-rules-here": {"SESSION", "", 404},
+	"get-place-rules":        {"", "", 200},
+	"set-place-rules":        {"", `{"rules":[],"never":[]}`, 200},
+	"get-place-rules-here":   {"SESSION", "", 404},
+	"list-agents":            {"", "", 200},
+	"set-agent":              {"AGENT", `{"name":"Eve","number":"+442079460899"}`, 200},
+	"remove-agent":           {"AGENT", "", 404},
+	"invite-agent":           {"AGENT", `{}`, 404},
+	"revoke-sign-ins":        {"AGENT", "", 404},
+	"get-agent-settings":     {"", "", 200},
+	"set-agent-settings":     {"", `{"reasons":[],"wrap_up_codes":[],"retention_days":1}`, 200},
+	"get-agent":              {"", "", 403}, // none of them is an agent's
+	"agent-sign-out":         {"", "", 403},
+	"set-agent-state":        {"", `{"state":"away"}`, 403},
+	"get-own-agent-settings": {"", "", 403},
+	"list-colleagues":        {"", "", 403},
+	"list-conversations":     {"?text=eyes", "", 403},
+	"get-conversation":       {"SESSION", "", 403},
+	"add-note":               {"SESSION", `{"id":"1","text":"x"}`, 403},
+	"wrap-up":                {"SESSION", `{"code":"solved"}`, 403},
+	"transfer":               {"SESSION", `{"to":"AGENT"}`, 403},
 
 	"list-sessions":  {"", "", 200},
 	"get-session":    {"SESSION", "", 404},

@@ -118,14 +118,15 @@ func (r *Record) present() int {
 	return n
 }
 
-// complete reports whether nobody has left.
+// complete reports whether nobody has left; a device in whose place another of its party's is
+// was only let go (Away).
 func (r *Record) complete() bool {
 	for _, s := range r.Sides {
 		if !s.Left.IsZero() {
 			return false
 		}
 	}
-	return r.present() == len(r.Members)
+	return !slices.ContainsFunc(r.Members, func(m Member) bool { return !m.Left.IsZero() && !m.Away })
 }
 
 // State is the session as the member you sees it; zero for the log, which keeps no

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"slices"
+	"strings"
 )
 
 // forking is what becomes of a request that was forwarded to one or more targets (RFC 3261
@@ -132,7 +133,7 @@ func (k *forking) got(b *branch, res *Message) {
 	switch {
 	case res.Status/100 == 2:
 		if k.call != nil {
-			k.call.answered(b.target.user, res)
+			k.call.answered(k.answeredBy(b, res), res)
 		} else {
 			s.within(k.tx.req, res)
 		}
@@ -147,6 +148,20 @@ func (k *forking) got(b *branch, res *Message) {
 		k.keep(res)
 		k.finish()
 	}
+}
+
+// answeredBy is the user who has taken the call: whom it went to, unless a trusted element, as a
+// distributor of calls is, says that it was somebody else of ours (RFC 3325 in an answer).
+func (k *forking) answeredBy(b *branch, res *Message) string {
+	if b.to == nil || !k.s.e.trusts(b.to) || strings.Contains(strings.ToLower(res.Get(Privacy)), "id") {
+		return b.target.user
+	}
+	for _, value := range res.All(PAssertedIdentity) {
+		if a, ok := parseAddress(value); ok && strings.HasPrefix(userOf(a.uri), "+") {
+			return userOf(a.uri)
+		}
+	}
+	return b.target.user
 }
 
 // keep remembers the best answer: a 6xx, or else of the lowest class; within it, one that

@@ -15,12 +15,15 @@ import (
 type location struct {
 	mu    sync.Mutex
 	users map[string][]*binding
-	count int
-	most  int
+	// extensions leads from a number to those of its users who have an extension (RFC 3966 5.3).
+	extensions map[string][]string
+	count      int
+	most       int
 }
 
 // binding is one contact of a user.
 type binding struct {
+	user    string
 	contact address
 	expires time.Time
 	callID  string
@@ -30,27 +33,29 @@ type binding struct {
 	holder  holder // of the password
 }
 
-// maxContacts of one user.
-const maxContacts = 16
+// maxContacts of one user, and maxTargets of one call.
+const (
+	maxContacts = 16
+	maxTargets  = 64
+)
 
-func newLocation(most int) *location { return &location{users: map[string][]*binding{}, most: most} }
+func newLocation(most int) *location {
+	return &location{users: map[string][]*binding{}, extensions: map[string][]string{}, most: most}
+}
 
-// userOf is the key of an address: a number in E.164 form where it is one, or else the user
-// part. "" where the address names no user.
+// userOf is the key of an address: a number in E.164 form where it is one, with its extension if
+// it has one ("+442079460900;ext=17"), or else the user part. "" where the address names no user.
 func userOf(u uri) string {
 	switch u.scheme {
 	case "tel":
-		if n, err := tel.ParseURI("tel:" + u.rest); err == nil {
-			return n.Number.String()
-		}
-		return ""
+		return subscriber(u.rest)
 	case "sip", "sips":
 		user := unescape(u.user)
-		// Parameters of a telephone-subscriber (RFC 3261 19.1.6) name nobody else.
-		number, _, _ := strings.Cut(user, ";")
-		if strings.HasPrefix(number, "+") {
-			if n, err := tel.ParseNumber(number, ""); err == nil {
-				return n.String()
+		// Parameters of a telephone-subscriber (RFC 3261 19.1.6), but for the extension, name
+		// nobody else.
+		if number, _, _ := strings.Cut(user, ";"); strings.HasPrefix(number, "+") {
+			if s := subscriber(user); s != "" {
+				return s
 			}
 		}
 		return user
@@ -58,18 +63,56 @@ func userOf(u uri) string {
 	return ""
 }
 
-// find returns the bindings of a user that hold, the newest first.
+// subscriber reads a global number with its parameters (RFC 3966 3); "" if it is none.
+func subscriber(s string) string {
+	number, params, _ := strings.Cut(s, ";")
+	n, err := tel.ParseNumber(number, "")
+	if err != nil || !strings.HasPrefix(number, "+") {
+		return ""
+	}
+	for p := range strings.SplitSeq(params, ";") {
+		if name, ext, _ := strings.Cut(p, "="); strings.EqualFold(name, "ext") && validExtension(ext) {
+			return Extended(n.String(), ext)
+		}
+	}
+	return n.String()
+}
+
+const extensionMark = ";ext="
+
+func validExtension(s string) bool {
+	return s != "" && len(s) <= 32 && strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") == ""
+}
+
+// Extended is the user of a number with an extension, which may be empty (RFC 3966 5.3).
+func Extended(number, extension string) string {
+	if extension == "" {
+		return number
+	}
+	return number + extensionMark + extension
+}
+
+// SplitUser takes a user's extension off.
+func SplitUser(user string) (base, extension string) {
+	base, extension, _ = strings.Cut(user, extensionMark)
+	return base, extension
+}
+
+// find returns the bindings of a user that hold, the newest first. Of a number without an extension
+// those of its extensions are too: they all ring.
 func (l *location) find(user string, now time.Time) []*binding {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []*binding
-	for _, b := range l.users[user] {
-		if now.Before(b.expires) {
-			all = append(all, b)
+	for _, user := range append([]string{user}, l.extensions[user]...) {
+		for _, b := range l.users[user] {
+			if now.Before(b.expires) {
+				all = append(all, b)
+			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *binding) int { return b.expires.Compare(a.expires) })
-	return all
+	return all[:min(len(all), maxTargets)]
 }
 
 // update changes the bindings of a user by f, which returns those that are to be kept.
@@ -83,12 +126,29 @@ func (l *location) update(user string, f func([]*binding) ([]*binding, bool)) bo
 		return false
 	}
 	l.count += len(kept) - len(old)
-	if len(kept) == 0 {
-		delete(l.users, user)
-	} else {
-		l.users[user] = kept
-	}
+	l.put(user, kept)
 	return true
+}
+
+// put sets the bindings of a user. l.mu is held.
+func (l *location) put(user string, kept []*binding) {
+	base, extension := SplitUser(user)
+	_, known := l.users[user]
+	if len(kept) > 0 {
+		l.users[user] = kept
+	} else {
+		delete(l.users, user)
+	}
+	switch {
+	case extension == "" || known == (len(kept) > 0):
+	case known:
+		l.extensions[base] = slices.DeleteFunc(l.extensions[base], func(u string) bool { return u == user })
+		if len(l.extensions[base]) == 0 {
+			delete(l.extensions, base)
+		}
+	default:
+		l.extensions[base] = append(l.extensions[base], user)
+	}
 }
 
 // dropFlow forgets what was registered over a WebSocket that is over: its contacts are
@@ -114,11 +174,7 @@ func (l *location) sweep(gone func(*binding) bool) (swept []*binding) {
 			return true
 		})
 		l.count += len(all) - n
-		if len(all) == 0 {
-			delete(l.users, user)
-		} else {
-			l.users[user] = all
-		}
+		l.put(user, all)
 	}
 	return swept
 }

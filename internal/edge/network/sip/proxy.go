@@ -310,7 +310,7 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 		}
 		var all []target
 		for _, b := range s.e.location.find(user, time.Now()) {
-			all = append(all, b.target(user))
+			all = append(all, b.target())
 		}
 		switch {
 		case len(all) > 0:
@@ -335,8 +335,8 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 
 // target of a binding: the contact, by the way that it registered by. Over UDP that is the
 // contact's own address, unless it is behind a NAT.
-func (b *binding) target(user string) target {
-	t := target{uri: b.contact.uri.String(), user: user, hop: b.contact.uri, route: b.path}
+func (b *binding) target() target {
+	t := target{uri: b.contact.uri.String(), user: b.user, hop: b.contact.uri, route: b.path}
 	if len(b.path) > 0 {
 		if a, ok := parseAddress(b.path[0]); ok {
 			t.hop = a.uri

@@ -48,7 +48,7 @@ func (s *shard) register(tx *serverTx) {
 		}
 	}
 	now := time.Now()
-	bindings, fault := s.bindings(tx, who, now)
+	bindings, fault := s.bindings(tx, user, who, now)
 	if fault != nil {
 		tx.refuse(fault)
 		return
@@ -100,7 +100,7 @@ func (s *shard) register(tx *serverTx) {
 }
 
 // bindings are those that a REGISTER asks for.
-func (s *shard) bindings(tx *serverTx, who holder, now time.Time) ([]*binding, *Fault) {
+func (s *shard) bindings(tx *serverTx, user string, who holder, now time.Time) ([]*binding, *Fault) {
 	m := tx.req
 	usual := uint64(usualExpires)
 	if v, ok := number(m.Get(Expires), maxExpires); ok {
@@ -130,7 +130,7 @@ func (s *shard) bindings(tx *serverTx, who holder, now time.Time) ([]*binding, *
 			seconds = minExpires
 		}
 		all = append(all, &binding{
-			contact: c, expires: now.Add(time.Duration(seconds) * time.Second), callID: callID, cseq: cseq, via: tx.from, path: m.All(Path), holder: who,
+			user: user, contact: c, expires: now.Add(time.Duration(seconds) * time.Second), callID: callID, cseq: cseq, via: tx.from, path: m.All(Path), holder: who,
 		})
 	}
 	return all, nil

@@ -46,8 +46,12 @@ type Kept struct {
 
 // Leg is what was reported of one party's leg.
 type Leg struct {
-	Own       tel.Identity  `json:"own,omitzero"`
-	Other     tel.Identity  `json:"other,omitzero"`
+	Own   tel.Identity `json:"own,omitzero"`
+	Other tel.Identity `json:"other,omitzero"`
+	// Extension of either, where known.
+	Extension      string `json:"extension,omitempty"`
+	OtherExtension string `json:"other_extension,omitempty"`
+
 	Direction tel.Direction `json:"direction"`
 	State     tel.State     `json:"state"`
 	Since     time.Time     `json:"since"`
@@ -63,6 +67,7 @@ const longest = 24 * time.Hour
 
 // party returns the identity of a user: a number where it is one, or else its address here.
 func (e *Element) party(user string) tel.Identity {
+	user, _ = SplitUser(user)
 	if user == "" {
 		return tel.Identity{}
 	}
@@ -131,8 +136,9 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	c.Session, _, _ = strings.Cut(m.Get(SessionIDHeader), ";")
 	s.calls[callID] = c
 	own := s.e.party(c.User)
+	_, extension := SplitUser(c.User)
 	c.Caller = &Leg{
-		Own: own, Other: s.e.dialled(m, tx.from), Direction: tel.Outgoing, Local: c.local("caller"), Vouched: who.proved, Hidden: who.private,
+		Own: own, Extension: extension, Other: s.e.dialled(m, tx.from), Direction: tel.Outgoing, Local: c.local("caller"), Vouched: who.proved, Hidden: who.private,
 	}
 	c.say(c.Caller, tel.Ringing)
 	c.refresh = s.after(s.e.cfg.Lease/2, c.again)
@@ -149,8 +155,9 @@ func (c *trackedCall) local(what string) string {
 func (c *trackedCall) leg(user string) *Leg {
 	l := c.Called[user]
 	if l == nil {
+		_, extension := SplitUser(user)
 		l = &Leg{
-			Own: c.s.e.party(user), Other: c.Caller.Own, Direction: tel.Incoming, Local: c.local("called " + user),
+			Own: c.s.e.party(user), Extension: extension, Other: c.Caller.Own, OtherExtension: c.Caller.Extension, Direction: tel.Incoming, Local: c.local("called " + user),
 			Vouched: !c.s.e.cfg.Open, OtherHid: c.Private,
 		}
 		c.Called[user] = l
@@ -175,7 +182,7 @@ func (c *trackedCall) put(l *Leg) {
 	r := Report{
 		PartyDetails: tel.PartyDetails{
 			Own: l.Own, Other: l.Other, Withheld: l.Hidden, OtherWithheld: l.OtherHid && !l.Other.IsZero(),
-			Direction: l.Direction, State: l.State, Ref: tel.Ref{Local: l.Local},
+			Direction: l.Direction, State: l.State, Ref: tel.Ref{Local: l.Local}, Extension: l.Extension, OtherExtension: l.OtherExtension,
 		},
 		Seq: l.Seq, At: l.Since, Lease: c.s.e.cfg.Lease, Vouched: l.Vouched, Passports: c.passport,
 	}
@@ -208,7 +215,7 @@ func (c *trackedCall) answered(user string, res *Message) {
 	c.timer(res)
 	l := c.leg(user)
 	if !l.Own.IsZero() {
-		c.Caller.Other = l.Own
+		c.Caller.Other, c.Caller.OtherExtension = l.Own, l.Extension
 	}
 	c.say(l, tel.Active)
 	c.say(c.Caller, tel.Active)

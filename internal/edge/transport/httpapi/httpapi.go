@@ -47,6 +47,7 @@ type Config struct {
 	Guests    Guests
 	Profiles  Profiles
 	Places    Places
+	Agents    Agents
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -91,6 +92,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.guests()
 	a.profiles()
 	a.places()
+	a.agents()
 	a.pages(mux)
 	return a
 }

@@ -35,10 +35,11 @@ const (
 	ScopeAudit     Scope = "audit"     // read the audit log
 	ScopeWebhooks  Scope = "webhooks"  // webhooks and their deliveries
 	ScopeServer    Scope = "server"    // metrics, backups
+	ScopeAgents    Scope = "agents"    // agents, and how they sign in
 )
 
 // Scopes are all of them.
-var Scopes = []Scope{ScopeReport, ScopeCouplings, ScopeBind, ScopeKeys, ScopeParties, ScopeCalls, ScopeAudit, ScopeWebhooks, ScopeServer}
+var Scopes = []Scope{ScopeReport, ScopeCouplings, ScopeBind, ScopeKeys, ScopeParties, ScopeCalls, ScopeAudit, ScopeWebhooks, ScopeServer, ScopeAgents}
 
 // Caller is who makes a request. The zero Caller is anybody.
 type Caller struct {
