@@ -211,3 +211,63 @@ func TestForeignCallID(t *testing.T) {
 		t.Errorf("reported: %s", *s)
 	}
 }
+
+// TestAmplification: who sends datagrams with somebody else's address on them brings that one
+// no more datagrams than that, and no more than two and a half times the bytes.
+func TestAmplification(t *testing.T) {
+	w, _ := closedWorld(t, func(c *Config) { c.T1 = 5 * time.Millisecond })
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(w.addr))
+	w.must(err)
+	defer c.Close()
+	at := c.LocalAddr()
+	small := func(method, uri, more string) string {
+		return fmt.Sprintf("%s %s SIP/2.0\r\nv: SIP/2.0/UDP %s;branch=z9hG4bK%s\r\nf: <sip:a@b>;tag=1\r\nt: <sip:a@b>\r\ni: %s\r\nCSeq: 1 %s\r\n%s\r\n", method, uri, at, method, method+more[:min(3, len(more))], method, more)
+	}
+	for name, c2 := range map[string]struct {
+		sent    string
+		answers int
+	}{
+		"asked for a password":   {small("INVITE", "sip:"+bob+"@example.com", "Max-Forwards: 70\r\nm: <sip:a@b>\r\n"), 1},
+		"no hops left":           {small("INVITE", "sip:x@example.com", "Max-Forwards: 0\r\nm: <sip:a@b>\r\n"), 1},
+		"an unknown extension":   {small("INVITE", "sip:x@example.com", "Proxy-Require: foo\r\nMax-Forwards: 70\r\nm: <sip:a@b>\r\n"), 1},
+		"a relay":                {small("INVITE", "sip:x@elsewhere.example", "Route: <sip:192.0.2.1;lr>\r\nMax-Forwards: 70\r\nm: <sip:a@b>\r\n"), 1},
+		"registering":            {small("REGISTER", "sip:example.com", "Max-Forwards: 70\r\n"), 1},
+		"options":                {small("OPTIONS", "sip:example.com", "Max-Forwards: 70\r\n"), 1},
+		"a message":              {small("MESSAGE", "sip:"+bob+"@example.com", "Max-Forwards: 70\r\n"), 1},
+		"a method nobody knows":  {small("X", "sip:example.com", "Max-Forwards: 70\r\n"), 1},
+		"an end of no call":      {small("BYE", "sip:"+bob+"@example.com", "Max-Forwards: 70\r\n"), 1},
+		"a cancel of no call":    {small("CANCEL", "sip:"+bob+"@example.com", "Max-Forwards: 70\r\n"), 1},
+		"no Max-Forwards":        {small("INVITE", "sip:x@example.com", ""), 1},
+		"an acknowledgement":     {small("ACK", "sip:"+bob+"@example.com", "Max-Forwards: 70\r\n"), 0},
+		"an answer to nothing":   {"SIP/2.0 200 OK\r\nv: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKq\r\nf: <sip:a@b>;tag=1\r\nt: <sip:a@b>\r\ni: r\r\nCSeq: 1 INVITE\r\n\r\n", 0},
+		"something else":         {"\x16\x03\x01 hello", 0},
+		"a sign of life of NATs": {"\r\n\r\n", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.Write([]byte(c2.sent))
+			w.must(err)
+			buf, answers, bytes := make([]byte, maxMessage), 0, 0
+			took := func(wait time.Duration) bool {
+				_ = c.SetReadDeadline(time.Now().Add(wait))
+				n, err := c.Read(buf)
+				if err == nil {
+					answers, bytes = answers+1, bytes+n
+				}
+				return err == nil
+			}
+			if c2.answers > 0 && !took(patience) {
+				t.Fatal("no answer")
+			}
+			for end := time.Now().Add(patience); w.e.Stats().Transactions > 0; { // while it might repeat it
+				if took(5 * time.Millisecond); time.Now().After(end) {
+					t.Fatalf("%+v", w.e.Stats())
+				}
+			}
+			took(20 * time.Millisecond)
+			t.Logf("%d bytes for %d: %.2f", bytes, len(c2.sent), float64(bytes)/float64(len(c2.sent)))
+			if answers != c2.answers || 2*bytes > 5*len(c2.sent) {
+				t.Errorf("%d bytes in %d answers for %d:\n%s", bytes, answers, len(c2.sent), buf)
+			}
+		})
+	}
+}

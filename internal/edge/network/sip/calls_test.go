@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tandem-call/tandem/tel"
 )
 
 // TestFork: a call rings at all phones of the number; when one answers, the others are
@@ -350,6 +352,35 @@ func TestLease(t *testing.T) {
 		}
 		seen[r.Seq] = true
 	}
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
+// TestSessionTimer: a session timer that is refreshed in time, with another interval, keeps the
+// call; a later one that is not ends it (RFC 4028 8).
+func TestSessionTimer(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Lease = 200 * time.Millisecond })
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "TCP")
+	b.register()
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor(), "Supported", "timer", "Session-Expires", "90"))
+	began := time.Now()
+	b.reply(b.request("INVITE"), 200, "Session-Expires", "3;refresher=uac", "Require", "timer")
+	ok := a.answer("INVITE", 200)
+	if ok.Get(SessionExpires) != "3;refresher=uac" {
+		t.Errorf("Session-Expires is %q", ok.Get(SessionExpires))
+	}
+	d := a.calling(invite, ok)
+	refresh := func(seconds string) {
+		a.tell(d.ask("UPDATE", "Supported", "timer", "Session-Expires", seconds+";refresher=uac"))
+		b.reply(b.request("UPDATE"), 200, "Session-Expires", seconds+";refresher=uac", "Require", "timer")
+		a.answer("UPDATE", 200)
+	}
+	refresh("1800")
+	for time.Since(began) < 4*time.Second {
+		if r := <-w.reports; r.State == tel.Ended {
+			t.Fatalf("it has ended after %v: %+v", time.Since(began), r)
+		}
+	}
+	refresh("1")
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 

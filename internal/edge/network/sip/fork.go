@@ -37,6 +37,8 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 	loop := s.e.loopOf(m)
 	inDialog := tagOf(m.Get(To)) != ""
 	if tx.invite() {
+		tx.trying = true
+		tx.reply(100)
 		tx.cancelled = k.giveUp
 		if !inDialog && !targets[0].service {
 			k.call = s.track(tx, who, targets)

@@ -79,8 +79,21 @@ func scenario(t *testing.T, name string) string {
 	return path
 }
 
-// sipp makes calls between two real SIPp programs, by way of an address.
-func sipp(t *testing.T, called int, by string, calls int, transport, user string) {
+// sippSide is a real SIPp that does what a scenario says.
+type sippSide struct {
+	wait func() error
+	said func() string
+}
+
+func startSIPp(t *testing.T, file string, port int, transport string, more ...string) sippSide {
+	t.Helper()
+	args := []string{"-sf", scenario(t, file), "-i", "127.0.0.1", "-p", strconv.Itoa(port), "-nostdin", "-t", transport, "-timeout", "60s", "-trace_err"}
+	wait, said := startPeer(t, "sipp", append(args, more...)...)
+	return sippSide{wait, said}
+}
+
+// sippCalls makes calls to a user by way of an address, and waits for their end.
+func sippCalls(t *testing.T, file, by string, calls int, transport, user string, called ...sippSide) {
 	t.Helper()
 	numbers := filepath.Join(t.TempDir(), "numbers.csv")
 	rows := "SEQUENTIAL\n"
@@ -90,14 +103,28 @@ func sipp(t *testing.T, called int, by string, calls int, transport, user string
 	if err := os.WriteFile(numbers, []byte(rows), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := func(sf, port string, more ...string) []string {
-		return append([]string{"-sf", scenario(t, sf), "-i", "127.0.0.1", "-p", port, "-nostdin", "-t", transport, "-timeout", "60s", "-trace_err"}, more...)
+	caller := startSIPp(t, file, freePort(t), transport, "-m", strconv.Itoa(calls), "-s", user, "-inf", numbers, "-r", "100", by)
+	if err := caller.wait(); err != nil {
+		said := ""
+		for _, c := range called {
+			said += "\nthe called:\n" + c.said()
+		}
+		t.Fatalf("the caller: %v\n%s%s", err, caller.said(), said)
 	}
-	_, saidCalled := startPeer(t, "sipp", args("called.xml", strconv.Itoa(called))...)
-	wait, said := startPeer(t, "sipp", args("caller.xml", strconv.Itoa(freePort(t)), "-m", strconv.Itoa(calls), "-s", user, "-inf", numbers, "-r", "100", by)...)
-	if err := wait(); err != nil {
-		t.Fatalf("the caller: %v\n%s\nthe called:\n%s", err, said(), saidCalled())
-	}
+}
+
+// sipp makes calls between two real SIPp programs, by way of an address.
+func sipp(t *testing.T, called int, by string, calls int, transport, user string) {
+	t.Helper()
+	sippCalls(t, "caller.xml", by, calls, transport, user, startSIPp(t, "called.xml", called, transport))
+}
+
+// sippPhone is a SIPp that answers for a user, as often as it is told.
+func (w *world) sippPhone(user, file string, calls int) sippSide {
+	w.t.Helper()
+	port := freePort(w.t)
+	w.registered(user, fmt.Sprintf("<sip:%s@127.0.0.1:%d>", user, port))
+	return startSIPp(w.t, file, port, "u1", "-s", user, "-m", strconv.Itoa(calls))
 }
 
 // registered binds a contact to a user, as the phone there would.
@@ -142,6 +169,38 @@ func TestSIPp(t *testing.T) {
 				t.Errorf("%v", got)
 			}
 		})
+	}
+}
+
+// TestSIPpFork: two SIPp phones of one number ring; one answers each call, the other one is
+// cancelled.
+func TestSIPpFork(t *testing.T) {
+	const calls = 30
+	w := newWorld(t, func(c *Config) { c.T1 = 500 * time.Millisecond })
+	rings, answers := w.sippPhone(bob, "rings.xml", calls), w.sippPhone(bob, "called.xml", calls)
+	sippCalls(t, "caller.xml", w.addr.String(), calls, "u1", bob, rings, answers)
+	if err := rings.wait(); err != nil {
+		t.Errorf("the phone that rang: %v\n%s", err, rings.said())
+	}
+	if got := w.count(2 * calls); got["active"] != 2*calls {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestSIPpTransfer: a SIPp transfers its callers to another one by REFER: those who speak on have
+// legs of their own, and the first ones end.
+func TestSIPpTransfer(t *testing.T) {
+	const calls = 30
+	w := newWorld(t, func(c *Config) { c.T1 = 500 * time.Millisecond })
+	transfers, answers := w.sippPhone(bob, "transfers.xml", calls), w.sippPhone(carol, "answers.xml", calls)
+	sippCalls(t, "transferred.xml", w.addr.String(), calls, "u1", bob, transfers, answers)
+	for _, phone := range []sippSide{transfers, answers} {
+		if err := phone.wait(); err != nil {
+			t.Errorf("a phone: %v\n%s", err, phone.said())
+		}
+	}
+	if got := w.count(4 * calls); got["active"] != 4*calls {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -42,9 +42,6 @@ func (s *shard) request(m *Message, f *flow) {
 // begin decides about a new request.
 func (s *shard) begin(tx *serverTx) {
 	m := tx.req
-	if tx.invite() {
-		tx.reply(100)
-	}
 	if fault := s.e.unsupported(m, ProxyRequire); fault != nil {
 		tx.refuse(fault)
 		return

@@ -30,6 +30,10 @@ type serverTx struct {
 	repeat   *timer // G
 	end      *timer // H, I, J, L
 	interval time.Duration
+	// trying: an INVITE that was let through. What is refused before is answered once to each
+	// copy of it (RFC 3261 26.3.2.4): else a datagram with somebody else's address on it would
+	// bring that one a dozen answers.
+	trying bool
 	// cancelled is called when the caller gives up.
 	cancelled func()
 }
@@ -113,7 +117,7 @@ func (tx *serverTx) respond(m *Message) {
 	default:
 		tx.state = txCompleted
 		tx.finish(patience)
-		if !tx.from.reliable() {
+		if tx.trying && !tx.from.reliable() {
 			tx.interval = tx.s.e.times.t1
 			tx.repeat = tx.s.after(tx.interval, tx.again)
 		}
