@@ -62,8 +62,35 @@ export function watch(page: Page, faults: string[]): void {
   });
 }
 
-/** The faults of accessibility that axe finds in what is shown (WCAG 2.2 A and AA). */
+/**
+ * The faults of accessibility that axe finds in what is shown (WCAG 2.2 A and AA): in the light and
+ * in the dark, from left to right and from right to left.
+ */
 export async function axe(target: Page | Frame): Promise<string[]> {
+  const page = "emulateMedia" in target ? target : target.page();
+  const faults: string[] = [];
+  for (const [colorScheme, turned] of [
+    ["dark", true],
+    ["light", false],
+  ] as const) {
+    await page.emulateMedia({ colorScheme });
+    const was = await target.evaluate((turned) => {
+      const root = document.documentElement;
+      const was = root.dir;
+      if (turned) {
+        root.dir = was === "rtl" ? "ltr" : "rtl";
+      }
+      return was;
+    }, turned);
+    faults.push(...(await faultsOf(target)).map((f) => `${colorScheme}: ${f}`));
+    await target.evaluate((was) => {
+      document.documentElement.dir = was;
+    }, was);
+  }
+  return faults;
+}
+
+async function faultsOf(target: Page | Frame): Promise<string[]> {
   // Not by a script element: the page's policy forbids that.
   await target.evaluate(axeSource);
   return target.evaluate(async () => {
