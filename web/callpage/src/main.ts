@@ -12,4 +12,4 @@ if (target) {
   mount(App, { target });
 }
 await app.start();
-registerWorker();
+await registerWorker();

@@ -48,6 +48,7 @@ export {
   pendingEnrolment,
 } from "./identity.ts";
 export { safeName } from "./name.ts";
+export { awaitNear, here, stayNear } from "./near.ts";
 export type { RequestFrame, Unsent } from "./outbox.ts";
 export type * from "./ports.ts";
 export { holding, type Known, Profiles, receive } from "./profile.ts";

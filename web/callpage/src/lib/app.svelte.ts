@@ -1,11 +1,15 @@
 import {
   type Available,
   answerPush,
+  awaitNear,
+  type CouplingKind,
+  type CouplingOffer,
   couple,
   Device,
   type DeviceInfo,
   enrol,
   forgetIdentity,
+  here,
   type Identity,
   type Invite,
   isProblem,
@@ -26,11 +30,13 @@ import {
 import { browserPorts, wakeWithPage } from "@tandem-call/sdk/browser";
 import { SvelteMap } from "svelte/reactivity";
 import { HandReport } from "./hand.svelte.ts";
+import { Nearness } from "./near.svelte.ts";
 import { now } from "./now.svelte.ts";
 import { own } from "./own.svelte.ts";
 import { people } from "./people.svelte.ts";
 import { Room } from "./room.svelte.ts";
 import { Telephone } from "./telephone.svelte.ts";
+import { update } from "./update.svelte.ts";
 import { wake } from "./wake.svelte.ts";
 
 /** The software's name for the operator's statistics. */
@@ -47,8 +53,11 @@ const linkKey = "page/link";
 /** Whether the device is coupled with a phone is kept here; the server has the last word. */
 const companionKey = "page/companion";
 
-/** How far the page has come. */
-export type Stage = "loading" | "stranger" | "device" | "ended";
+/** By how much this device's idea of the server's time may be wrong, in milliseconds. */
+const clockFault = 10_000;
+
+/** How far the page has come. "apart": it is coupled with a phone that is not near. */
+export type Stage = "loading" | "stranger" | "device" | "apart" | "ended";
 
 /** The page as a device: who it is, how it stands with the server, what happens to it. */
 class App {
@@ -77,6 +86,7 @@ class App {
   device = $state.raw<Device>();
   telephone = $state.raw<Telephone>();
   hand = $state.raw<HandReport>();
+  #near: Nearness | undefined;
   readonly server = location.origin;
 
   /** Messages and files that the server does not have yet. */
@@ -252,6 +262,7 @@ class App {
       this.connected = true;
       this.lostAt = undefined;
       void this.#refresh();
+      void update.check(); // it may have been away for one
     });
     device.on("disconnected", () => {
       this.connected = false;
@@ -289,11 +300,13 @@ class App {
     });
     device.on("notice", (n) => {
       this.notices = [...this.notices, n];
+      void this.#near?.look().catch(() => {}); // the next connection asks again
     });
     this.past = await this.#readHistory();
     await people.begin(device.api, this.ports);
     await own.begin(device.api, this.ports);
     this.hand = await HandReport.open(device, this.ports);
+    this.#near = new Nearness(device, this.ports);
     this.companion = (await this.ports.store.get(companionKey)) === true;
     // Beside a phone, the page is none: it would ring along.
     this.telephone = this.companion ? undefined : new Telephone(device, this.ports.clock);
@@ -320,6 +333,9 @@ class App {
     const s = { ...told, ...(you && { you }) };
     if (s.opened) {
       void this.ports.store.write(new Map([[history + s.id, s]]));
+    }
+    if (s.phase === "closed") {
+      void this.#near?.closed(s).catch(() => {}); // they lapse when the two part
     }
     const room = this.rooms.get(s.id);
     if (room) {
@@ -362,6 +378,7 @@ class App {
           this.telephone = undefined;
         }
       }
+      await this.#near?.look();
       await wake.renew(device.api, this.info);
       await this.#forgetPeople();
     } catch {
@@ -386,14 +403,48 @@ class App {
   async #over(err: unknown): Promise<void> {
     this.connected = false;
     this.telephone?.stop();
+    this.#near?.stop();
     if (this.trial && isProblem(err, "unauthenticated", "revoked", "binding-expired")) {
       // A development server with fresh data: begin anew.
       await forgetIdentity(this.ports.store);
       location.reload();
       return;
     }
+    if (this.companion && (await this.#comesBack())) {
+      location.reload();
+      return;
+    }
     this.end = err;
     this.stage = "ended";
+  }
+
+  /** Waits until a device that is away from its phone is near again; false: it is coupled no longer. */
+  async #comesBack(): Promise<boolean> {
+    const identity = this.identity;
+    if (!identity || (await here(identity, this.ports).catch(() => [])).length === 0) {
+      return false;
+    }
+    this.stage = "apart";
+    return awaitNear(identity, this.ports, new AbortController().signal);
+  }
+
+  /** Couples the device that shows a code, always or for this call only. */
+  async accept(code: string, kind: CouplingKind): Promise<void> {
+    await this.#forCall(kind);
+    await this.device?.api.acceptCoupling({ code, kind });
+    await this.#near?.look();
+  }
+
+  /** A code to type at a device that is to be coupled, always or for this call only. */
+  async offer(kind: CouplingKind): Promise<CouplingOffer | undefined> {
+    await this.#forCall(kind);
+    return this.device?.api.offerCoupling({ kind });
+  }
+
+  async #forCall(kind: CouplingKind): Promise<void> {
+    if (kind === "temporary") {
+      await this.#near?.forCall(now.server - clockFault, this.current?.id);
+    }
   }
 
   /** Accepts or declines an invitation. */

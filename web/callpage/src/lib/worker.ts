@@ -1,3 +1,5 @@
+import { update } from "./update.svelte.ts";
+
 interface TrustedTypes {
   createPolicy(
     name: string,
@@ -8,7 +10,7 @@ interface TrustedTypes {
 }
 
 /** Lets the page open offline, from what the service worker keeps. */
-export function registerWorker(): void {
+export async function registerWorker(): Promise<void> {
   if (!("serviceWorker" in navigator)) {
     return;
   }
@@ -19,9 +21,11 @@ export function registerWorker(): void {
         createScriptURL: () => "/sw.js",
       })
       .createScriptURL("/sw.js") ?? "/sw.js";
-  navigator.serviceWorker.register(url).catch(() => {
+  try {
+    update.watch(await navigator.serviceWorker.register(url));
+  } catch {
     // Blocked by the browser: the page works, but not offline.
-  });
+  }
 }
 
 /** The browser's offer to install the page, until it is taken (Chromium). */

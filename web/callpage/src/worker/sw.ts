@@ -11,12 +11,15 @@ const others = ["/", "/manifest.webmanifest", "/icon.svg", "/icon-192.png"];
 const cacheName = `page-${digest(assets.join())}`;
 
 worker.addEventListener("install", (e) => {
-  e.waitUntil(
-    caches
-      .open(cacheName)
-      .then((cache) => cache.addAll([...others, ...assets]))
-      .then(() => worker.skipWaiting()),
-  );
+  e.waitUntil(caches.open(cacheName).then((cache) => cache.addAll([...others, ...assets])));
+});
+
+// A new version waits until the user wants it, or has closed the old one's pages: these load the
+// rest of their parts from the old one's cache.
+worker.addEventListener("message", (e) => {
+  if (e.data === "take-over") {
+    void worker.skipWaiting();
+  }
 });
 
 worker.addEventListener("activate", (e) => {
