@@ -1,9 +1,9 @@
-import { createServer } from "node:net";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestServer } from "../../../sdk/test/support/server.ts";
 import { Baresip } from "../support/baresip.ts";
 import { launch, open, type Watched } from "../support/browser.ts";
+import { freePorts } from "../support/ports.ts";
 
 let browser: Browser;
 let server: TestServer;
@@ -12,42 +12,12 @@ let page: Watched;
 const number = "+442079460052";
 let sip: number;
 
-/** Listens for a moment, to see whether a port is free. */
-async function isFree(port: number): Promise<boolean> {
-  const s = createServer();
-  try {
-    await new Promise<void>((resolve, reject) => {
-      s.once("error", reject);
-      s.listen(port, "127.0.0.1", resolve);
-    });
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await new Promise((resolve) => s.close(resolve));
-  }
-}
-
-/**
- * Three ports, each free with the next one, which baresip takes for TLS; below those that
- * systems give to outgoing connections, one of which may come between.
- */
-async function freePorts(): Promise<[number, number, number]> {
-  for (;;) {
-    const at = 10_000 + 10 * Math.floor(Math.random() * 1_500);
-    const wanted = [at, at + 1, at + 2, at + 3, at + 4];
-    if ((await Promise.all(wanted.map(isFree))).every(Boolean)) {
-      return [at, at + 2, at + 4];
-    }
-  }
-}
-
 beforeAll(async () => {
   browser = await launch();
-  const [at, own, http] = await freePorts();
-  sip = at;
+  // Its own takes the port beside it for TLS.
+  sip = await freePorts(5);
   server = await TestServer.start({ TANDEM_SIP_LISTEN: `127.0.0.1:${sip}` });
-  phone = await Baresip.start(number, sip, own, http);
+  phone = await Baresip.start(number, sip, sip + 2, sip + 4);
   const { port } = new URL(server.url);
   page = await open(browser, `http://alice.tandem.localhost:${port}/`);
   await page.page.getByRole("button", { name: "Call Bob" }).waitFor();

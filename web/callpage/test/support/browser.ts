@@ -6,7 +6,7 @@ import { expect } from "vitest";
 const axeSource = axeCore.source;
 
 /** Debian's Chromium, with a microphone that needs no hardware and no question. */
-export function launch(): Promise<Browser> {
+export function launch(...more: string[]): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -16,6 +16,7 @@ export function launch(): Promise<Browser> {
       "--use-fake-device-for-media-stream",
       "--use-fake-ui-for-media-stream",
       "--autoplay-policy=no-user-gesture-required",
+      ...more,
     ],
   });
 }
