@@ -106,7 +106,7 @@ func (d Device) has(n tel.Number, now time.Time) bool {
 // proved returns when the device's own proof of the number ends or ended; zero if it had none.
 func (d Device) proved(n tel.Number) (last time.Time) {
 	for _, b := range d.Bindings {
-		if b.Number == n && b.Kind != ProofLink && b.Kind != ProofCoupled && b.Expires.After(last) {
+		if b.Number == n && !slices.Contains([]ProofKind{ProofLink, ProofCoupled, ProofAgent}, b.Kind) && b.Expires.After(last) {
 			last = b.Expires
 		}
 	}

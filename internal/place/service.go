@@ -46,6 +46,8 @@ type Member struct {
 	Principal tel.Identity
 	// Shown to the others; zero where the call withheld it.
 	Shown tel.Identity
+	// Guest: it is there by a link to its number only, so that no rule is its own or speaks of it.
+	Guest bool
 }
 
 func (s *Session) of(d wire.DeviceID) (Member, error) {

@@ -118,7 +118,7 @@ func (s *Service) exchange(ctx context.Context, tenant wire.TenantID, id wire.Se
 	}
 	for o, owner := range x.Sides {
 		for r, receiver := range x.Sides {
-			if o == r || len(owner.Members) == 0 || owner.Shown.IsZero() || receiver.Shown.IsZero() || !owner.Whole || !receiver.Whole {
+			if o == r || len(owner.Members) == 0 || owner.Shown.IsZero() || receiver.Shown.IsZero() || !owner.Whole || owner.Guests || !receiver.Whole {
 				continue
 			}
 			if _, err := s.deliver(ctx, &x, o, r, byItself); err != nil {

@@ -155,7 +155,20 @@ func (s *Service) Picture(ctx context.Context, tenant wire.TenantID, p tel.Ident
 	if pic.Owner == p {
 		return pic.ProfilePicture, b, nil
 	}
-	was, err := s.wasSent(ctx, tenant, pic.Owner, p, d, id)
+	return s.sentPicture(ctx, tenant, pic, b, p, d)
+}
+
+// PictureSent is Picture for a guest or an agent: what its number's party owns is not its own.
+func (s *Service) PictureSent(ctx context.Context, tenant wire.TenantID, p tel.Identity, d wire.DeviceID, id string) (wire.ProfilePicture, []byte, error) {
+	pic, b, err := s.read(ctx, tenant, id)
+	if err != nil {
+		return pic.ProfilePicture, nil, err
+	}
+	return s.sentPicture(ctx, tenant, pic, b, p, d)
+}
+
+func (s *Service) sentPicture(ctx context.Context, tenant wire.TenantID, pic Picture, b []byte, p tel.Identity, d wire.DeviceID) (wire.ProfilePicture, []byte, error) {
+	was, err := s.wasSent(ctx, tenant, pic.Owner, p, d, pic.ID)
 	if err != nil {
 		return pic.ProfilePicture, nil, err
 	}

@@ -45,7 +45,10 @@ type Session struct {
 type Side struct {
 	Principal, Shown tel.Identity
 	// Whole: it is nobody's shared number, and its own side has reported the call with the others.
-	Whole   bool
+	Whole bool
+	// Guests: all of its members are there by a link to its number only. The side receives what the
+	// number's party would, and gives nothing that is the party's.
+	Guests  bool
 	Members []Member
 }
 

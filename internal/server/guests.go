@@ -130,6 +130,15 @@ func (s *Server) tellParty(ctx context.Context, tenant wire.TenantID, principal 
 	return nil
 }
 
+// isGuest: the device is there by a link only. What belongs to its number's party is not its own.
+func (s *Server) isGuest(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) (bool, error) {
+	d, err := s.devices.Get(ctx, tenant, id)
+	if errors.Is(err, device.ErrNotFound) {
+		return false, nil
+	}
+	return d.Guest(), err
+}
+
 // guests serves httpapi.Guests.
 type guests struct{ *Server }
 

@@ -81,11 +81,16 @@ func (w whereabouts) Session(ctx context.Context, tenant wire.TenantID, id wire.
 		return x, place.ErrClosed
 	}
 	for i, m := range rec.Members {
-		if m.Left.IsZero() {
-			x.Members = append(x.Members, place.Member{
-				ID: wire.MemberID(strconv.Itoa(i + 1)), Device: m.Device, Side: m.Side, Principal: rec.Sides[m.Side-1].Principal, Shown: rec.Sides[m.Side-1].Shown,
-			})
+		if !m.Left.IsZero() {
+			continue
 		}
+		guest, err := w.isGuest(ctx, tenant, m.Device)
+		if err != nil {
+			return x, err
+		}
+		x.Members = append(x.Members, place.Member{
+			ID: wire.MemberID(strconv.Itoa(i + 1)), Device: m.Device, Side: m.Side, Principal: rec.Sides[m.Side-1].Principal, Shown: rec.Sides[m.Side-1].Shown, Guest: guest,
+		})
 	}
 	return x, err
 }

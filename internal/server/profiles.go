@@ -74,10 +74,16 @@ func (b between) Session(ctx context.Context, tenant wire.TenantID, id wire.Sess
 			x.Sides = append(x.Sides, s)
 			continue
 		}
+		s.Guests = true
 		for n, m := range rec.Members {
 			if m.Side != i+1 || !m.Left.IsZero() {
 				continue
 			}
+			guest, err := b.isGuest(ctx, tenant, m.Device)
+			if err != nil {
+				return x, err
+			}
+			s.Guests = s.Guests && guest
 			enough, err := b.deviceShown(ctx, tenant, m.Device, w.least)
 			if err != nil {
 				return x, err
@@ -183,9 +189,9 @@ func (s profiles) SetPicture(ctx context.Context, who httpapi.Caller, field stri
 }
 
 func (s profiles) Picture(ctx context.Context, who httpapi.Caller, id string) (kind string, data []byte, err error) {
-	if d, err := s.devices.Get(ctx, who.Tenant, who.Device); err == nil && d.Agent() {
-		// An agent sees the pictures that its own device was sent.
-		pic, b, err := s.people.Picture(ctx, who.Tenant, d.Principal, who.Device, id)
+	if d, err := s.devices.Get(ctx, who.Tenant, who.Device); err == nil && (d.Agent() || d.Guest()) {
+		// Agents and guests see the pictures that their own device was sent.
+		pic, b, err := s.people.PictureSent(ctx, who.Tenant, d.Principal, who.Device, id)
 		return pic.Type, b, problem(s.log, "picture", err)
 	}
 	data, err = forParty(s, ctx, who, "picture", func(p tel.Identity) ([]byte, error) {
@@ -261,7 +267,10 @@ func (s profiles) Withdraw(ctx context.Context, who httpapi.Caller, receiver str
 }
 
 func (s profiles) SendProfile(ctx context.Context, who httpapi.Caller, id wire.SessionID, q wire.ProfileSend) (wire.ProfileSent, error) {
-	_, err := s.worthy(ctx, who.Tenant, id, who.Device, "profile", nil)
+	_, err := s.own(ctx, who)
+	if err == nil {
+		_, err = s.worthy(ctx, who.Tenant, id, who.Device, "profile", nil)
+	}
 	var sent wire.ProfileSent
 	if err == nil {
 		sent, err = s.people.Send(ctx, who.Tenant, id, who.Device, q)
