@@ -9,7 +9,7 @@ LDFLAGS := -X main.version=$(VERSION)
 # from the cache: spec and docs drive a program that they build, whose changes go unnoticed there.
 TESTFLAGS ?= -race -tags peers -count=1 -timeout 15m
 
-.PHONY: run cluster build pages test test-cluster chaos soak chaos-cluster check unit fuzz web bench vulncheck generate clean help
+.PHONY: run cluster build pages test test-cluster chaos soak chaos-cluster upgrade check unit fuzz web bench vulncheck generate clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ soak: ## a day of calls in 20 minutes (MINUTES=20): heap, goroutines and descrip
 chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=10, DEVICES=100, HISTORIES=2 a fault, FAULTS='drained|cut'
 	TANDEM_CHAOS_FAULTS='$(FAULTS)' TANDEM_CHAOS_ROUNDS=$(or $(ROUNDS),10) TANDEM_CHAOS_DEVICES=$(or $(DEVICES),100) TANDEM_CHAOS_HISTORIES=$(or $(HISTORIES),2) \
 	$(GO) test -count=1 -v -timeout 90m -run TestClusterFaults ./internal/server
+
+upgrade: ## from an earlier version (PREVIOUS=commit; the newest tag, or 20 commits ago) to this one and back, x 20, under load
+	scripts/upgrade $(PREVIOUS)
 
 web: build ## types, lint and tests of the web side, against the real server, in a real browser
 	scripts/test-deps

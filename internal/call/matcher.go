@@ -107,6 +107,8 @@ type Matcher struct {
 	Config
 	timers *due.Times
 
+	counts *counts
+
 	mu    sync.Mutex
 	marks map[string]*mark // by record key
 }
@@ -132,7 +134,7 @@ func New(c Config) (*Matcher, error) {
 	if c.Rescan <= 0 {
 		c.Rescan = time.Minute
 	}
-	return &Matcher{Config: c, timers: due.New(), marks: map[string]*mark{}}, nil
+	return &Matcher{Config: c, timers: due.New(), counts: newCounts(), marks: map[string]*mark{}}, nil
 }
 
 // Outcome is the answer to a report.
@@ -146,6 +148,16 @@ type Outcome struct {
 // from it has been done, or will be. Repeating a report is harmless. ErrReport, ErrTooMany,
 // and the store's errors.
 func (m *Matcher) Report(ctx context.Context, r Report) (Outcome, error) {
+	o, err := m.report(ctx, r)
+	if err != nil {
+		m.counts.refused.Add(1)
+	} else {
+		m.counts.reports[r.Reporter.Kind].Add(1)
+	}
+	return o, err
+}
+
+func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 	if err := r.check(); err != nil {
 		return Outcome{}, err
 	}
@@ -283,10 +295,18 @@ func (m *Matcher) joined(ctx context.Context, ev Reported, r Report) wire.Sessio
 // Answer takes a device's answer to an invitation, or to the request to read words. own
 // is an identity of the device's party. ErrNoQuestion.
 func (m *Matcher) Answer(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, own tel.Identity, a wire.Answer) error {
-	return m.respond(ctx, tenant, own, a.Invitation, func(party tel.Identity, rec Record) (Event, bool) {
+	err := m.respond(ctx, tenant, own, a.Invitation, func(party tel.Identity, rec Record) (Event, bool) {
 		again := rec.Question.By == device && !rec.asks(party, a.Invitation, Open)
 		return Answered{party, device, a, m.Fresh()}, rec.asks(party, a.Invitation, Open) || again
 	}, nil)
+	switch {
+	case err != nil:
+	case a.Accept:
+		m.counts.accepted.Add(1)
+	default:
+		m.counts.declined.Add(1)
+	}
+	return err
 }
 
 // Confirm takes the words that a device's user heard in the call. ErrNoQuestion,

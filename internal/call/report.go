@@ -37,6 +37,8 @@ const (
 	ByAutomaton ReporterKind = "automaton" // voicemail, menu, bridge (A8)
 )
 
+var reporterKinds = []ReporterKind{ByDevice, ByElement, ByProvider, ByPerson, ByAutomaton}
+
 // Evidence says why a reporter is believed that the call is real (DESIGN section 5).
 type Evidence string
 
@@ -90,7 +92,7 @@ func (r Report) check() error {
 	switch d := r.PartyDetails; {
 	case r.Tenant == "":
 		return fault("no tenant")
-	case r.Reporter.Kind == "" || r.Reporter.ID == "" || r.Reporter.Evidence == "":
+	case !slices.Contains(reporterKinds, r.Reporter.Kind) || r.Reporter.ID == "" || r.Reporter.Evidence == "":
 		return fault("no reporter")
 	case d.Own.IsZero():
 		return fault("it does not say whose leg it is")

@@ -198,6 +198,7 @@ func TestCluster(t *testing.T) {
 	t.Run("NodesKilledUnderLoad", f.nodesKilledUnderLoad)
 	t.Run("Linearizable", f.linearizable)
 	t.Run("MovedAndBack", f.movedAndBack)
+	t.Run("RollingUpgrade", f.rollingUpgrade)
 }
 
 // nodesKilledUnderLoad: devices on different nodes of a cluster talk to each other

@@ -89,17 +89,19 @@ func serveAsChild(dir, listen string) int {
 
 // child is a server in a process of its own.
 type child struct {
-	t     testing.TB
-	dir   string
-	addr  string
-	on    []string // begins the command that starts it
-	nats  string   // the cluster's address; empty: the embedded engine
-	s3    string   // and its object store's
-	own   string   // prefix of its data in the cluster; empty: the usual one
-	mode  string   // how it differs from others
-	codes chan string
-	cmd   *exec.Cmd
-	read  chan struct{} // closed when its output is read to the end
+	t    testing.TB
+	dir  string
+	addr string
+	on   []string // begins the command that starts it
+	nats string   // the cluster's address; empty: the embedded engine
+	s3   string   // and its object store's
+	own  string   // prefix of its data in the cluster; empty: the usual one
+	mode string   // how it differs from others
+	// program is what runs; empty: this test's own.
+	program string
+	codes   chan string
+	cmd     *exec.Cmd
+	read    chan struct{} // closed when its output is read to the end
 }
 
 func newChild(t testing.TB) *child { return newNode(t, "", "", natstest.Place{Host: "127.0.0.1"}) }
@@ -144,7 +146,7 @@ func (c *child) start() {
 	c.t.Helper()
 	self, err := os.Executable()
 	check(c.t, err)
-	command := append(slices.Clone(c.on), self)
+	command := append(slices.Clone(c.on), cmp.Or(c.program, self))
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), childData+"="+c.dir, childListen+"="+c.addr, childNATS+"="+c.nats, childS3+"="+c.s3, childPrefix+"="+c.own, childMode+"="+c.mode)
 	cmd.Stderr = os.Stderr
@@ -368,11 +370,17 @@ func (l *load) stopped() {
 // and what came from each of the two, in the order of the log.
 func (l *load) logOf(i int) (kept map[string]int, from [2][]string) {
 	l.t.Helper()
-	a := l.talkers[i]
+	return l.logAt(l.talkers[i].API(), i)
+}
+
+// logAt is the same, as device i is told at some server.
+func (l *load) logAt(api *client.API, i int) (kept map[string]int, from [2][]string) {
+	l.t.Helper()
+	session := l.talkers[i].session
 	kept = map[string]int{}
 	for after := uint64(0); ; {
 		var page wire.MessageList
-		err := a.API().Call(l.t.Context(), http.MethodGet, fmt.Sprintf("/v1/sessions/%s/messages?limit=1000&after=%d", a.session, after), nil, &page)
+		err := api.Call(l.t.Context(), http.MethodGet, fmt.Sprintf("/v1/sessions/%s/messages?limit=1000&after=%d", session, after), nil, &page)
 		if err != nil && l.lossy {
 			return kept, from // all is lost
 		}

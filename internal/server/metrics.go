@@ -30,6 +30,15 @@ var (
 	descConns      = desc("connections", "Devices' connections that are open.", "kind")
 	descFrames     = desc("frames_total", "Envelopes to and from devices.", "direction")
 	descBytes      = desc("bytes_total", "Bytes to and from devices.", "direction")
+	descReports    = desc("reports_total", "Reports of calls that were stored, by who made them.", "reporter")
+	descReportsNot = desc("reports_failed_total", "Reports of calls that were refused, or could not be stored.")
+	descAnswers    = desc("invitations_answered_total", "Answers to invitations.", "answer")
+	descOpened     = desc("sessions_opened_total", "Sessions opened.")
+	descOpening    = desc("session_open_seconds_total", "Time from the match of two reports to the stored session, over all sessions opened.")
+	descClosed     = desc("sessions_closed_total", "Sessions closed.")
+	descRooms      = desc("sessions", "Sessions that devices are connected to here.")
+	descMessages   = desc("messages_total", "Messages stored in sessions and acknowledged.")
+	descStoring    = desc("message_store_seconds_total", "Time from taking a message to its acknowledgement, over all messages.")
 	descWrites     = desc("writes_total", "Writes to sockets; frames per write tells how well they coalesce.")
 	descDropped    = desc("dropped_frames_total", "Frames that never reached their device.", "reason")
 	descCloses     = desc("closed_connections_total", "Connections closed by the server.", "code")
@@ -97,6 +106,20 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for code, n := range w.Refused {
 		count(descRefused, float64(n), string(code))
 	}
+	calls := c.matcher.Stats()
+	for kind, n := range calls.Reports {
+		count(descReports, float64(n), string(kind))
+	}
+	count(descReportsNot, float64(calls.Refused))
+	count(descAnswers, float64(calls.Accepted), "accepted")
+	count(descAnswers, float64(calls.Declined), "declined")
+	in := c.sessions.Stats()
+	count(descOpened, float64(in.Opened))
+	count(descOpening, in.Opening.Seconds())
+	count(descClosed, float64(in.Closed))
+	gauge(descRooms, float64(in.Rooms))
+	count(descMessages, float64(in.Messages))
+	count(descStoring, in.Storing.Seconds())
 	for limit, b := range c.limits.buckets() {
 		keys, denied := b.Stats()
 		count(descLimited, float64(denied), limit)

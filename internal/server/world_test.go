@@ -195,11 +195,14 @@ func elsewhere(t testing.TB) *http.Client {
 }
 
 // admin is an HTTP client over the operator's socket.
-func (w *world) admin() *http.Client {
+func (w *world) admin() *http.Client { return adminOf(w.t, w.dir) }
+
+// adminOf is the HTTP client of who can open the admin socket of a server's data.
+func adminOf(t testing.TB, dir string) *http.Client {
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(w.dir, server.AdminSocket))
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, server.AdminSocket))
 	}}
-	w.t.Cleanup(tr.CloseIdleConnections)
+	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
 

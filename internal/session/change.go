@@ -92,6 +92,10 @@ func (s *Service) openRecord(ctx context.Context, key roomKey, o Opening) (Recor
 	var g errgroup.Group
 	g.Go(func() error { return s.index(ctx, &rec) })
 	_, err = s.c.Records.Put(ctx, key.record(), rec, 0)
+	if err == nil {
+		s.counts.opened.Add(1)
+		s.counts.opening.Add(int64(s.c.Now().Sub(ev.At)))
+	}
 	if indexed := g.Wait(); err == nil && indexed == nil {
 		s.keep(key)
 		s.note(ctx, &rec)
@@ -318,6 +322,9 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 		_, err = s.c.Records.Put(ctx, key.record(), next, rev)
 		switch {
 		case err == nil:
+			if next.Phase == wire.Closed && rec.Phase != wire.Closed {
+				s.counts.closed.Add(1)
+			}
 			// The alarm may have rung before the change was there.
 			if at := s.due(&next); !at.IsZero() && at.Before(s.c.Now().Add(pause)) {
 				if err := s.arm(ctx, &next); err != nil {

@@ -30,6 +30,7 @@ type flight struct {
 	over  chan struct{}
 	first waiter // who sent it
 	more  []waiter
+	taken time.Time
 }
 
 // open: somebody waits for the answer.
@@ -169,7 +170,7 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 			r.mu.Unlock()
 			return p
 		}
-		f = &flight{key: k, from: from, id: e.ID, origin: origin, first: answer}
+		f = &flight{key: k, from: from, id: e.ID, origin: origin, first: answer, taken: now}
 		if s.c.Absent != nil && len(to) > 0 {
 			f.to = slices.Clone(to)
 		}
@@ -236,6 +237,11 @@ func (r *room) answer(f *flight, at place, err error) {
 	r.mu.Unlock()
 	if over != nil {
 		close(over)
+	}
+	if err == nil {
+		n := &r.s.counts
+		n.messages.Add(1)
+		n.storing.Add(int64(r.s.c.Now().Sub(f.taken)))
 	}
 	if len(away) > 0 {
 		r.s.c.Absent(r.key.tenant, r.key.session, away)

@@ -171,6 +171,8 @@ type Service struct {
 	log  *slog.Logger
 	node string // names this process on the bus
 
+	counts counts
+
 	look looks          // sessions to be read again
 	wake chan time.Time // alarms set, for Run
 
