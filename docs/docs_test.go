@@ -113,7 +113,8 @@ var bodies = map[string]any{
 	"Report": &wire.Report{}, "Problem": &wire.Problem{}, "Challenge": &wire.Challenge{},
 	"EnrolRequest": &wire.EnrolRequest{}, "Enrolment": &wire.Enrolment{}, "EnrolConfirm": &wire.EnrolConfirm{},
 	"TokenRequest": &wire.TokenRequest{}, "Token": &wire.Token{}, "SendRequest": &wire.SendRequest{}, "Ack": &wire.Ack{},
-	"Overlay": &overlay.Overlay{},
+	"Overlay": &overlay.Overlay{}, "OverlayDraft": &wire.OverlayDraft{}, "OverlayQuestion": &wire.OverlayQuestion{},
+	"OverlaySource": &wire.OverlaySource{}, "OverlayResult": &wire.OverlayResult{},
 }
 
 // TestFrames: every json block is a frame that the wire takes, or a body that says which.

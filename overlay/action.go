@@ -1,5 +1,7 @@
 package overlay
 
+import "slices"
+
 // ActionType is what a touch does. There are no others.
 type ActionType string
 
@@ -53,6 +55,16 @@ var needs = map[ActionType][]string{
 	OpenPage: {"url"}, Pay: {"item", "amount"}, Buy: {"item", "amount"},
 	ByEmail: {"item"}, ByText: {"item"}, Choose: {"value"}, Message: {"value"},
 	FillIn: {"form"}, CallBack: {"number"}, Dial: {"keys"},
+}
+
+// ActionTypes lists all of them, sorted.
+func ActionTypes() []string {
+	var all []string
+	for t := range needs {
+		all = append(all, string(t))
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (a Action) check(at string, language string) error {

@@ -117,6 +117,9 @@ func (f Field) accept(value string) error {
 	return nil
 }
 
+// Valid says whether the form is one; its texts must be there in the language.
+func (f Form) Valid(language string) error { return f.check("form", language) }
+
 func (f Form) check(at, language string) error {
 	if len(f.Fields) < 1 || len(f.Fields) > maxFields {
 		return fault("%s.fields: must be 1 to %d", at, maxFields)

@@ -11,6 +11,10 @@ package overlay
 // Version is the version of the document that this package reads.
 const Version = 1
 
+// Kind of the message that brings an overlay; its body is the document. The server refuses one
+// that [Decode] refuses.
+const Kind = "overlay"
+
 // Overlay is one screen of a provider's.
 type Overlay struct {
 	// Version of the document's form: 1.

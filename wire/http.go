@@ -66,9 +66,11 @@ type EnrolConfirm struct {
 
 // DeviceInfo is what a device may know of itself.
 type DeviceInfo struct {
-	ID       DeviceID  `json:"id"`
-	Name     string    `json:"name,omitempty"`
-	Party    []Proved  `json:"party" doc:"Identities of the device's party"`
+	ID    DeviceID `json:"id"`
+	Name  string   `json:"name,omitempty"`
+	Party []Proved `json:"party" doc:"Identities of the device's party"`
+	// Language of its user, BCP 47 in lower case.
+	Language string    `json:"language,omitempty" doc:"Of its user, BCP 47 in lower case"`
 	Bindings []Binding `json:"bindings" doc:"Proofs that this device has a number"`
 	App      *App      `json:"app,omitempty"`
 	// Unasked: its user lets it join a session without being asked, when it is woken by push
@@ -97,7 +99,9 @@ type Binding struct {
 // DeviceChange changes what a device says of itself; absent fields stay.
 type DeviceChange struct {
 	Name *string `json:"name,omitempty" maxLength:"64"`
-	App  *App    `json:"app,omitempty"`
+	// Language as in DeviceInfo.
+	Language *string `json:"language,omitempty" maxLength:"35" doc:"Of the device's user, BCP 47"`
+	App      *App    `json:"app,omitempty"`
 	// Unasked as in DeviceInfo.
 	Unasked *bool `json:"unasked,omitempty" doc:"Whether, after a push, it may join without asking its user, in a call"`
 }

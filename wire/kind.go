@@ -39,6 +39,8 @@ var Kinds = []KindInfo{
 	{KindPlaceCheck, FromServer, PlaceCheck{}, "What can your device do about places? Not stored."},
 	{KindPlaceAsk, FromServer, PlaceAsked{}, "The sender asks for your place."},
 	{KindPlaceStopped, FromServer, PlaceStopped{}, "The sender's place is shared no more."},
+	{KindOverlayShown, FromServer, OverlayShown{}, "The sender's device shows an overlay, or says why not."},
+	{KindOverlayResult, FromServer, OverlayResult{}, "What came of an action of an overlay, checked against it."},
 	{KindState, FromServer, SessionState{}, "A change of the session, kept in its log."},
 }
 

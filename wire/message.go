@@ -118,6 +118,8 @@ type Report struct {
 	// TTLSeconds: without a repetition within this time the leg's state counts as
 	// unknown. Zero: the server's default (see Limits).
 	TTLSeconds int `json:"ttl_s,omitempty"`
+	// Queue of the contact centre that the call came in.
+	Queue string `json:"queue,omitempty"`
 	// Typed: a person says so, not the telephone (A2).
 	Typed bool `json:"typed,omitempty"`
 	// Passports are the values of the call's SIP Identity header fields (RFC 8224), with which

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/wire"
@@ -18,6 +17,14 @@ type overlayCommand struct {
 	Answer overlayAnswer `cmd:"" help:"Say whether what a user filled in answers a form of an overlay."`
 	Send   overlaySend   `cmd:"" help:"Check an overlay, and send it into a session."`
 	Schema overlaySchema `cmd:"" help:"Print the JSON Schema of overlays."`
+
+	Publish  overlayPublish  `cmd:"" help:"Store an overlay of a provider's, and make it the live one."`
+	List     overlayList     `cmd:"" help:"List the stored overlays."`
+	Rollback overlayRollback `cmd:"" help:"Make another version the live one."`
+	Remove   overlayRemove   `cmd:"" help:"Remove a stored overlay with its versions."`
+	Template overlayTemplate `cmd:"" help:"Fill stored overlays and send them into a session."`
+	Shown    overlayShown    `cmd:"" help:"Confirm that this device shows an overlay, or not."`
+	Press    overlayPress    `cmd:"" help:"Do a region's actions, as far as a text device can."`
 }
 
 type overlayFile struct {
@@ -84,13 +91,9 @@ func (c *overlayAnswer) Run() error {
 	if err != nil {
 		return err
 	}
-	answers := map[string][]string{}
-	for _, a := range c.Answers {
-		id, value, ok := strings.Cut(a, "=")
-		if !ok {
-			return fmt.Errorf("%q: write FIELD=VALUE", a)
-		}
-		answers[id] = append(answers[id], value)
+	answers, err := fieldValues(c.Answers)
+	if err != nil {
+		return err
 	}
 	for _, r := range o.Regions {
 		for _, a := range r.Actions {
@@ -106,9 +109,6 @@ func (c *overlayAnswer) Run() error {
 	}
 	return fmt.Errorf("%s: no region %q has a form", o.ID, c.Region)
 }
-
-// overlayKind is the kind of message in which an overlay goes through a session.
-const overlayKind = "overlay"
 
 type overlaySend struct {
 	choice
@@ -126,8 +126,11 @@ func (c *overlaySend) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	send := sendCommand{choice: c.choice, To: c.To, Kind: overlayKind, What: []string{string(body)}}
-	return send.Run(ctx)
+	api, s, err := c.pick(ctx)
+	if err != nil {
+		return err
+	}
+	return sendOverlay(ctx, api, s, wire.OverlaySend{Document: body, To: c.To})
 }
 
 type overlaySchema struct{}

@@ -16,6 +16,7 @@ type reportCommand struct {
 	State      string `enum:"ringing,active,held,ended" default:"active" help:"State of the call: ringing, active, held or ended (default: ${default})."`
 	Direction  string `enum:",incoming,outgoing" default:"" help:"Who dialled, where it is known: incoming or outgoing."`
 	Extension  string `placeholder:"EXT" help:"Own extension behind a shared number."`
+	Queue      string `placeholder:"NAME" help:"Queue of the contact centre that the call came in."`
 	Conference string `placeholder:"ID" help:"Id of the conference that the call is in."`
 	Ref        string `placeholder:"REF" help:"Your reference for the call; needed to tell two calls with the same party apart."`
 	CallID     string `name:"call-id" placeholder:"ID" help:"SIP Call-ID."`
@@ -37,7 +38,7 @@ func (c *reportCommand) Run(ctx context.Context) error {
 			return fmt.Errorf("--to: %w", err)
 		}
 	}
-	ack, err := api.Report(ctx, wire.Report{PartyDetails: d, Typed: true})
+	ack, err := api.Report(ctx, wire.Report{PartyDetails: d, Queue: c.Queue, Typed: true})
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,9 @@ import (
 // deviceSet changes what the user of a device decides.
 type deviceSet struct {
 	account
-	Unasked string   `enum:"on,off,-" default:"-" placeholder:"on|off" help:"Whether, woken by push, it may join without asking, while its telephone is in a call."`
-	Ways    []string `enum:"push,text,none" placeholder:"WAY,…" help:"How the party is invited when it is not connected, in this order: push, text; or none."`
+	Unasked  string   `enum:"on,off,-" default:"-" placeholder:"on|off" help:"Whether, woken by push, it may join without asking, while its telephone is in a call."`
+	Language string   `placeholder:"TAG" help:"Language of its user, such as de or pt-BR: overlays are chosen by it."`
+	Ways     []string `enum:"push,text,none" placeholder:"WAY,…" help:"How the party is invited when it is not connected, in this order: push, text; or none."`
 }
 
 func (c *deviceSet) Run(ctx context.Context) error {
@@ -23,13 +24,20 @@ func (c *deviceSet) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Unasked == "-" && len(c.Ways) == 0 {
+	if c.Unasked == "-" && c.Language == "" && len(c.Ways) == 0 {
 		return errors.New("nothing to set; see tandem device set --help")
 	}
-	if c.Unasked != "-" {
-		unasked := c.Unasked == "on"
+	if c.Unasked != "-" || c.Language != "" {
+		change := wire.DeviceChange{}
+		if c.Unasked != "-" {
+			unasked := c.Unasked == "on"
+			change.Unasked = &unasked
+		}
+		if c.Language != "" {
+			change.Language = &c.Language
+		}
 		var info wire.DeviceInfo
-		if err := api.Call(ctx, http.MethodPatch, "/v1/device", wire.DeviceChange{Unasked: &unasked}, &info); err != nil {
+		if err := api.Call(ctx, http.MethodPatch, "/v1/device", change, &info); err != nil {
 			return err
 		}
 	}

@@ -44,6 +44,9 @@ const (
 	WebhookRotated    Action = "webhook.rotated"
 	WebhookEnabled    Action = "webhook.enabled"
 	WebhookReplayed   Action = "webhook.replayed"
+	OverlayPublished  Action = "overlay.published"
+	OverlayRolledBack Action = "overlay.rolled_back"
+	OverlayRemoved    Action = "overlay.removed"
 	SecretsRotated    Action = "secrets.rotated"
 	TenantSet         Action = "tenant.set"
 	PushTested        Action = "push.tested"
@@ -66,6 +69,7 @@ var actions = []Action{
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
 	AgentSet, AgentRemoved, AgentInvited, AgentRevoked, AgentSignedIn, AgentSignedOut, AgentTransferred, AgentSettingsSet,
+	OverlayPublished, OverlayRolledBack, OverlayRemoved,
 	SecretsRotated, TenantSet, PushTested, StoreBackup, AuditExported, AuditPruned,
 }
 

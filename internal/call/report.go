@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,6 +104,8 @@ func (r Report) check() error {
 	case !short(d.Extension), !short(d.OtherExtension), !short(d.ConferenceID),
 		!short(d.Ref.SessionID), !short(d.Ref.CallID), !short(d.Ref.Local):
 		return fault("a reference, extension or conference id is longer than 256 characters")
+	case len(r.Queue) > 64:
+		return fault("the name of a queue is longer than 64 bytes")
 	case r.TTLSeconds < 0:
 		return fault("its lease is negative")
 	}
@@ -134,6 +137,7 @@ type Statement struct {
 	Heard   time.Time `json:"heard"`
 	UpHeard time.Time `json:"up_heard,omitzero"` // when it was first heard to be active
 	Asked   bool      `json:"asked,omitempty"`   // as in Report
+	Queue   string    `json:"queue,omitempty"`   // the last that was named
 	Expires time.Time `json:"expires"`
 
 	// Session that the leg is joined to, and since when, by our clock.
@@ -190,6 +194,7 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 	s.Reporter.Evidence = stronger(shown, s.Reporter.Evidence)
 	s.Details.OtherWithheld = s.Details.OtherWithheld || withheld
 	s.Asked = s.Asked || r.Asked
+	s.Queue = cmp.Or(r.Queue, s.Queue)
 	s.Raw = nil
 	if len(r.Raw) <= MaxRaw {
 		s.Raw = r.Raw
@@ -237,7 +242,7 @@ func (s Statement) report(tenant wire.TenantID) Report {
 	return Report{
 		Tenant: tenant, Reporter: s.Reporter, Raw: s.Raw, Asked: s.Asked,
 		Report: wire.Report{
-			PartyDetails: s.Details, Seq: s.Seq, At: s.At,
+			PartyDetails: s.Details, Seq: s.Seq, At: s.At, Queue: s.Queue,
 			TTLSeconds: int(s.Expires.Sub(s.Heard) / time.Second),
 		},
 	}

@@ -71,10 +71,25 @@ type Credential struct {
 
 // MaySpeakFor reports whether the credential's ranges cover the identity.
 func (c Credential) MaySpeakFor(id tel.Identity) bool {
-	if id.IsZero() {
-		return false
-	}
-	return slices.ContainsFunc(c.Speaks, func(r string) bool { return covers(r, id) })
+	return Covers(c.Speaks, id)
+}
+
+// Covers reports whether one of the ranges, as [ParseRange] writes them, has the identity in it.
+func Covers(ranges []string, id tel.Identity) bool {
+	return !id.IsZero() && slices.ContainsFunc(ranges, func(r string) bool { return covers(r, id) })
+}
+
+// Within reports whether a range, as [ParseRange] writes it, lies in one of the ranges.
+func Within(r string, ranges []string) bool {
+	return slices.ContainsFunc(ranges, func(wide string) bool {
+		switch {
+		case strings.HasPrefix(wide, "+"):
+			return strings.HasPrefix(r, wide)
+		case strings.HasPrefix(wide, "@") && (strings.HasPrefix(r, "sip:") || strings.HasPrefix(r, "mailto:")):
+			return strings.HasSuffix(r, wide)
+		}
+		return r == wide
+	})
 }
 
 // check returns why the credential cannot be used now, or nil.

@@ -58,6 +58,8 @@ type Device struct {
 	Key       wire.JWK     `json:"key"`
 	// Name that the device shows to others.
 	Name string `json:"name,omitempty"`
+	// Language of its user, BCP 47 in lower case; empty where it did not say.
+	Language string `json:"language,omitempty"`
 	// Client names the software.
 	Client string `json:"client,omitempty"`
 	// App names the application that a push wakes (B16); nil when there is none.

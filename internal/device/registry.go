@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -379,6 +380,17 @@ func (r *Registry) Rename(ctx context.Context, tenant wire.TenantID, id wire.Dev
 		return Device{}, err
 	}
 	return r.edit(ctx, tenant, id, func(d *Device) { d.Name = name })
+}
+
+var language = regexp.MustCompile(`^([a-z]{2,3}(-[a-z0-9]{2,8}){0,4})?$`)
+
+// SetLanguage sets the language of the device's user, a tag of BCP 47 in any case; empty: it is
+// not known. ErrNotFound, ErrRevoked, ErrRequest.
+func (r *Registry) SetLanguage(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, tag string) (Device, error) {
+	if tag = strings.ToLower(tag); !language.MatchString(tag) {
+		return Device{}, fmt.Errorf("%w: a language is a tag such as en or pt-BR", ErrRequest)
+	}
+	return r.edit(ctx, tenant, id, func(d *Device) { d.Language = tag })
 }
 
 // Seen notes that the device was here. It writes at most once per [SeenEvery], so it may

@@ -60,6 +60,7 @@ type Config struct {
 	Push      Push      `koanf:"push"`
 	Texts     Texts     `koanf:"texts"`
 	Maps      Maps      `koanf:"maps"`
+	Overlays  Overlays  `koanf:"overlays"`
 	Limits    Limits    `koanf:"limits"`
 	Agents    Agents    `koanf:"agents"`
 	// Retention of what has no part above.
@@ -211,6 +212,16 @@ type Webhooks struct {
 	Retention time.Duration `koanf:"retention"`
 	// GiveUp is how long an endpoint may fail before it is disabled.
 	GiveUp time.Duration `koanf:"give_up"`
+}
+
+// Overlays says how providers' own servers are asked for overlays, and for the pictures in them.
+type Overlays struct {
+	// Networks that are not public, and may be reached all the same.
+	Networks []string `koanf:"networks"`
+	// HTTP allows addresses of providers' servers without TLS; pictures never.
+	HTTP bool `koanf:"http"`
+	// Timeout of one request.
+	Timeout time.Duration `koanf:"timeout"`
 }
 
 // Maps says what maps are made of, and who is who about places.
@@ -410,6 +421,7 @@ func Defaults() Config {
 		Files:    Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
 		SIP:      SIP{Mode: SIPAuto, Listen: "127.0.0.1:5060", PasswordFor: time.Hour},
 		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
+		Overlays: Overlays{Timeout: 3 * time.Second},
 		Texts:    Texts{Text: sms.DefaultText, After: 15 * time.Second, PerNumber: 5, PerPair: 2, PerClaimant: 20},
 		Push:     Push{Timeout: 10 * time.Second, APNs: APNs{URL: apns.Production, Text: apns.DefaultText}, FCM: FCM{URL: fcm.Production}},
 		Limits: Limits{
@@ -553,6 +565,11 @@ func (c Config) Validate() error {
 	}
 	fault(c.Webhooks.Timeout >= time.Second && c.Webhooks.Timeout <= time.Minute, "webhooks.timeout: from 1s to 1m")
 	fault(c.Webhooks.Retention >= time.Hour && c.Webhooks.GiveUp >= time.Hour, "webhooks.retention, webhooks.give_up: at least 1h")
+	for _, n := range c.Overlays.Networks {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "overlays.networks: %q is not a network such as 10.0.0.0/8", n)
+	}
+	fault(c.Overlays.Timeout >= 100*time.Millisecond && c.Overlays.Timeout <= 30*time.Second, "overlays.timeout: from 100ms to 30s")
 	fault(c.Limits.FrameKiB >= 4 && c.Limits.FrameKiB <= 512, "limits.frame_kib: from 4 to 512")
 	fault(c.Limits.Members >= 2, "limits.members: at least 2")
 	for _, n := range []int{

@@ -165,6 +165,9 @@ func (s devices) Change(ctx context.Context, who httpapi.Caller, c wire.DeviceCh
 	if err == nil && c.Name != nil {
 		d, err = s.Server.devices.Rename(ctx, who.Tenant, who.Device, *c.Name)
 	}
+	if err == nil && c.Language != nil && d.Language != strings.ToLower(*c.Language) {
+		d, err = s.Server.devices.SetLanguage(ctx, who.Tenant, who.Device, *c.Language)
+	}
 	if err == nil && c.App != nil {
 		d, err = s.Server.devices.UpdateApp(ctx, who.Tenant, who.Device, c.App)
 	}
@@ -185,7 +188,7 @@ func (s devices) Remove(ctx context.Context, who httpapi.Caller) error {
 
 // info is what a device may know of itself.
 func (s *Server) info(ctx context.Context, d device.Device) (wire.DeviceInfo, error) {
-	i := wire.DeviceInfo{ID: d.ID, Name: d.Name, Bindings: d.Bindings, App: d.App, Unasked: d.Unasked, Created: d.Created, Party: []wire.Proved{}}
+	i := wire.DeviceInfo{ID: d.ID, Name: d.Name, Language: d.Language, Bindings: d.Bindings, App: d.App, Unasked: d.Unasked, Created: d.Created, Party: []wire.Proved{}}
 	if d.Guest() || d.Agent() { // what else belongs to the number's party is none of its business
 		for _, b := range d.Bindings {
 			i.Party = append(i.Party, wire.Proved{Identity: b.Number.Identity(), Proof: b.Kind})

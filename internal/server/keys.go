@@ -57,7 +57,11 @@ func thumbprint(sum []byte) string { return base64.RawURLEncoding.EncodeToString
 // scopesOf are the scopes of a key. To say whose number it is takes a scope of its own.
 func scopesOf(c credential.Credential) []httpapi.Scope {
 	if len(c.Scopes) == 0 && c.Role != credential.Operator {
-		return []httpapi.Scope{httpapi.ScopeReport, httpapi.ScopeCouplings}
+		scopes := []httpapi.Scope{httpapi.ScopeReport, httpapi.ScopeCouplings}
+		if c.Role == credential.Provider {
+			scopes = append(scopes, httpapi.ScopeOverlays)
+		}
+		return scopes
 	}
 	scopes := make([]httpapi.Scope, len(c.Scopes))
 	for i, s := range c.Scopes {

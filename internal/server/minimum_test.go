@@ -124,7 +124,10 @@ func TestFeaturesInASession(t *testing.T) {
 	}
 	use := map[string]func() reply{
 		"text": func() reply { return send("text") }, "link": func() reply { return send("link") }, "object": func() reply { return send("com.example.meter") },
-		"overlay": func() reply { return send("overlay") },
+		"overlay": func() reply {
+			n++
+			return w.ask("POST", at+"/overlays", w.token(x), fmt.Sprintf(`{"id":"m%d","document":{"version":1,"id":"x","language":"en","regions":[{"id":"a","grid":{"column":0,"row":0},"text":{"en":"x"}}]}}`, n))
+		},
 		"file": func() reply {
 			n++
 			req, err := http.NewRequestWithContext(w.ctx, "POST", w.url()+"/v1/files/", strings.NewReader("plan"))

@@ -109,6 +109,18 @@ var operations = map[string]struct {
 	"add-note":               {[]string{"device"}, "", `{"id":"1","text":"x"}`, 403},
 	"wrap-up":                {[]string{"device"}, "", `{"code":"solved"}`, 403},
 	"transfer":               {[]string{"device"}, "", `{"to":"ben"}`, 403},
+	"list-overlays":          {[]string{"provider", "operator"}, "", ``, 200},
+	"get-overlay":            {[]string{"provider", "operator"}, "", ``, 404},
+	"set-overlay-draft":      {[]string{"provider", "operator"}, "", `{"title":{"en":"x"},"numbers":["+442079460996"],"document":{"version":1,"id":"x","language":"en","regions":[{"id":"a","grid":{"column":0,"row":0},"text":{"en":"x"}}]}}`, 200},
+	"publish-overlay":        {[]string{"provider", "operator"}, "", ``, 404},
+	"roll-back-overlay":      {[]string{"provider", "operator"}, "", `{"version":1}`, 404},
+	"remove-overlay":         {[]string{"provider", "operator"}, "", ``, 404},
+	"list-overlay-templates": {[]string{"device", "provider", "operator"}, "", ``, 404},
+	"preview-overlay":        {[]string{"device", "provider", "operator"}, "", `{"template":"x"}`, 404},
+	"send-overlay":           {[]string{"device", "provider", "operator"}, "", `{"id":"1","template":"x"}`, 404},
+	"overlay-shown":          {[]string{"device"}, "", `{"state":"shown"}`, 404},
+	"answer-overlay":         {[]string{"device"}, "", `{"id":"1","region":"a","action":0,"type":"choose","outcome":"done","value":"x"}`, 404},
+	"get-overlay-picture":    {[]string{"device"}, "", ``, 404},
 
 	"list-sessions": {[]string{"device"}, "", "", 200},
 	"get-session":   {[]string{"device"}, "", "", 404},
@@ -238,7 +250,7 @@ func TestEveryOperation(t *testing.T) {
 			if open := op.Security == nil; open != (len(o.who) == len(anybody)) {
 				t.Errorf("%s: the document says that anybody may call it: %v", op.OperationID, open)
 			}
-			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png", "{agent}", "none").Replace(path) + o.query
+			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png", "{agent}", "none", "{name}/draft", "made/draft", "{name}", "none", "{seq}", "1", "{region}", "none").Replace(path) + o.query
 			for _, who := range anybody {
 				own, token := number(), tokens[who]
 				if who == "device" {

@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/guest"
 	"github.com/tandem-call/tandem/internal/notify"
+	"github.com/tandem-call/tandem/internal/overlay"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/place"
@@ -23,6 +24,7 @@ import (
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/internal/webhook"
+	document "github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -113,6 +115,14 @@ var problems = []struct {
 	{place.ErrCallOver, wire.CodeConflict, true},
 	{place.ErrFull, wire.CodeConflict, true},
 	{place.ErrTooMany, wire.CodeTooMany, false},
+
+	{document.ErrInvalid, wire.CodeBadRequest, true},
+	{overlay.ErrNotFound, wire.CodeNotFound, true},
+	{overlay.ErrRequest, wire.CodeBadRequest, true},
+	{overlay.ErrClosed, wire.CodeNotMember, false},
+	{overlay.ErrFull, wire.CodeConflict, true},
+	{overlay.ErrNumbers, wire.CodeForbidden, true},
+	{overlay.ErrSource, wire.CodeConflict, false},
 
 	{notify.ErrNotFound, wire.CodeNotFound, false},
 	{guest.ErrUsed, wire.CodeConflict, true},

@@ -32,6 +32,7 @@ import (
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/guest"
 	"github.com/tandem-call/tandem/internal/notify"
+	"github.com/tandem-call/tandem/internal/overlay"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/profile"
@@ -57,6 +58,8 @@ var standing = map[string]string{
 	"agents":            "an operator's",
 	"agent-seats":       "an operator's",
 	"agent-settings":    "an operator's",
+	"overlays":          "a provider's; nothing of a party",
+	"overlay-versions":  "a provider's; nothing of a party",
 }
 
 // elsewhere are tables of a cluster, each with the test that sees its records go.
@@ -269,6 +272,17 @@ func (e *era) fillTables() {
 	asked, err := e.places.Ask(ctx, tenant, session, b.Device, wire.PlaceAskRequest{To: "1"})
 	ok(err)
 	ok(e.places.Answer(ctx, tenant, session, a.Device, wire.PlaceAnswer{Request: asked.Request, Consent: wire.ConsentNever}))
+
+	_, err = e.overlays.SetDraft(ctx, overlay.Owner{Tenant: tenant, All: true}, "menu", wire.OverlayDraft{
+		Title: map[string]string{"en": "Menu"}, Numbers: []string{bob},
+		Document: []byte(`{"version":1,"id":"menu","language":"en","regions":[{"id":"a","grid":{"column":0,"row":0},"text":{"en":"x"}}]}`),
+	})
+	ok(err)
+	_, err = e.overlays.Publish(ctx, overlay.Owner{Tenant: tenant, All: true}, "menu")
+	ok(err)
+	ok(e.overlays.Opened(ctx, tenant, session, 1, nil))
+	_, err = store.TableOf[overlay.Kept](e.engine, "overlay-answers").Put(ctx, store.Key(string(tenant), "menu"), overlay.Kept{Version: 1, Until: time.Now().Add(overlay.MaxKept)}, 0)
+	ok(err)
 
 	one, two := mustID(e.t, alice), mustID(e.t, bob)
 	ok(e.places.SetRules(ctx, tenant, two, wire.PlaceRules{Rules: []wire.PlaceRule{{Identity: one, Consent: wire.ConsentCall}}}))

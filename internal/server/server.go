@@ -9,6 +9,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ import (
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/atlas"
+	"github.com/tandem-call/tandem/internal/edge/fetch"
 	"github.com/tandem-call/tandem/internal/edge/network/ivr"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/push/sms"
@@ -41,6 +43,7 @@ import (
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/guest"
 	"github.com/tandem-call/tandem/internal/notify"
+	"github.com/tandem-call/tandem/internal/overlay"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/place"
@@ -50,6 +53,7 @@ import (
 	"github.com/tandem-call/tandem/internal/store/archive"
 	"github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/internal/webhook"
+	document "github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -96,11 +100,14 @@ type Server struct {
 	places   *place.Service
 	atlas    *atlas.Atlas
 	agents   *agent.Service
-	files    *files.Service
-	hooks    *webhook.Service
-	wakes    *notify.Service
-	web      *webpush.Pusher
-	guests   *guest.Service
+	overlays *overlay.Service
+	// toProviders asks the servers of providers.
+	toProviders *fetch.Fetcher
+	files       *files.Service
+	hooks       *webhook.Service
+	wakes       *notify.Service
+	web         *webpush.Pusher
+	guests      *guest.Service
 	// texts is nil where nobody is invited by text message.
 	texts *sms.Inviter
 	// What becomes of those messages.
@@ -209,6 +216,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if s.agents, err = s.newAgents(ctx); err != nil {
 		return fmt.Errorf("server: agents: %w", err)
 	}
+	if s.overlays, err = s.newOverlays(ctx, o.Version); err != nil {
+		return fmt.Errorf("server: overlays: %w", err)
+	}
 	if s.keys, err = credential.Open(credential.Config{Engine: s.engine}); err != nil {
 		return fmt.Errorf("server: credentials: %w", err)
 	}
@@ -217,6 +227,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		ByDevice: store.TableOf[session.Place](s.engine, "session-devices"),
 		Alarms:   store.TableOf[session.Alarm](s.engine, "session-alarms"),
 		Log:      s.engine, Bus: s.engine, Watcher: watcher{s}, Observer: observer{s}, Absent: s.dataWaits, Names: names{s.devices}, Blocks: s.parties,
+		Kinds:  map[string]func(json.RawMessage) error{document.Kind: checkOverlay},
 		Limits: s.cfg.limits(), Keep: s.cfg.Sessions.Retention, KeepDetails: min(s.cfg.Calls.Retention, s.cfg.Sessions.Retention),
 		Logger: s.log,
 	})
@@ -298,7 +309,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt, Guests: guests{s}, Profiles: profiles{s}, Blocks: blocks{s}, Places: places{s}, Agents: agents{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt, Guests: guests{s}, Profiles: profiles{s}, Blocks: blocks{s}, Places: places{s}, Overlays: overlays{s}, Agents: agents{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -413,7 +424,7 @@ func (s *Server) Run(ctx context.Context) error {
 // parts are what runs beside the listeners.
 func (s *Server) parts() []func(context.Context) error {
 	parts := []func(context.Context) error{
-		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.agents.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
+		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.agents.Run, s.overlays.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
 	}
 	if s.sip != nil {
 		parts = append(parts, s.sip.Run)

@@ -48,7 +48,8 @@ func (v *victim) state() string {
 		r := v.w.ask("GET", "/v1/operator/"+path, v.w.op, "")
 		said += fmt.Sprintln(path, r.status, r.body)
 	}
-	return said
+	r := v.w.ask("GET", "/v1/overlays", v.w.op, "")
+	return said + fmt.Sprintln("overlays", r.status, r.body)
 }
 
 // freshKey is the public key of a device that nobody knows.
@@ -148,6 +149,9 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 	w.people(v)
 	v.things["AGENT"] = "the-victims-agent"
 	w.operator("PUT", "/v1/agents/the-victims-agent", wire.AgentRequest{Name: "Anna", Number: "+442079460898"}, &wire.Agent{})
+	v.things["OVERLAY"] = "walk_overlay"
+	w.operator("PUT", "/v1/overlays/walk_overlay/draft", json.RawMessage(`{"title":{"en":"x"},"numbers":["+442079460001"],"document":{"version":1,"id":"x","language":"en","regions":[{"id":"a","grid":{"column":0,"row":0},"text":{"en":"eyes only"}}]}}`), nil)
+	w.operator("POST", "/v1/overlays/walk_overlay/publish", nil, nil)
 	var hook wire.Webhook
 	w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: "https://hooks.example/walk"}, &hook)
 	v.things["WEBHOOK"] = hook.ID
@@ -343,6 +347,18 @@ var aimed = map[string]struct {
 	"add-note":               {"SESSION", `{"id":"1","text":"x"}`, 403},
 	"wrap-up":                {"SESSION", `{"code":"solved"}`, 403},
 	"transfer":               {"SESSION", `{"to":"AGENT"}`, 403},
+	"list-overlays":          {"", ``, 200},
+	"get-overlay":            {"OVERLAY", ``, 404},
+	"set-overlay-draft":      {"theirs", `{"title":{"en":"x"},"numbers":["+442079460996"],"document":{"version":1,"id":"x","language":"en","regions":[{"id":"a","grid":{"column":0,"row":0},"text":{"en":"x"}}]}}`, 200},
+	"publish-overlay":        {"OVERLAY", ``, 404},
+	"roll-back-overlay":      {"OVERLAY", `{"version":0}`, 404},
+	"remove-overlay":         {"OVERLAY", ``, 404},
+	"list-overlay-templates": {"SESSION", ``, 404},
+	"preview-overlay":        {"SESSION", `{"template":"OVERLAY"}`, 404},
+	"send-overlay":           {"SESSION", `{"id":"1","template":"OVERLAY"}`, 404},
+	"overlay-shown":          {"SESSION", `{"state":"shown"}`, 404},
+	"answer-overlay":         {"SESSION", `{"id":"1","region":"a","action":0,"type":"choose","outcome":"done","value":"x"}`, 404},
+	"get-overlay-picture":    {"SESSION", ``, 404},
 
 	"list-sessions":  {"", "", 200},
 	"get-session":    {"SESSION", "", 404},
@@ -437,7 +453,8 @@ func TestWalkOperations(t *testing.T) {
 	for _, f := range foreigners {
 		for i, st := range steps {
 			a, may := aimed[st.id], operations[st.id].who
-			path := regexp.MustCompile(`\{\w+\}`).ReplaceAllString(st.path, strings.TrimPrefix(a.path, "?"))
+			path := strings.NewReplacer("{seq}", "1", "{region}", "a").Replace(st.path)
+			path = regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, strings.TrimPrefix(a.path, "?"))
 			if strings.HasPrefix(a.path, "?") {
 				path = st.path + a.path
 			}

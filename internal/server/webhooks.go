@@ -42,7 +42,7 @@ func (s *Server) newWebhooks(ctx context.Context, version string) (*webhook.Serv
 type observer struct{ *Server }
 
 func (o observer) Wants(tenant wire.TenantID) bool {
-	return o.hooks.Wants(tenant, "session.") || o.couples.HasChoices(tenant) || o.people.Any(tenant) || o.places.Any(tenant) || o.agents.Any(tenant)
+	return o.hooks.Wants(tenant, "session.") || o.couples.HasChoices(tenant) || o.people.Any(tenant) || o.places.Any(tenant) || o.agents.Any(tenant) || o.overlays.Any(tenant)
 }
 
 func (o observer) Observe(ctx context.Context, rec *session.Record, h session.Happened) error {
@@ -58,6 +58,11 @@ func (o observer) Observe(ctx context.Context, rec *session.Record, h session.Ha
 	}
 	if o.agents.Any(rec.Tenant) {
 		if err := o.observeAgents(ctx, rec); err != nil {
+			return err
+		}
+	}
+	if o.overlays.Any(rec.Tenant) {
+		if err := o.overlayOpened(ctx, rec, h); err != nil {
 			return err
 		}
 	}

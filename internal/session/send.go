@@ -89,6 +89,11 @@ func (s *Service) check(e *wire.Envelope) *wire.Problem {
 	case !utf8.Valid(e.Body):
 		return wire.NewProblem(wire.CodeBadFrame, "the body is not UTF-8")
 	}
+	if check := s.c.Kinds[e.Kind]; check != nil {
+		if err := check(e.Body); err != nil {
+			return wire.NewProblem(wire.CodeBadRequest, "a message of kind %s: %v", e.Kind, err)
+		}
+	}
 	return nil
 }
 

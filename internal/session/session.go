@@ -21,6 +21,7 @@ package session
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -147,6 +148,9 @@ type Config struct {
 	// connected to this node, without those of the sender's own party. It must not block. Nil:
 	// nobody wants to know.
 	Absent func(tenant wire.TenantID, id wire.SessionID, devices []wire.DeviceID)
+	// Kinds check the bodies of messages and signals of a kind, before anything else is done with
+	// them; the error's text is told to the sender. What is not in it passes as it is.
+	Kinds map[string]func(body json.RawMessage) error
 	// Names may be nil: members have no names.
 	Names Names
 	// Limits; the zero value means wire.DefaultLimits.

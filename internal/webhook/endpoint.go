@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/signed"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -97,7 +98,7 @@ func (s *Service) Add(ctx context.Context, n NewEndpoint) (Endpoint, error) {
 	}
 	e := Endpoint{
 		ID: n.ID, Tenant: n.Tenant, URL: n.URL, Events: events, Identities: n.Identities,
-		Secrets: []Secret{{Key: newKey()}}, Pseudonyms: newKey(), Created: s.c.Now(),
+		Secrets: []Secret{{Key: signed.NewKey()}}, Pseudonyms: signed.NewKey(), Created: s.c.Now(),
 	}
 	_, err = store.Change(ctx, s.endpoints, e.key(), func(_ Endpoint, exists bool) (Endpoint, bool, error) {
 		return e, !exists, nil // exists: our own write, whose answer was lost
@@ -160,7 +161,7 @@ func (s *Service) drop(ctx context.Context, tenant wire.TenantID, id string) err
 
 // Rotate gives an endpoint a new secret; for a day the older one signs too. ErrNotFound.
 func (s *Service) Rotate(ctx context.Context, tenant wire.TenantID, id string) (Endpoint, error) {
-	fresh := Secret{Key: newKey()}
+	fresh := Secret{Key: signed.NewKey()}
 	return s.change(ctx, tenant, id, func(e *Endpoint) bool {
 		if slices.Equal(e.Secrets[0].Key, fresh.Key) {
 			return false // our own write, whose answer was lost

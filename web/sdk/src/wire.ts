@@ -241,6 +241,10 @@ export interface KindBodies {
   "tandem.place.ask": PlaceAsked;
   /** The sender's place is shared no more. */
   "tandem.place.stopped": PlaceStopped;
+  /** The sender's device shows an overlay, or says why not. */
+  "tandem.overlay.shown": OverlayShown;
+  /** What came of an action of an overlay, checked against it. */
+  "tandem.overlay.result": OverlayResult;
   /** A change of the session, kept in its log. */
   "tandem.state": SessionState;
 }
@@ -288,6 +292,8 @@ export interface Report extends PartyDetails {
   at?: Time;
   /** ttl_s: without a repetition within this time the leg's state counts as unknown. Zero: the server's default (see Limits). */
   ttl_s?: number;
+  /** queue of the contact centre that the call came in. */
+  queue?: string;
   /** typed: a person says so, not the telephone (A2). */
   typed?: boolean;
   /** passports are the values of the call's SIP Identity header fields (RFC 8224), with which the networks vouch for it; the call's first report may carry them. One in compact form needs at to be the time of the request's Date. */
@@ -596,6 +602,26 @@ export interface PlaceStopped {
   reason: string;
 }
 
+/** OverlayShown confirms that a device shows an overlay, or says why not (I4). */
+export interface OverlayShown {
+  /** seq of the message with the overlay. */
+  seq: number;
+  /** overlay is the document's id. */
+  overlay: string;
+  /** state is shown or failed. */
+  state: string;
+  /** reason of failed: a code such as not_valid. */
+  reason?: string;
+}
+
+/** OverlayResult says what came of an action at a region's touch (I6). */
+export interface OverlayResult extends OverlayActionAnswer {
+  /** seq of the message with the overlay. */
+  seq: number;
+  /** overlay is the document's id. */
+  overlay: string;
+}
+
 /** EnrolRequest asks to prove that a device has a number (B16). */
 export interface EnrolRequest {
   /** Telephone number, +442079460002, or national with region */
@@ -636,6 +662,8 @@ export interface DeviceInfo {
   name?: string;
   /** Identities of the device's party */
   party: Proved[];
+  /** language of its user, BCP 47 in lower case. */
+  language?: string;
   /** Proofs that this device has a number */
   bindings: Binding[];
   app?: PushApp;
@@ -647,6 +675,8 @@ export interface DeviceInfo {
 /** DeviceChange changes what a device says of itself; absent fields stay. */
 export interface DeviceChange {
   name?: string;
+  /** language as in DeviceInfo. */
+  language?: string;
   app?: PushApp;
   /** unasked as in DeviceInfo. */
   unasked?: boolean;
@@ -961,6 +991,70 @@ export interface BlockList {
   blocked: Identity[];
 }
 
+/** Overlay is one screen of a provider's. */
+export interface Overlay {
+  /** version of the document's form: 1. */
+  version: number;
+  /** id names the overlay, so that a later one replaces it. */
+  id: string;
+  /** language that is shown when the user's own is missing; each text has it. BCP 47, in lower case. */
+  language: string;
+  /** opacity of the overlay over the call screen, in per cent; absent: 85. */
+  opacity?: number;
+  /** columns of the grid; absent: 4. The grid's rows are as many as the regions need. */
+  columns?: number;
+  /** regions in reading order, which is also that of the keyboard. */
+  regions: OverlayRegion[];
+}
+
+/** OverlayFill fills a template. */
+export interface OverlayFill {
+  template: string;
+  /** values of the parameters, by their ids; seats take several, all others one. */
+  values?: Record<string, string[]>;
+}
+
+/** OverlayFilled is a template that has been filled and checked. */
+export interface OverlayFilled {
+  document: unknown;
+}
+
+/** OverlaySend sends an overlay into a session: a template, or a whole document. */
+export interface OverlaySend {
+  /** id of the request: the same id is sent once. */
+  id: RequestID;
+  /** Members addressed; none: all others */
+  to?: MemberID[];
+  template?: string;
+  values?: Record<string, string[]>;
+  /** Instead of a template */
+  document?: unknown;
+}
+
+/** OverlaySent says that an overlay is stored in the session. */
+export interface OverlaySent extends Sent {
+  /** overlay is the document's id. */
+  overlay: string;
+}
+
+/** OverlayShow is a device's word that it shows an overlay, or not. */
+export interface OverlayShow {
+  state: string;
+  /** A code, where it failed */
+  reason?: string;
+}
+
+/** OverlayAnswer is a device's word of what came of an action. */
+export interface OverlayAnswer extends OverlayActionAnswer {
+  /** id of the request: the same id counts once. */
+  id: RequestID;
+}
+
+/** OverlayTemplateList lists templates. */
+export interface OverlayTemplateList {
+  templates: OverlayTemplate[];
+}
+
 /** Page is what the server's own pages need to know before they are a device. */
 export interface Page {
   version: string;
@@ -1226,6 +1320,26 @@ export interface Place {
 /** Consent is what somebody who is asked for a place says. */
 export type Consent = "once" | "call" | "live" | "no" | "never";
 
+/** Answer is what a device says came of one action of a region (SPEC I6). Which fields there are depends on the action's type. */
+export interface OverlayActionAnswer {
+  /** region is the region's id. */
+  region: string;
+  /** action is its place among the region's actions, from 0. */
+  action: number;
+  /** type of that action. */
+  type: OverlayActionType;
+  /** outcome is done, failed or cancelled. */
+  outcome: OverlayOutcome;
+  /** reason of failed and cancelled: a code such as not_available. */
+  reason?: string;
+  /** value of choose and message, as the overlay has it. */
+  value?: string;
+  /** answers of fill_in, by the fields' ids. */
+  answers?: Record<string, string[]>;
+  /** address to which by_email (addr-spec of RFC 5322) or by_text (E.164) is to go. */
+  address?: string;
+}
+
 /** JWK is a device's public key (RFC 7517): P-256 for ES256. */
 export interface JWK {
   /** Key type */
@@ -1384,6 +1498,36 @@ export interface ProfileReceipt {
   withdrawn?: Time;
 }
 
+/** Region is a piece of the overlay: a button if it has actions. */
+export interface OverlayRegion {
+  /** id names the region within its overlay. */
+  id: string;
+  /** grid is its place in the grid, for screens of any size. A region has this or exact. */
+  grid?: OverlayGrid;
+  /** exact is its place in hundredths of a per cent. */
+  exact?: OverlayExact;
+  /** inside names the earlier region with a picture that exact refers to; absent: the screen. */
+  inside?: string;
+  /** text that is shown; with actions, what the button is called. */
+  text?: Record<string, string>;
+  /** picture or logo. */
+  picture?: OverlayPicture;
+  /** state: enabled if absent. */
+  state?: OverlayState;
+  /** display of a region that is new: steady if absent. */
+  display?: OverlayDisplay;
+  /** actions that a touch does, in this order. */
+  actions?: OverlayAction[];
+}
+
+/** OverlayTemplate is a live overlay, as whoever may send it sees it. */
+export interface OverlayTemplate {
+  name: string;
+  title: Record<string, string>;
+  version: number;
+  parameters: OverlayParameter[];
+}
+
 /** PageMaps say what the page's maps are made of. */
 export interface PageMaps {
   /** tiles is the address of raster tiles of 256 pixels, with {z}, {x} and {y}; or there is a file. */
@@ -1462,11 +1606,124 @@ export interface PlaceProperties {
   address?: string;
 }
 
+/** ActionType is what a touch does. There are no others. */
+export type OverlayActionType = "buy" | "by_email" | "by_text" | "call_back" | "choose" | "dial" | "fill_in" | "message" | "open_page" | "pay" | "send_contact" | "send_file" | "send_location" | "send_photo";
+
+/** Outcome is what came of an action. */
+export type OverlayOutcome = "done" | "failed" | "cancelled";
+
 /** CouplingMade says in which way a coupling was made. */
 export type CouplingMade = string;
 
 /** PlaceGroup names several parties at once in a rule. */
 export type PlaceGroup = "emergency" | "providers" | "contacts";
+
+/** Grid is a place in cells; the first column and row are 0. */
+export interface OverlayGrid {
+  column: number;
+  row: number;
+  /** width in columns; absent: 1. */
+  width?: number;
+  /** height in rows; absent: 1. */
+  height?: number;
+}
+
+/** Exact is a place in hundredths of a per cent of what it lies in: 0 to 10000. */
+export interface OverlayExact {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** Picture is fetched from an https address. */
+export interface OverlayPicture {
+  url: string;
+  /** alt says what is to be seen, for those who can't see it. */
+  alt: Record<string, string>;
+}
+
+/** State is how a region answers to a touch. */
+export type OverlayState = "enabled" | "disabled" | "selected";
+
+/** Display is how a new region draws the eye. Devices whose user wants reduced motion mark it without moving it. */
+export type OverlayDisplay = "steady" | "flash" | "wobble";
+
+/** Action is one thing that a touch does. Which fields there are depends on the type. */
+export interface OverlayAction {
+  type: OverlayActionType;
+  /** url is the https page of open_page. */
+  url?: string;
+  /** value that choose and message send. */
+  value?: string;
+  /** item is the provider's name of what is paid, bought or received. */
+  item?: string;
+  /** number in international form (E.164) of call_back. */
+  number?: string;
+  /** keys of the telephone that dial presses; a comma is a pause. */
+  keys?: string;
+  /** amount to pay. */
+  amount?: OverlayAmount;
+  /** form of fill_in. */
+  form?: OverlayForm;
+}
+
+/** OverlayParameter is something that is filled into a template: for {{id}} in its document. */
+export interface OverlayParameter extends OverlayField {
+  /** Who gives the value; agent if absent */
+  from?: string;
+  /** of says what of the customer's is meant: "REGION.FIELD" of a form, "REGION" of what was chosen there or where it is to be sent, or "place", a geo URI (RFC 5870). */
+  of?: string;
+  /** default where nobody gives a value. */
+  default?: string[];
+  /** example with which the template is tried when it is published. */
+  example?: string[];
+}
+
+/** Amount of money. */
+export interface OverlayAmount {
+  /** minor units: cents for EUR, yen for JPY. */
+  minor: number;
+  /** currency by ISO 4217. */
+  currency: string;
+}
+
+/** Form is what a user fills in. */
+export interface OverlayForm {
+  /** fields in reading order. */
+  fields: OverlayField[];
+}
+
+/** Field is one question. */
+export interface OverlayField {
+  id: string;
+  label: Record<string, string>;
+  type: OverlayFieldType;
+  /** required: it cannot be left empty. */
+  required?: boolean;
+  /** options of choice, seats and table. */
+  options?: OverlayOption[];
+  /** min of number. */
+  min?: number;
+  /** max of number; of line, in characters; of seats, how many. */
+  max?: number;
+  /** least and most are the first and the last date. */
+  least?: string;
+  most?: string;
+}
+
+/** FieldType is what a field of a form takes. */
+export type OverlayFieldType = "line" | "choice" | "seats" | "table" | "date" | "number";
+
+/** Option can be chosen. */
+export interface OverlayOption {
+  value: string;
+  label: Record<string, string>;
+  /** taken: shown, and cannot be chosen. */
+  taken?: boolean;
+  /** exact is its place on the plan, for seats and table. */
+  exact?: OverlayExact;
+}
 
 /** Names an error condition; see catalogue. */
 export type ProblemCode =
@@ -1612,7 +1869,7 @@ export const envelopeFields: Readonly<Record<string, Schema>> = {
 /** Which fields each type of a device's frames has, and what its body is. */
 export const deviceFrames: Readonly<Record<DeviceFrame["type"], { required: readonly string[]; optional: readonly string[]; body?: Schema }>> = {
   hello: { required: ["body"], optional: ["id"], body: {"properties":{"assertion":{"maxLength":4096,"minLength":1,"type":"string"},"client":{"maxLength":128,"type":"string"}},"required":["assertion"],"type":"object"} },
-  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
+  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
   ask: { required: ["id","body"], optional: [], body: {"properties":{"other":{"maxLength":512,"type":"string"}},"type":"object"} },
   send: { required: ["id","session","kind"], optional: ["to","body"] },
   signal: { required: ["session","kind"], optional: ["id","to","body"] },

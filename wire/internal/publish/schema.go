@@ -44,7 +44,7 @@ type generator struct{ comments map[string]string }
 
 func newGenerator() (*generator, error) {
 	r := new(jsonschema.Reflector)
-	for _, dir := range []string{"./wire", "./tel"} {
+	for _, dir := range []string{"./wire", "./tel", "./overlay"} {
 		if err := r.AddGoComments(module, dir, jsonschema.WithFullComment()); err != nil {
 			return nil, fmt.Errorf("publish: comments of %s: %w", dir, err)
 		}

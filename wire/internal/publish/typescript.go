@@ -12,6 +12,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -26,6 +27,22 @@ var renamed = map[reflect.Type]string{
 	reflect.TypeFor[wire.App]():    "PushApp",
 	reflect.TypeFor[wire.Code]():   "ProblemCode",
 	reflect.TypeFor[tel.Number]():  "PhoneNumber",
+
+	reflect.TypeFor[overlay.Region]():     "OverlayRegion",
+	reflect.TypeFor[overlay.Grid]():       "OverlayGrid",
+	reflect.TypeFor[overlay.Exact]():      "OverlayExact",
+	reflect.TypeFor[overlay.Picture]():    "OverlayPicture",
+	reflect.TypeFor[overlay.State]():      "OverlayState",
+	reflect.TypeFor[overlay.Display]():    "OverlayDisplay",
+	reflect.TypeFor[overlay.Action]():     "OverlayAction",
+	reflect.TypeFor[overlay.ActionType](): "OverlayActionType",
+	reflect.TypeFor[overlay.Amount]():     "OverlayAmount",
+	reflect.TypeFor[overlay.Form]():       "OverlayForm",
+	reflect.TypeFor[overlay.Field]():      "OverlayField",
+	reflect.TypeFor[overlay.FieldType]():  "OverlayFieldType",
+	reflect.TypeFor[overlay.Option]():     "OverlayOption",
+	reflect.TypeFor[overlay.Outcome]():    "OverlayOutcome",
+	reflect.TypeFor[overlay.Answer]():     "OverlayActionAnswer",
 }
 
 // explained are the types whose Go comment speaks of Go.
@@ -46,6 +63,11 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[wire.PlaceGroup]():    {string(wire.GroupEmergency), string(wire.GroupProviders), string(wire.GroupContacts)},
 	reflect.TypeFor[wire.SendRule]():      {string(wire.SendAlways), string(wire.SendOnce), string(wire.SendNever)},
 	reflect.TypeFor[wire.KeepRule]():      {string(wire.KeepAsk), string(wire.KeepOnce), string(wire.KeepAlways), string(wire.KeepNever)},
+	reflect.TypeFor[overlay.State]():      {string(overlay.Enabled), string(overlay.Disabled), string(overlay.Selected)},
+	reflect.TypeFor[overlay.Display]():    {string(overlay.Steady), string(overlay.Flash), string(overlay.Wobble)},
+	reflect.TypeFor[overlay.ActionType](): overlay.ActionTypes(),
+	reflect.TypeFor[overlay.FieldType]():  {string(overlay.Line), string(overlay.Choice), string(overlay.Seats), string(overlay.Table), string(overlay.Date), string(overlay.Number)},
+	reflect.TypeFor[overlay.Outcome]():    {string(overlay.Done), string(overlay.Failed), string(overlay.Cancelled)},
 	reflect.TypeFor[tel.State]():          {string(tel.Ringing), string(tel.Active), string(tel.Held), string(tel.Ended)},
 	reflect.TypeFor[tel.Direction]():      {string(tel.Outgoing), string(tel.Incoming)},
 }
@@ -58,6 +80,7 @@ var bodiesOfHTTP = []any{
 	wire.Profile{}, wire.ProfileChange{}, wire.ProfileChanged{}, wire.ProfileView{}, wire.ProfileSend{}, wire.ProfileSent{}, wire.ProfileHeld{},
 	wire.PlaceAbility{}, wire.PlaceCheckRequest{}, wire.PlaceAskRequest{}, wire.PlaceAskedFor{}, wire.PlaceAnswer{}, wire.PlaceShare{}, wire.PlaceShared{}, wire.PlaceRules{}, wire.PlaceRulesHere{},
 	wire.ProfileMissing{}, wire.ProfileLedger{}, wire.Contact{}, wire.ContactList{}, wire.ContactKeep{}, wire.ContactRule{}, wire.ContactRuleList{}, wire.BlockList{},
+	overlay.Overlay{}, wire.OverlayFill{}, wire.OverlayFilled{}, wire.OverlaySend{}, wire.OverlaySent{}, wire.OverlayShow{}, wire.OverlayAnswer{}, wire.OverlayTemplateList{},
 	wire.Page{}, wire.TryPhone{}, wire.TrialCode{},
 	wire.TokenRequest{}, wire.Token{}, wire.CallList{}, wire.SessionList{}, wire.MessageList{},
 	wire.SendRequest{}, wire.Sent{},
@@ -144,6 +167,8 @@ func (s *script) typ(t reflect.Type) string {
 		return s.typ(t.Elem())
 	case t.Kind() == reflect.Slice:
 		return s.typ(t.Elem()) + "[]"
+	case t.Kind() == reflect.Map:
+		return "Record<" + s.typ(t.Key()) + ", " + s.typ(t.Elem()) + ">"
 	case t.PkgPath() != "":
 		return s.named(t)
 	}

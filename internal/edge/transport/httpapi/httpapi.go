@@ -48,6 +48,7 @@ type Config struct {
 	Profiles  Profiles
 	Places    Places
 	Agents    Agents
+	Overlays  Overlays
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -93,6 +94,8 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.profiles()
 	a.places()
 	a.agents()
+	a.storedOverlays()
+	a.overlays()
 	a.pages(mux)
 	return a
 }

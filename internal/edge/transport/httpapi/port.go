@@ -34,12 +34,13 @@ const (
 	ScopeCalls     Scope = "calls"     // explain calls, close sessions
 	ScopeAudit     Scope = "audit"     // read the audit log
 	ScopeWebhooks  Scope = "webhooks"  // webhooks and their deliveries
+	ScopeOverlays  Scope = "overlays"  // stored overlays, and sending them into sessions
 	ScopeServer    Scope = "server"    // metrics, backups
 	ScopeAgents    Scope = "agents"    // agents, and how they sign in
 )
 
 // Scopes are all of them.
-var Scopes = []Scope{ScopeReport, ScopeCouplings, ScopeBind, ScopeKeys, ScopeParties, ScopeCalls, ScopeAudit, ScopeWebhooks, ScopeServer, ScopeAgents}
+var Scopes = []Scope{ScopeReport, ScopeCouplings, ScopeBind, ScopeKeys, ScopeParties, ScopeCalls, ScopeAudit, ScopeWebhooks, ScopeOverlays, ScopeServer, ScopeAgents}
 
 // Caller is who makes a request. The zero Caller is anybody.
 type Caller struct {
