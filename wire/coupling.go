@@ -163,14 +163,31 @@ type PartyMember struct {
 	You      bool          `json:"you,omitempty"`
 	Bindings []Binding     `json:"bindings"`
 	Session  SessionChoice `json:"session" doc:"What it does when a session opens: join, told or none"`
+	Gets     []DataKind    `json:"gets,omitempty" doc:"The kinds of data that it gets of what is sent to all; left out: every kind"`
 }
+
+// DataKind is a kind of data as a party tells its devices apart by.
+type DataKind string
+
+// Kinds of data.
+const (
+	DataText    DataKind = "text"
+	DataLink    DataKind = "link"
+	DataFile    DataKind = "file"
+	DataPlace   DataKind = "place"
+	DataProfile DataKind = "profile"
+	DataOverlay DataKind = "overlay"
+	DataObject  DataKind = "object" // everything else
+)
 
 // PartyMemberList lists a party's devices.
 type PartyMemberList struct {
 	Devices []PartyMember `json:"devices"`
 }
 
-// PartyMemberChange changes what one of the party's devices does.
+// PartyMemberChange changes what one of the party's devices does; what is left out stays.
 type PartyMemberChange struct {
-	Session SessionChoice `json:"session" enum:"join,told,none"`
+	Session SessionChoice `json:"session,omitempty" enum:"join,told,none"`
+	// Gets are the kinds of data that it is to get; an empty list: every kind.
+	Gets []DataKind `json:"gets,omitzero" enum:"text,link,file,place,profile,overlay,object" maxItems:"7"`
 }

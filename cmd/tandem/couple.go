@@ -190,6 +190,7 @@ type couplingsChoose struct {
 	account
 	Device wire.DeviceID `arg:"" help:"Id of the device, or the name that it is listed with."`
 	Choice string        `arg:"" enum:"join,told,none" help:"join: becomes a member by itself; told: may join; none: hears nothing."`
+	Gets   []string      `help:"Kinds of data that it gets of what is sent to all: text, link, file, place, profile, overlay, object; or all." placeholder:"KIND,..." enum:"text,link,file,place,profile,overlay,object,all"`
 }
 
 func (c *couplingsChoose) Run(ctx context.Context) error {
@@ -207,11 +208,22 @@ func (c *couplingsChoose) Run(ctx context.Context) error {
 			break
 		}
 	}
+	change := wire.PartyMemberChange{Session: wire.SessionChoice(c.Choice)}
+	for _, k := range c.Gets {
+		if change.Gets = append(change.Gets, wire.DataKind(k)); k == "all" {
+			change.Gets = []wire.DataKind{}
+			break
+		}
+	}
 	var m wire.PartyMember
-	if err := api.Call(ctx, http.MethodPatch, "/v1/party/devices/"+url.PathEscape(string(c.Device)), wire.PartyMemberChange{Session: wire.SessionChoice(c.Choice)}, &m); err != nil {
+	if err := api.Call(ctx, http.MethodPatch, "/v1/party/devices/"+url.PathEscape(string(c.Device)), change, &m); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %s\n", printable(m.Name), m.Session)
+	fmt.Printf("%s: %s", printable(m.Name), m.Session)
+	for i, k := range m.Gets {
+		fmt.Print([]string{", gets ", ", "}[min(i, 1)], k)
+	}
+	fmt.Println()
 	return nil
 }
 

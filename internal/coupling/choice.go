@@ -4,38 +4,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/wire"
 )
 
-// Choice is what a party wants one of its devices to do when a session opens: table
-// "device_choices", key store.Key(tenant, device). A device without one joins.
+// Choice is what a party wants one of its devices to do when a session opens, and what to get
+// in it: table "device_choices", key store.Key(tenant, device). A device without one joins,
+// and gets everything.
 type Choice struct {
 	Session wire.SessionChoice `json:"session"`
-	Tenant  wire.TenantID      `json:"tenant"`
+	// Gets are the kinds of data that it gets of what is sent to all; empty: every kind.
+	Gets   []wire.DataKind `json:"gets,omitempty"`
+	Tenant wire.TenantID   `json:"tenant"`
+	Device wire.DeviceID   `json:"device,omitempty"`
 }
 
-// Choose keeps a party's choice for one of its devices. ErrRequest.
-func (s *Service) Choose(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, c wire.SessionChoice) error {
-	key := store.Key(string(tenant), string(id))
-	var err error
-	switch c {
-	case wire.ChoiceJoin:
-		err = store.Remove(ctx, s.choices, key) // what holds without one
-	case wire.ChoiceTold, wire.ChoiceNone:
-		_, err = store.Change(ctx, s.choices, key, func(old Choice, _ bool) (Choice, bool, error) {
-			return Choice{c, tenant}, old.Session != c, nil
-		})
+var kinds = []wire.DataKind{wire.DataText, wire.DataLink, wire.DataFile, wire.DataPlace, wire.DataProfile, wire.DataOverlay, wire.DataObject}
+
+// Choose changes a party's choice for one of its devices. ErrRequest.
+func (s *Service) Choose(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, change wire.PartyMemberChange) error {
+	switch change.Session {
+	case "", wire.ChoiceJoin, wire.ChoiceTold, wire.ChoiceNone:
 	default:
-		return fmt.Errorf("%w: a choice is %s, %s or %s, not %q", ErrRequest, wire.ChoiceJoin, wire.ChoiceTold, wire.ChoiceNone, c)
+		return fmt.Errorf("%w: a choice is %s, %s or %s, not %q", ErrRequest, wire.ChoiceJoin, wire.ChoiceTold, wire.ChoiceNone, change.Session)
+	}
+	for _, k := range change.Gets {
+		if !slices.Contains(kinds, k) {
+			return fmt.Errorf("%w: the kinds of data are %v, not %q", ErrRequest, kinds, k)
+		}
+	}
+	var now Choice
+	_, err := store.Change(ctx, s.choices, store.Key(string(tenant), string(id)), func(old Choice, _ bool) (Choice, bool, error) {
+		now = Choice{old.Session, old.Gets, tenant, id}
+		if change.Session != "" {
+			now.Session = change.Session
+		}
+		if now.Session == "" {
+			now.Session = wire.ChoiceJoin
+		}
+		if change.Gets != nil {
+			now.Gets = slices.Compact(slices.Sorted(slices.Values(change.Gets)))
+		}
+		return now, old.Session != now.Session || !slices.Equal(old.Gets, now.Gets), nil
+	})
+	if err == nil && now.Session == wire.ChoiceJoin && len(now.Gets) == 0 {
+		return s.Unchoose(ctx, tenant, id) // what holds without one
 	}
 	if err != nil {
 		return fmt.Errorf("coupling: keep a choice: %w", err)
 	}
-	if c != wire.ChoiceJoin {
+	if now.Session != wire.ChoiceJoin {
 		s.chosen.Store(tenant, true)
 	}
+	s.noteGets(now)
+	return nil
+}
+
+// Unchoose forgets what was chosen for a device.
+func (s *Service) Unchoose(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) error {
+	if err := store.Remove(ctx, s.choices, store.Key(string(tenant), string(id))); err != nil {
+		return fmt.Errorf("coupling: forget a choice: %w", err)
+	}
+	s.noteGets(Choice{Tenant: tenant, Device: id})
 	return nil
 }
 
@@ -46,24 +78,80 @@ func (s *Service) HasChoices(tenant wire.TenantID) bool {
 	return yes
 }
 
-// lookAtChoices finds the tenants that have any.
+// gets are the choices of kinds of data, by tenant and device. They are asked for with every
+// message, so they are held in memory.
+type gets map[wire.TenantID]map[wire.DeviceID][]wire.DataKind
+
+// noteGets notes a choice that was made at this node.
+func (s *Service) noteGets(c Choice) {
+	s.getsMu.Lock()
+	defer s.getsMu.Unlock()
+	s.gets.put(c)
+	s.getsMade++
+}
+
+func (g gets) put(c Choice) {
+	of := g[c.Tenant]
+	switch {
+	case len(c.Gets) == 0:
+		if delete(of, c.Device); len(of) == 0 {
+			delete(g, c.Tenant)
+		}
+	case of == nil:
+		g[c.Tenant] = map[wire.DeviceID][]wire.DataKind{c.Device: c.Gets}
+	default:
+		of[c.Device] = c.Gets
+	}
+}
+
+// ChoosesKinds reports whether a device of the tenant may get less than everything. What
+// another node was told is known within a minute.
+func (s *Service) ChoosesKinds(tenant wire.TenantID) bool {
+	s.getsMu.RLock()
+	defer s.getsMu.RUnlock()
+	return len(s.gets[tenant]) > 0
+}
+
+// Gets reports whether a device gets a kind of data, of what is sent to all.
+func (s *Service) Gets(tenant wire.TenantID, id wire.DeviceID, kind wire.DataKind) bool {
+	s.getsMu.RLock()
+	defer s.getsMu.RUnlock()
+	chosen, some := s.gets[tenant][id]
+	return !some || slices.Contains(chosen, kind)
+}
+
+// lookAtChoices finds the tenants that have any, and the kinds of data that were chosen.
 func (s *Service) lookAtChoices(ctx context.Context) error {
+	s.getsMu.RLock()
+	made := s.getsMade
+	s.getsMu.RUnlock()
+	all := gets{}
 	for item, err := range s.choices.Scan(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("coupling: read choices: %w", err)
 		}
-		s.chosen.Store(item.Value.Tenant, true)
+		if item.Value.Session != wire.ChoiceJoin {
+			s.chosen.Store(item.Value.Tenant, true)
+		}
+		if len(item.Value.Gets) > 0 {
+			all.put(item.Value)
+		}
+	}
+	s.getsMu.Lock()
+	defer s.getsMu.Unlock()
+	if s.getsMade == made || s.gets == nil { // or else what was read may be old; the next look is soon
+		s.gets = all
 	}
 	return nil
 }
 
 // Chosen returns the choice for a device.
-func (s *Service) Chosen(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) (wire.SessionChoice, error) {
+func (s *Service) Chosen(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) (Choice, error) {
 	c, _, err := s.choices.Get(ctx, store.Key(string(tenant), string(id)))
 	if errors.Is(err, store.ErrNotFound) {
-		return wire.ChoiceJoin, nil
+		return Choice{Session: wire.ChoiceJoin, Tenant: tenant, Device: id}, nil
 	} else if err != nil {
-		return "", fmt.Errorf("coupling: read a choice: %w", err)
+		return Choice{}, fmt.Errorf("coupling: read a choice: %w", err)
 	}
-	return c.Session, nil
+	return c, nil
 }

@@ -69,7 +69,10 @@ type Service struct {
 	requests  store.Table[Request]
 	limits    store.Table[usage]
 	choices   store.Table[Choice]
-	chosen    sync.Map      // tenants with choices
+	chosen    sync.Map // tenants with choices of sessions
+	getsMu    sync.RWMutex
+	gets      gets          // guarded by getsMu
+	getsMade  int           // guarded by getsMu: choices made at this node
 	sooner    chan struct{} // a lease was given
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/tandem-call/tandem/internal/call"
+	"github.com/tandem-call/tandem/internal/coupling"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
@@ -28,7 +30,7 @@ func (s *Server) joining(ctx context.Context, tenant wire.TenantID, side call.Si
 		if err != nil {
 			return side, err
 		}
-		if c == wire.ChoiceJoin {
+		if c.Session == wire.ChoiceJoin {
 			join = append(join, d)
 		}
 	}
@@ -76,12 +78,65 @@ func (s *Server) toldOf(ctx context.Context, rec *session.Record, principal tel.
 		if slices.ContainsFunc(rec.Members, func(m session.Member) bool { return m.Device == d && m.Left.IsZero() }) {
 			continue
 		}
-		var c wire.SessionChoice
-		if c, err = s.couples.Chosen(ctx, rec.Tenant, d); c == wire.ChoiceTold {
+		var c coupling.Choice
+		if c, err = s.couples.Chosen(ctx, rec.Tenant, d); c.Session == wire.ChoiceTold {
 			told = append(told, d)
 		}
 	}
 	return told, err
+}
+
+// wanted returns the members that something sent to all goes to: those whose party wants that
+// kind of data on their device. Where a side has none that gets it, all of that side do. Where
+// all members get it, it stays for all, those who come later too.
+func (s *Server) wanted(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from wire.DeviceID, kind wire.DataKind, to []wire.MemberID) ([]wire.MemberID, error) {
+	if !s.couples.ChoosesKinds(tenant) || !wire.ValidID(string(id)) {
+		return to, nil
+	}
+	rec, err := s.sessions.Record(ctx, tenant, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return to, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return fitting(rec.Members, from, to, func(d wire.DeviceID) bool { return s.couples.Gets(tenant, d, kind) }), nil
+}
+
+// fitting leaves of the members that something is for (none given: all) those whose devices get
+// it. It is never empty where it leaves any out: that would be to all.
+func fitting(members []session.Member, from wire.DeviceID, to []wire.MemberID, gets func(wire.DeviceID) bool) []wire.MemberID {
+	type candidate struct {
+		id   wire.MemberID
+		side int
+		gets bool
+	}
+	var all []candidate
+	var you wire.MemberID
+	served := map[int]bool{} // sides with a device that gets it
+	for i, m := range members {
+		id := wire.MemberID(strconv.Itoa(i + 1))
+		switch {
+		case !m.Left.IsZero():
+		case m.Device == from:
+			you, served[m.Side] = id, true
+		case len(to) == 0 || slices.Contains(to, id):
+			c := candidate{id, m.Side, gets(m.Device)}
+			all, served[m.Side] = append(all, c), served[m.Side] || c.gets
+		}
+	}
+	var fit []wire.MemberID
+	for _, c := range all {
+		if c.gets || !served[c.side] {
+			fit = append(fit, c.id)
+		}
+	}
+	switch {
+	case len(fit) == len(all) || you == "":
+		return to
+	case len(fit) == 0:
+		return []wire.MemberID{you}
+	}
+	return fit
 }
 
 // available is what a side is told of a session.
@@ -100,7 +155,7 @@ func (s *Server) tellAvailable(ctx context.Context, tenant wire.TenantID, id wir
 	if !s.couples.HasChoices(tenant) {
 		return nil
 	}
-	if c, err := s.couples.Chosen(ctx, tenant, id); err != nil || c != wire.ChoiceTold {
+	if c, err := s.couples.Chosen(ctx, tenant, id); err != nil || c.Session != wire.ChoiceTold {
 		return err
 	}
 	list, err := s.matcher.Calls(ctx, tenant, own)

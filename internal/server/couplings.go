@@ -260,7 +260,7 @@ func (s couplings) PartyDevices(ctx context.Context, who httpapi.Caller) ([]wire
 
 func (s couplings) partyMember(ctx context.Context, who httpapi.Caller, d device.Device) (wire.PartyMember, error) {
 	choice, err := s.couples.Chosen(ctx, d.Tenant, d.ID)
-	return wire.PartyMember{Device: d.ID, Name: d.Name, You: d.ID == who.Device, Bindings: d.Current(time.Now()), Session: choice}, err
+	return wire.PartyMember{Device: d.ID, Name: d.Name, You: d.ID == who.Device, Bindings: d.Current(time.Now()), Session: choice.Session, Gets: choice.Gets}, err
 }
 
 func (s couplings) Choose(ctx context.Context, who httpapi.Caller, id wire.DeviceID, c wire.PartyMemberChange) (wire.PartyMember, error) {
@@ -281,7 +281,7 @@ func (s couplings) Choose(ctx context.Context, who httpapi.Caller, id wire.Devic
 	if i < 0 {
 		return wire.PartyMember{}, wire.NewProblem(wire.CodeNotFound, "")
 	}
-	if err := s.couples.Choose(ctx, who.Tenant, id, c.Session); err != nil {
+	if err := s.couples.Choose(ctx, who.Tenant, id, c); err != nil {
 		return wire.PartyMember{}, problem(s.log, "choose", err)
 	}
 	m, err := s.partyMember(ctx, who, list[i])
@@ -385,7 +385,7 @@ func (s *Server) endCouplingsOf(ctx context.Context, t wire.TenantID, id wire.De
 	d, err := s.devices.Get(ctx, t, id)
 	switch {
 	case errors.Is(err, device.ErrNotFound):
-		err = s.couples.Choose(ctx, t, id, wire.ChoiceJoin) // what was chosen for it goes
+		err = s.couples.Unchoose(ctx, t, id) // what was chosen for it goes
 	case err == nil:
 		err = s.couples.DeviceGone(ctx, d)
 	}

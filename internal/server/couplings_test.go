@@ -413,6 +413,64 @@ func TestAskAgain(t *testing.T) {
 }
 
 // TestChoices: a party chooses which of its devices join, and which are only told (B8).
+// TestChoiceOfKinds: a party has photos on its television and text on its phone; what is sent to
+// all goes there, and what is sent to a member goes to that one.
+func TestChoiceOfKinds(t *testing.T) {
+	w := newWorld(t)
+	phone := w.enrol(alice)
+	tv := w.couple(phone, "TV", "permanent")
+	gets := func(of *client.Identity, kinds string) reply {
+		return w.ask("PATCH", "/v1/party/devices/"+string(of.Device), w.token(phone), `{"gets":`+kinds+`}`)
+	}
+	if r := gets(tv, `["object"]`); r.status != http.StatusOK || !strings.Contains(r.body, `"gets":["object"]`) || !strings.Contains(r.body, `"session":"join"`) {
+		t.Fatalf("%+v", r)
+	}
+	if r := gets(tv, `["smell"]`); r.status != http.StatusUnprocessableEntity && r.status != http.StatusBadRequest {
+		t.Errorf("%+v", r)
+	}
+	if r := gets(phone, `["text"]`); r.status != http.StatusOK {
+		t.Fatalf("%+v", r)
+	}
+	other := w.enrol(bob)
+	w.ask("POST", "/v1/reports", w.token(phone), report(bob, "outgoing", "active", "c"))
+	var ack wire.Ack
+	check(t, json.Unmarshal([]byte(w.ask("POST", "/v1/reports", w.token(other), report(alice, "incoming", "active", "c")).body), &ack))
+	send := func(kind, text, more string) {
+		t.Helper()
+		r := w.ask("POST", "/v1/sessions/"+string(ack.Session)+"/messages", w.token(other),
+			fmt.Sprintf(`{"id":%q,"kind":%q,"body":{"text":%q}%s}`, wire.NewID("m"), kind, text, more))
+		if r.status >= 300 {
+			t.Fatalf("send: %+v", r)
+		}
+	}
+	send("text", "words", "")
+	send("x.photo", "picture", "")
+	send("link", "wherever", "") // nobody there wants it, so both get it
+	st := asks[wire.SessionState](w, tv, "GET", "/v1/sessions/"+string(ack.Session), "")
+	send("text", "for the television", fmt.Sprintf(`,"to":[%q]`, st.You))
+	if r := gets(phone, `[]`); r.status != http.StatusOK || strings.Contains(r.body, `"gets"`) {
+		t.Fatalf("%+v", r)
+	}
+	send("text", "more words", "")
+	send("x.photo", "another", "")
+	for of, want := range map[*client.Identity][]string{
+		phone: {"words", "wherever", "more words", "another"},
+		tv:    {"picture", "wherever", "for the television", "another"},
+		other: {"words", "picture", "wherever", "for the television", "more words", "another"},
+	} {
+		var got []string
+		for _, m := range asks[wire.MessageList](w, of, "GET", "/v1/sessions/"+string(ack.Session)+"/messages", "").Messages {
+			var body struct{ Text string }
+			if json.Unmarshal(m.Body, &body) == nil && body.Text != "" {
+				got = append(got, body.Text)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has %q, not %q", of.Device, got, want)
+		}
+	}
+}
+
 func TestChoices(t *testing.T) {
 	w := newWorld(t)
 	phone := w.enrol(alice)

@@ -132,6 +132,12 @@ func (s *Server) relay(ctx context.Context, send sender, tenant wire.TenantID, f
 		answer(failure(e, problem(s.log, "weigh evidence", err)))
 		return
 	}
+	if len(e.To) == 0 { // who is named by the sender gets it
+		if to, err = s.wanted(ctx, tenant, e.Session, from, wire.DataKind(featureOf(e.Kind)), to); err != nil {
+			answer(failure(e, problem(s.log, "find who wants it", err)))
+			return
+		}
+	}
 	e.To = to
 	send(ctx, tenant, from, out, e, answer)
 }

@@ -20,6 +20,7 @@ import type {
   CouplingOffer,
   CouplingOfferRequest,
   CouplingSeen,
+  DataKind,
   DeviceChange,
   DeviceID,
   DeviceInfo,
@@ -172,6 +173,12 @@ export class Api {
   choose(device: DeviceID, session: SessionChoice, signal?: AbortSignal): Promise<PartyMember> {
     const path = `/v1/party/devices/${encodeURIComponent(device)}`;
     return this.call("PATCH", path, { session }, signal);
+  }
+
+  /** Says which kinds of data one of the party's devices gets of what is sent to all; none: every kind. */
+  chooseKinds(device: DeviceID, gets: DataKind[], signal?: AbortSignal): Promise<PartyMember> {
+    const path = `/v1/party/devices/${encodeURIComponent(device)}`;
+    return this.call("PATCH", path, { gets }, signal);
   }
 
   /**

@@ -788,9 +788,11 @@ export interface PartyMemberList {
   devices: PartyMember[];
 }
 
-/** PartyMemberChange changes what one of the party's devices does. */
+/** PartyMemberChange changes what one of the party's devices does; what is left out stays. */
 export interface PartyMemberChange {
-  session: SessionChoice;
+  session?: SessionChoice;
+  /** gets are the kinds of data that it is to get; an empty list: every kind. */
+  gets?: DataKind[];
 }
 
 /** Profile is a party's own profile, as the party sees it. */
@@ -1425,10 +1427,15 @@ export interface PartyMember {
   bindings: Binding[];
   /** What it does when a session opens: join, told or none */
   session: SessionChoice;
+  /** The kinds of data that it gets of what is sent to all; left out: every kind */
+  gets?: DataKind[];
 }
 
 /** SessionChoice says what a party wants one of its devices to do when a session opens. */
 export type SessionChoice = "join" | "told" | "none";
+
+/** DataKind is a kind of data as a party tells its devices apart by. */
+export type DataKind = string;
 
 /** ProfileGroup is a person or group that sees something else than the others (G7). */
 export interface ProfileGroup {
