@@ -29,6 +29,11 @@ func (a *API) ChangeProfile(ctx context.Context, c wire.ProfileChange) (p wire.P
 	return p, a.Call(ctx, http.MethodPatch, "/v1/profile", c, &p)
 }
 
+// ReadProfileSource has the server read the profile at its address now.
+func (a *API) ReadProfileSource(ctx context.Context) (p wire.Profile, err error) {
+	return p, a.Call(ctx, http.MethodPost, "/v1/profile/source", nil, &p)
+}
+
 // SetPicture sets the picture that a field of the profile shows.
 func (a *API) SetPicture(ctx context.Context, field string, picture []byte) (p wire.Profile, err error) {
 	return p, a.put(ctx, http.MethodPut, "/v1/profile/picture?field="+url.QueryEscape(field), http.DetectContentType(picture), picture, &p)

@@ -126,6 +126,9 @@ type Report struct {
 	// the networks vouch for it; the call's first report may carry them. One in compact form
 	// needs at to be the time of the request's Date.
 	Passports []string `json:"passports,omitempty" jsonschema:"maxItems=4"`
+	// Profile is the address at which the reporting device's own profile lives (G2): the server
+	// reads it there from now on. As source in ProfileChange.
+	Profile string `json:"profile,omitempty"`
 }
 
 // Ack says that a request was carried out and stored.

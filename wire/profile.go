@@ -29,6 +29,8 @@ const (
 	// MaxProfileSides is the most parties in a session among whom profiles travel by themselves.
 	MaxProfileSides = 16
 	MaxContacts     = 5000
+	// MaxProfileSource is the longest address of a profile, in bytes.
+	MaxProfileSource = 2048
 	// MaxCard is the largest vCard or jCard, or list of them, in bytes.
 	MaxCard = 1 << 20
 )
@@ -118,6 +120,18 @@ type Profile struct {
 	Send    SendRule  `json:"send"`
 	Keep    KeepRule  `json:"keep"`
 	Changed time.Time `json:"changed,omitzero"`
+	// Source is where the server reads the profile; nil: it is written here.
+	Source *ProfileSource `json:"source,omitempty"`
+}
+
+// ProfileSource is a network address at which a profile lives (G2): a vCard, jCard, page with an
+// hCard, or JSON. What stands there takes the place of the profile's fields with the same ids.
+type ProfileSource struct {
+	URL string `json:"url"`
+	// Read is when the server read it last; zero: not yet.
+	Read time.Time `json:"read,omitzero"`
+	// Error says why that gave nothing.
+	Error string `json:"error,omitempty"`
 }
 
 // ProfileChange changes a profile, or synchronises it with a device's copy. Fields that are
@@ -138,6 +152,8 @@ type ProfileChange struct {
 	Show *[]string `json:"show,omitempty"`
 	Send SendRule  `json:"send,omitempty" enum:"always,once,never"`
 	Keep KeepRule  `json:"keep,omitempty" enum:"ask,once,always,never"`
+	// Source sets the address at which the server reads the profile; empty: none.
+	Source *string `json:"source,omitempty" maxLength:"2048" doc:"https:// or http:// address of a vCard, jCard, page with an hCard, or JSON profile that the server is to read; empty: none"`
 }
 
 // ProfileConflict is a field that was changed on both sides.

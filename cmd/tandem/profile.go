@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +39,8 @@ type profileCommand struct {
 	Import   profileImport   `cmd:"" help:"Take the fields of a vCard or jCard."`
 	Export   profileExport   `cmd:"" help:"Write the profile as a vCard or jCard."`
 	Sync     profileSync     `cmd:"" help:"Synchronise the profile with a vCard file, both ways."`
+	Source   profileSource   `cmd:"" help:"Have the server read the profile at an address: a vCard, jCard, page with an hCard, or JSON."`
+	Read     profileRead     `cmd:"" help:"Read a profile at an address from here, as another device does that was sent the address."`
 	Ledger   profileLedger   `cmd:"" help:"Show who has received what of it."`
 	Withdraw profileWithdraw `cmd:"" help:"Take back what somebody has received."`
 	Send     profileSend     `cmd:"" help:"Send the profile, or some fields of it, by hand."`
@@ -57,6 +60,9 @@ func (c *profileShow) Run(ctx context.Context) error {
 	fmt.Printf("version:  %d, sent %s, received profiles are kept: %s\n", p.Version, p.Send, p.Keep)
 	if len(p.Show) > 0 {
 		fmt.Printf("shown:    %s\n", strings.Join(p.Show, " "))
+	}
+	if s := p.Source; s != nil {
+		fmt.Printf("source:   %s, %s\n", printable(s.URL), cmp.Or(printable(s.Error), "read "+s.Read.UTC().Format(time.RFC3339)))
 	}
 	for _, f := range p.Fields {
 		fmt.Println("field:    " + fieldLine(f))

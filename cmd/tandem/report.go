@@ -20,6 +20,7 @@ type reportCommand struct {
 	Conference string `placeholder:"ID" help:"Id of the conference that the call is in."`
 	Ref        string `placeholder:"REF" help:"Your reference for the call; needed to tell two calls with the same party apart."`
 	CallID     string `name:"call-id" placeholder:"ID" help:"SIP Call-ID."`
+	Profile    string `placeholder:"URL" help:"Address at which the own profile lives: the server reads it there from now on."`
 	SessionID  string `name:"session-id" placeholder:"ID" help:"SIP Session-ID (RFC 7989)."`
 }
 
@@ -38,7 +39,7 @@ func (c *reportCommand) Run(ctx context.Context) error {
 			return fmt.Errorf("--to: %w", err)
 		}
 	}
-	ack, err := api.Report(ctx, wire.Report{PartyDetails: d, Queue: c.Queue, Typed: true})
+	ack, err := api.Report(ctx, wire.Report{PartyDetails: d, Queue: c.Queue, Typed: true, Profile: c.Profile})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ type Card struct {
 	Pictures map[string][]byte
 	// UID of the card, if it has one.
 	UID string
+	// Photo is the address of a picture that the card only names. Reading the card does not fetch it.
+	Photo string
 }
 
 // structured are the properties whose value has parts, divided by semicolons (RFC 6350 6.2.2, 6.3.1, 6.6.4).
@@ -129,6 +131,8 @@ func fromVCard(c vcard.Card) Card {
 				if b := picture(prop, value); b != nil {
 					card.Pictures[f.ID] = b
 					card.Fields = append(card.Fields, f)
+				} else if card.Photo == "" && strings.Contains(value, "://") {
+					card.Photo = value
 				}
 				continue
 			}

@@ -116,12 +116,20 @@ func (s *Service) exchange(ctx context.Context, tenant wire.TenantID, id wire.Se
 	if len(x.Sides) > wire.MaxProfileSides {
 		return nil
 	}
+	if err := s.offer(ctx, &x); err != nil || !s.freshen(ctx, &x) {
+		return err
+	}
+	return s.offer(ctx, &x)
+}
+
+// offer is one round of an exchange.
+func (s *Service) offer(ctx context.Context, x *Session) error {
 	for o, owner := range x.Sides {
 		for r, receiver := range x.Sides {
 			if o == r || len(owner.Members) == 0 || owner.Shown.IsZero() || receiver.Shown.IsZero() || !owner.Whole || owner.Guests || !receiver.Whole {
 				continue
 			}
-			if _, err := s.deliver(ctx, &x, o, r, byItself); err != nil {
+			if _, err := s.deliver(ctx, x, o, r, byItself); err != nil {
 				return err
 			}
 		}

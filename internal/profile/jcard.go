@@ -85,6 +85,8 @@ func ParseJCard(data []byte) (Card, error) {
 				if ok && err == nil && len(b) <= wire.MaxProfilePicture {
 					f.Value, card.Pictures[f.ID] = "", b
 					card.Fields = append(card.Fields, f)
+				} else if card.Photo == "" && strings.Contains(f.Value, "://") {
+					card.Photo = f.Value
 				}
 			} else if valid(f) == nil {
 				card.Fields = append(card.Fields, f)

@@ -44,6 +44,8 @@ type Profile struct {
 	wire.Profile
 	// Gone are fields that were removed, so that a device's old copy does not bring them back.
 	Gone []wire.FieldVersion `json:"gone,omitempty"`
+	// Sourced are the ids of the fields that came from the profile's address when it was read last.
+	Sourced []string `json:"sourced,omitempty"`
 }
 
 var (
@@ -56,7 +58,7 @@ var (
 // have; others begin with x-.
 var names = []string{
 	"fn", "n", "nickname", "org", "title", "role", "email", "tel", "impp", "socialprofile", "bday", "anniversary", "gender", "adr",
-	"url", "note", "lang", "tz", "categories", "photo",
+	"url", "source", "note", "lang", "tz", "categories", "photo",
 }
 
 // valid holds a field to its form and limits. ErrRequest.
@@ -77,8 +79,8 @@ func valid(f wire.ProfileField) error {
 	case len(f.Types) > 8 || slices.ContainsFunc(f.Types, func(t string) bool { return !typeName.MatchString(t) }):
 		return fmt.Errorf("%w: field %s: types are at most 8 words such as home, work, cell", ErrRequest, f.ID)
 	}
-	if f.Name == "url" || f.Name == "socialprofile" {
-		if !strings.HasPrefix(f.Value, "https://") && !strings.HasPrefix(f.Value, "http://") && (f.Name == "url" || !strings.HasPrefix(f.Value, "acct:")) {
+	if f.Name == "url" || f.Name == "source" || f.Name == "socialprofile" {
+		if !strings.HasPrefix(f.Value, "https://") && !strings.HasPrefix(f.Value, "http://") && (f.Name != "socialprofile" || !strings.HasPrefix(f.Value, "acct:")) {
 			return fmt.Errorf("%w: field %s: an address begins with https:// or http://", ErrRequest, f.ID)
 		}
 	}
@@ -148,6 +150,11 @@ func (p Profile) Change(c wire.ProfileChange, now time.Time) (Profile, []wire.Pr
 	}
 	if c.Show != nil {
 		next.Show = *c.Show
+	}
+	if c.Source != nil {
+		if err := next.setSource(*c.Source); err != nil {
+			return p, nil, err
+		}
 	}
 	next.Send, next.Keep = cmp.Or(c.Send, next.Send, wire.SendAlways), cmp.Or(c.Keep, next.Keep, wire.KeepAsk)
 	if err := next.check(); err != nil {

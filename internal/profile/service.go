@@ -76,6 +76,8 @@ type Config struct {
 	// Clean removes from a picture where, when and with what it was taken, and returns its
 	// media type. Nil: pictures are refused.
 	Clean func(picture []byte) (clean []byte, mediaType string, err error)
+	// Fetch gets what is at addresses that users name. Nil: profiles at addresses are not read.
+	Fetch Fetch
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log; nil means no log.

@@ -64,7 +64,8 @@ func (s calls) take(ctx context.Context, who httpapi.Caller, r wire.Report, urge
 
 func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, urgent bool) (wire.Ack, error) {
 	passports := r.Passports
-	r.Passports = nil // they are evidence, and not kept
+	profile := r.Profile
+	r.Passports, r.Profile = nil, "" // they say nothing of the call, and are not kept with it
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return wire.Ack{}, problem(s.log, "report", err)
@@ -83,6 +84,9 @@ func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, ur
 	}
 	if err == nil {
 		err = s.vouched(ctx, &report, passports)
+	}
+	if err == nil && profile != "" {
+		err = s.namedProfile(ctx, who, profile)
 	}
 	if err != nil {
 		err = problem(s.log, "report", err)

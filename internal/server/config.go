@@ -59,6 +59,7 @@ type Config struct {
 	Webhooks  Webhooks  `koanf:"webhooks"`
 	Push      Push      `koanf:"push"`
 	Texts     Texts     `koanf:"texts"`
+	Profiles  Profiles  `koanf:"profiles"`
 	Maps      Maps      `koanf:"maps"`
 	Overlays  Overlays  `koanf:"overlays"`
 	Limits    Limits    `koanf:"limits"`
@@ -224,6 +225,12 @@ type Overlays struct {
 	Timeout time.Duration `koanf:"timeout"`
 }
 
+// Profiles says what the server reads of profiles that live elsewhere.
+type Profiles struct {
+	// Networks that are not public, and in which profiles may be read all the same.
+	Networks []string `koanf:"networks"`
+}
+
 // Maps says what maps are made of, and who is who about places.
 type Maps struct {
 	// Link is the address of a mapping service, with {lat} and {lon}; empty: no links are sent.
@@ -263,6 +270,13 @@ func (m Maps) page() *wire.PageMaps {
 		return &wire.PageMaps{File: atlas.TilesPath, Attribution: m.Attribution}
 	}
 	return nil
+}
+
+func (p Profiles) validate(fault func(ok bool, format string, args ...any)) {
+	for _, n := range p.Networks {
+		_, err := netip.ParsePrefix(n)
+		fault(err == nil, "profiles.networks: %q is not a network such as 10.0.0.0/8", n)
+	}
 }
 
 func (m Maps) validate(fault func(ok bool, format string, args ...any)) {
@@ -553,6 +567,7 @@ func (c Config) Validate() error {
 	c.Evidence.validate(fault)
 	c.Push.validate(fault)
 	c.Texts.validate(fault)
+	c.Profiles.validate(fault)
 	c.Maps.validate(fault)
 	c.validateSIP(fault)
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")

@@ -59,6 +59,7 @@ var operations = map[string]struct {
 	"get-profile":         {[]string{"device"}, "", ``, 200},
 	"change-profile":      {[]string{"device"}, "", `{"set":[{"id":"fn","name":"fn","value":"x"}]}`, 200},
 	"remove-profile":      {[]string{"device"}, "", ``, 204},
+	"read-profile-source": {[]string{"device"}, "", ``, 400},
 	"preview-profile":     {[]string{"device"}, "", ``, 200},
 	"set-profile-picture": {[]string{"device"}, "", `nothing`, 415},
 	"get-picture":         {[]string{"device"}, "", ``, 404},

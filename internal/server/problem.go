@@ -104,6 +104,7 @@ var problems = []struct {
 
 	{profile.ErrNotFound, wire.CodeNotFound, false},
 	{profile.ErrRequest, wire.CodeBadRequest, true},
+	{profile.ErrFetch, wire.CodeBadRequest, true},
 	{profile.ErrTooLarge, wire.CodeTooLarge, true},
 	{profile.ErrType, wire.CodeUnsupportedType, true},
 	{profile.ErrClosed, wire.CodeNotMember, false},

@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/tandem-call/tandem/internal/edge/fetch"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/files"
 	"github.com/tandem-call/tandem/internal/party"
@@ -20,7 +24,23 @@ import (
 
 // newProfiles makes the service that sends profiles when sessions open (SPEC G).
 func (s *Server) newProfiles(ctx context.Context) (*profile.Service, error) {
-	return profile.New(ctx, profile.Config{Engine: s.engine, Parties: whoIs{s}, Sessions: between{s}, Clean: cleanPicture, Log: s.log})
+	networks := make([]netip.Prefix, len(s.cfg.Profiles.Networks))
+	for i, n := range s.cfg.Profiles.Networks {
+		networks[i] = netip.MustParsePrefix(n) // checked by Validate
+	}
+	out, err := fetch.New(fetch.Config{Allow: networks, UserAgent: "tandem"})
+	if err != nil {
+		return nil, err
+	}
+	return profile.New(ctx, profile.Config{Engine: s.engine, Parties: whoIs{s}, Sessions: between{s}, Clean: cleanPicture, Fetch: addressed(out), Log: s.log})
+}
+
+// addressed gets what is at the addresses of profiles.
+func addressed(out *fetch.Fetcher) profile.Fetch {
+	return func(ctx context.Context, address string, types []string, limit int64) (string, []byte, error) {
+		r, err := out.Fetch(ctx, fetch.Request{URL: address, Types: types, MaxBytes: limit, Header: http.Header{"Accept": {strings.Join(types, ", ")}}})
+		return r.Type, r.Body, err
+	}
 }
 
 // cleanPicture takes place and camera out of a picture, as of a file.
@@ -139,6 +159,18 @@ func (b between) Send(ctx context.Context, tenant wire.TenantID, id wire.Session
 	return err
 }
 
+// namedProfile takes the address of the caller's own profile, which a report may carry.
+func (s calls) namedProfile(ctx context.Context, who httpapi.Caller, address string) error {
+	if who.Role != httpapi.RoleDevice {
+		return wire.NewProblem(wire.CodeBadRequest, "profile: only a party's own device says where its profile is")
+	}
+	own, err := s.own(ctx, who)
+	if err != nil {
+		return err
+	}
+	return s.people.SetSource(ctx, who.Tenant, own, address)
+}
+
 // profiles serves httpapi.Profiles.
 type profiles struct{ *Server }
 
@@ -174,6 +206,12 @@ func (s profiles) RemoveProfile(ctx context.Context, who httpapi.Caller) error {
 		return struct{}{}, s.people.Remove(ctx, who.Tenant, p)
 	})
 	return err
+}
+
+func (s profiles) ReadSource(ctx context.Context, who httpapi.Caller) (wire.Profile, error) {
+	return forParty(s, ctx, who, "read a profile's source", func(p tel.Identity) (wire.Profile, error) {
+		return s.people.ReadSource(ctx, who.Tenant, p, who.Device)
+	})
 }
 
 func (s profiles) Preview(ctx context.Context, who httpapi.Caller, other tel.Identity) (wire.ProfileView, error) {

@@ -298,6 +298,7 @@ var aimed = map[string]struct {
 	"choose-party-device": {"DEVICE", `{"session":"none"}`, 404},
 
 	"get-profile":         {"", ``, 200},
+	"read-profile-source": {"", ``, 400},
 	"change-profile":      {"", `{"set":[{"id":"fn","name":"fn","value":"x"}]}`, 200},
 	"remove-profile":      {"", ``, 204},
 	"preview-profile":     {"?for=tel:%2B442079460001", ``, 200},
@@ -413,7 +414,7 @@ const aGuest = "a guest, by a link to the victim's number"
 var notForGuests = []string{
 	"answer-invitation", "ask-session", "confirm-words", "join-session", "list-calls", "report", "softphone", "get-reach", "set-reach",
 	"choose-party-device", "list-party-devices", "end-coupling", "list-couplings", "near-coupling",
-	"get-profile", "change-profile", "remove-profile", "preview-profile", "set-profile-picture", "send-profile", "get-card", "get-ledger", "withdraw-profile",
+	"get-profile", "change-profile", "remove-profile", "read-profile-source", "preview-profile", "set-profile-picture", "send-profile", "get-card", "get-ledger", "withdraw-profile",
 	"list-contacts", "keep-contact", "remove-contact", "list-contact-rules", "set-contact-rule", "get-contact-cards",
 	"list-blocks", "block", "unblock",
 	"get-place-rules", "set-place-rules",

@@ -59,6 +59,11 @@ export class Profiles {
     return (await res.json()) as Profile;
   }
 
+  /** Has the server read the profile at its address (ProfileChange.source) now. */
+  readSource(signal?: AbortSignal): Promise<Profile> {
+    return this.#api.call("POST", "/v1/profile/source", undefined, signal);
+  }
+
   /** What somebody sees of it; somebody unknown, if none is named. */
   preview(other = "", signal?: AbortSignal): Promise<ProfileView> {
     const path = `/v1/profile/preview?for=${encodeURIComponent(other)}`;

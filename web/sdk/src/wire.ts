@@ -298,6 +298,8 @@ export interface Report extends PartyDetails {
   typed?: boolean;
   /** passports are the values of the call's SIP Identity header fields (RFC 8224), with which the networks vouch for it; the call's first report may carry them. One in compact form needs at to be the time of the request's Date. */
   passports?: string[];
+  /** profile is the address at which the reporting device's own profile lives (G2): the server reads it there from now on. As source in ProfileChange. */
+  profile?: string;
 }
 
 /** Ask asks for a data session beside a call that is up (B15), at the phone or at a coupled device. It says what a report by a person says, and has the other side asked at once if that has not reported the call. */
@@ -808,6 +810,8 @@ export interface Profile {
   send: SendRule;
   keep: KeepRule;
   changed?: Time;
+  /** source is where the server reads the profile; nil: it is written here. */
+  source?: ProfileSource;
 }
 
 /** ProfileChange changes a profile, or synchronises it with a device's copy. Fields that are left out stay. */
@@ -826,6 +830,8 @@ export interface ProfileChange {
   show?: string[];
   send?: SendRule;
   keep?: KeepRule;
+  /** source sets the address at which the server reads the profile; empty: none. */
+  source?: string;
 }
 
 /** ProfileChanged is the profile after a change. */
@@ -1452,6 +1458,15 @@ export interface ProfileGroup {
 /** SendRule says when a profile goes to others by itself. */
 export type SendRule = "always" | "once" | "never";
 
+/** ProfileSource is a network address at which a profile lives (G2): a vCard, jCard, page with an hCard, or JSON. What stands there takes the place of the profile's fields with the same ids. */
+export interface ProfileSource {
+  url: string;
+  /** read is when the server read it last; zero: not yet. */
+  read?: Time;
+  /** error says why that gave nothing. */
+  error?: string;
+}
+
 /** ProfileConflict is a field that was changed on both sides. */
 export interface ProfileConflict {
   id: string;
@@ -1876,7 +1891,7 @@ export const envelopeFields: Readonly<Record<string, Schema>> = {
 /** Which fields each type of a device's frames has, and what its body is. */
 export const deviceFrames: Readonly<Record<DeviceFrame["type"], { required: readonly string[]; optional: readonly string[]; body?: Schema }>> = {
   hello: { required: ["body"], optional: ["id"], body: {"properties":{"assertion":{"maxLength":4096,"minLength":1,"type":"string"},"client":{"maxLength":128,"type":"string"}},"required":["assertion"],"type":"object"} },
-  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
+  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"profile":{"type":"string"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
   ask: { required: ["id","body"], optional: [], body: {"properties":{"other":{"maxLength":512,"type":"string"}},"type":"object"} },
   send: { required: ["id","session","kind"], optional: ["to","body"] },
   signal: { required: ["session","kind"], optional: ["id","to","body"] },

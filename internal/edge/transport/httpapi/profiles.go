@@ -25,6 +25,8 @@ type Profiles interface {
 	Profile(ctx context.Context, who Caller) (wire.Profile, error)
 	ChangeProfile(ctx context.Context, who Caller, c wire.ProfileChange) (wire.ProfileChanged, error)
 	RemoveProfile(ctx context.Context, who Caller) error
+	// ReadSource reads the caller's profile at its address now.
+	ReadSource(ctx context.Context, who Caller) (wire.Profile, error)
 	// Preview says what a party sees of the caller's profile; the zero one is somebody unknown.
 	Preview(ctx context.Context, who Caller, other tel.Identity) (wire.ProfileView, error)
 	SetPicture(ctx context.Context, who Caller, field string, data []byte) (wire.Profile, error)
@@ -115,6 +117,14 @@ func (a *API) profiles() {
 		Summary: "Remove the profile and its pictures",
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*struct{}, error) {
 		return done(a.Profiles.RemoveProfile(ctx, who))
+	})
+	register(a, Operation{
+		ID: "read-profile-source", Method: http.MethodPost, Path: "/v1/profile/source", Roles: devices, Tag: tag,
+		Summary:     "Read the profile at its address now",
+		Description: "The server reads it by itself when a session opens and the last time is more than an hour ago.",
+		Codes:       []wire.Code{wire.CodeBadRequest, wire.CodeTooLarge, wire.CodeUnsupportedType},
+	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.Profile], error) {
+		return answer(a.Profiles.ReadSource(ctx, who))
 	})
 	type other struct {
 		For string `query:"for" maxLength:"512" doc:"The other party; left out: somebody unknown"`

@@ -12,6 +12,7 @@ export const kinds = [
   "impp",
   "socialprofile",
   "url",
+  "source",
   "adr",
   "bday",
   "anniversary",
@@ -97,7 +98,7 @@ export function freeName(text: string): string {
 /** A field that can be followed: only addresses that a browser opens without harm. */
 export function href(field: ProfileField): string | undefined {
   const value = field.value ?? "";
-  if ((field.name === "url" || field.name === "socialprofile") && /^https?:\/\//i.test(value)) {
+  if (["url", "source", "socialprofile"].includes(field.name) && /^https?:\/\//i.test(value)) {
     return URL.canParse(value) ? new URL(value).href : undefined;
   }
   return undefined;

@@ -100,6 +100,14 @@ class Own {
     await this.#ask(async (p) => (await p.takeCard(card)).profile);
   }
 
+  /** Has the server read the profile at an address; "": at none any more. */
+  async source(url: string): Promise<void> {
+    await this.change({ source: url });
+    if (url) {
+      await this.#ask((p) => p.readSource());
+    }
+  }
+
   async #ask(f: (p: Profiles) => Promise<Profile>): Promise<void> {
     await this.sync();
     if (this.#profiles) {

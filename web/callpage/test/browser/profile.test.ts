@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import ICAL from "ical.js";
 import type { Browser } from "playwright-core";
@@ -18,6 +20,7 @@ beforeAll(async () => {
   server = await TestServer.start({
     TANDEM_CALLS_INVITE_DELAY: "1h", // both sides say that there is a call
     TANDEM_SESSIONS_LINGER: "2s",
+    TANDEM_PROFILES_NETWORKS: "127.0.0.0/8", // where the page about Alice is
   });
 });
 afterAll(async () => {
@@ -363,4 +366,38 @@ test("what two devices have changed without a network is a conflict, and the use
   await view(second, "profile/groups");
   await second.page.getByText("From the phone").first().waitFor();
   expect(second.faults).toEqual([]);
+});
+
+// G2: the profile lives at an address, and the server reads it there.
+test("a page about oneself is read, and what gave nothing is said", async () => {
+  const site = createServer((req, res) => {
+    res.writeHead(req.url === "/alice" ? 200 : 404, { "Content-Type": "text/html" });
+    res.end(
+      '<p class="h-card"><b class="p-name">Alice of the Harbour</b> <i class="p-role">Pilot</i>',
+    );
+  });
+  await new Promise<void>((done) => site.listen(0, "127.0.0.1", done));
+  const at = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
+  try {
+    const { page } = alice;
+    await view(alice, "profile");
+    const source = page.getByRole("region", { name: "At an address of yours" });
+    await source.getByLabel("Address of the page or card").fill(`${at}/nobody`);
+    await source.getByRole("button", { name: "Read it" }).click();
+    await source.getByRole("alert").getByText("there was no answer").waitFor();
+    await source.getByLabel("Address of the page or card").fill(`${at}/alice`);
+    await source.getByRole("button", { name: "Read it" }).click();
+    await source
+      .getByRole("status")
+      .getByText(/^Read /)
+      .waitFor();
+    await expect
+      .poll(() => page.getByLabel("Name", { exact: true }).inputValue())
+      .toBe("Alice of the Harbour");
+    expect(await page.getByLabel("Role", { exact: true }).inputValue()).toBe("Pilot");
+    expect(await axe(page)).toEqual([]);
+    await fits(page);
+  } finally {
+    site.close();
+  }
 });
