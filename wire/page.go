@@ -7,7 +7,8 @@ type Page struct {
 	Version string `json:"version"`
 	// Region (ISO 3166-1) in which national numbers are read, if the server has one.
 	Region string `json:"region,omitempty"`
-	// Maps that the operator has; without them, the page draws the outline of the world.
+	// Maps that the operator has, and its mapping service; without maps, the page draws the
+	// outline of the world.
 	Maps *PageMaps `json:"maps,omitempty"`
 	// TryIt lists the phones that the first page shows side by side: on a development
 	// server on this machine only.
@@ -24,8 +25,10 @@ type PageMaps struct {
 	Tiles string `json:"tiles,omitempty"`
 	// File of tiles is at this path (PMTiles).
 	File string `json:"file,omitempty"`
-	// Attribution to be shown.
-	Attribution string `json:"attribution"`
+	// Attribution to be shown, of either.
+	Attribution string `json:"attribution,omitempty"`
+	// Link is the address of a mapping service, with {lat} and {lon}.
+	Link string `json:"link,omitempty"`
 }
 
 // TryPhone is a phone of a trial without real numbers.

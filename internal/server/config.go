@@ -263,13 +263,14 @@ func (m Maps) origins() []string {
 
 // page tells the page.
 func (m Maps) page() *wire.PageMaps {
-	switch {
-	case m.Tiles != "":
-		return &wire.PageMaps{Tiles: m.Tiles, Attribution: m.Attribution}
-	case m.File != "":
-		return &wire.PageMaps{File: atlas.TilesPath, Attribution: m.Attribution}
+	p := wire.PageMaps{Tiles: m.Tiles, Attribution: m.Attribution, Link: m.Link}
+	if m.Tiles == "" && m.File != "" {
+		p.File = atlas.TilesPath
 	}
-	return nil
+	if p == (wire.PageMaps{}) {
+		return nil
+	}
+	return &p
 }
 
 func (p Profiles) validate(fault func(ok bool, format string, args ...any)) {

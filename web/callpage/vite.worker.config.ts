@@ -16,7 +16,12 @@ export default defineConfig({
     ],
   },
   define: {
-    __OFFLINE__: JSON.stringify(readdirSync(`${built}/assets`).map((f) => `/assets/${f}`)),
+    __OFFLINE__: JSON.stringify(
+      // Maps are loaded when they are used, and are of no use without a network.
+      readdirSync(`${built}/assets`)
+        .filter((f) => !f.startsWith("maplibre"))
+        .map((f) => `/assets/${f}`),
+    ),
   },
   build: {
     target: "es2022",

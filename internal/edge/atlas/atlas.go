@@ -127,9 +127,13 @@ func readable(name string) error {
 		return err
 	}
 	defer f.Close() // nothing was written
-	var head [8]byte
-	if _, err := io.ReadFull(f, head[:]); err != nil || string(head[:]) != "PMTiles\x03" {
+	var head [127]byte
+	if _, err := io.ReadFull(f, head[:]); err != nil || string(head[:8]) != "PMTiles\x03" {
 		return errors.New("it is no PMTiles archive of version 3")
+	}
+	const vector = 1 // at byte 99 stands the type of tile
+	if head[99] == vector {
+		return errors.New("its tiles are vectors; the pages show tiles of pixels (PNG, JPEG, WebP, AVIF)")
 	}
 	return nil
 }

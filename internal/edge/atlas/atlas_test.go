@@ -216,7 +216,12 @@ func TestConfig(t *testing.T) {
 	if err := os.WriteFile(other, []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	vectors := filepath.Join(t.TempDir(), "vectors")
+	if err := os.WriteFile(vectors, []byte("PMTiles\x03"+strings.Repeat("\x01", 200)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]atlas.Config{
+		"vector tiles":   {File: vectors, Attribution: "©"},
 		"no attribution": {Tiles: "https://tiles.example/{z}/{x}/{y}.png", Fetcher: out},
 		"no fetcher":     {Tiles: "https://tiles.example/{z}/{x}/{y}.png", Attribution: "©"},
 		"no {z}":         {Tiles: "https://tiles.example/{x}/{y}.png", Attribution: "©", Fetcher: out},

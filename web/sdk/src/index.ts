@@ -50,6 +50,7 @@ export {
 export { safeName } from "./name.ts";
 export { awaitNear, here, stayNear } from "./near.ts";
 export type { RequestFrame, Unsent } from "./outbox.ts";
+export { Places } from "./place.ts";
 export type * from "./ports.ts";
 export { holding, type Known, Profiles, receive } from "./profile.ts";
 export { MemoryStore } from "./store.ts";

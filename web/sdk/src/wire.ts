@@ -1068,7 +1068,7 @@ export interface Page {
   version: string;
   /** region (ISO 3166-1) in which national numbers are read, if the server has one. */
   region?: string;
-  /** maps that the operator has; without them, the page draws the outline of the world. */
+  /** maps that the operator has, and its mapping service; without maps, the page draws the outline of the world. */
   maps?: PageMaps;
   /** try_it lists the phones that the first page shows side by side: on a development server on this machine only. */
   try_it?: TryPhone[];
@@ -1556,8 +1556,10 @@ export interface PageMaps {
   tiles?: string;
   /** file of tiles is at this path (PMTiles). */
   file?: string;
-  /** attribution to be shown. */
-  attribution: string;
+  /** attribution to be shown, of either. */
+  attribution?: string;
+  /** link is the address of a mapping service, with {lat} and {lon}. */
+  link?: string;
 }
 
 /** CallInfo is one call of the asking party, as the server's record shows it (B3). */

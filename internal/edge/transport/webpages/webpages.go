@@ -176,7 +176,7 @@ func (h *Handler) protect(header http.Header, at string) {
 		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob:", "media-src 'self' blob:",
 		"manifest-src 'self'", "worker-src 'self'", "connect-src " + connect, "frame-src " + strings.TrimSpace(frames),
 		"frame-ancestors " + parents, "base-uri 'none'", "form-action 'none'",
-		"require-trusted-types-for 'script'", "trusted-types svelte-trusted-html tandem",
+		"require-trusted-types-for 'script'", "trusted-types svelte-trusted-html tandem default",
 	}, "; "))
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")

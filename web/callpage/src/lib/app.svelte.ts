@@ -340,6 +340,7 @@ class App {
     const room = this.rooms.get(s.id);
     if (room) {
       room.state = s;
+      room.places.changed();
       if (!room.open) {
         void this.#forgetPeople().catch(() => {}); // the next connection does it
       }

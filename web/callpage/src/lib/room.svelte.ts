@@ -7,6 +7,8 @@ import {
   type LinkOffer,
   type Message,
   newID,
+  type PlaceMessage,
+  Places,
   type Ports,
   type ProfileMessage,
   type SendFrame,
@@ -16,6 +18,9 @@ import {
 } from "@tandem-call/sdk";
 import { SvelteMap } from "svelte/reactivity";
 import { asLink } from "./format.ts";
+import { isPlace } from "./geo.ts";
+import { Marks, markOf, putMark, removeMark } from "./marks.svelte.ts";
+import { RoomPlaces } from "./places.svelte.ts";
 
 /** What became of something that this page sends. */
 export type Status = "waiting" | "stored" | "refused";
@@ -38,6 +43,12 @@ export interface Entry {
   file?: FileOffer | undefined;
   /** What the sender lets its user know of itself. */
   profile?: ProfileMessage | undefined;
+  /** Where the sender is, or was. */
+  place?: PlaceMessage | undefined;
+  /** The sender's place is shared no more. */
+  placeEnded?: true | undefined;
+  /** The sender has set a pin on the map, or drawn a line. */
+  mark?: "pin" | "line" | undefined;
   /** A file that is on its way. */
   upload?: { name: string; size: number; sent: number } | undefined;
   /** A service data object, of a kind that the page does not know. */
@@ -85,12 +96,18 @@ export class Room {
   readonly #ports: Ports;
   readonly #stops = new Map<string, AbortController>();
   #lastTyped = 0;
+  /** Who is where. */
+  readonly places: RoomPlaces;
+  /** What is pinned and drawn on the map. */
+  readonly marks: Marks;
 
   constructor(device: Device, ports: Ports, state: SessionState) {
     this.#device = device;
     this.#ports = ports;
     this.id = state.id;
     this.state = state;
+    this.places = new RoomPlaces(this, new Places(device.api), ports);
+    this.marks = new Marks(device, ports, this.id);
     for (const { frame, since } of device.unsent()) {
       if (frame.session === this.id) {
         this.#put({ ...told(frame.kind, frame.body), ...own(frame.id, since), status: "waiting" });
@@ -133,11 +150,20 @@ export class Room {
   /** Takes a message that came, or was read from the log. */
   take(m: Message | Envelope): void {
     const mine = m.from !== undefined && m.from === this.state.you;
-    if (mine && m.kind !== "tandem.state" && m.kind?.startsWith("tandem.")) {
+    const place = m.kind === "tandem.place" || m.kind?.startsWith("tandem.place.");
+    if (place) {
+      this.places.take(m, mine);
+    }
+    this.marks.take(m, mine);
+    if (m.kind === "tandem.place.ask" || m.kind === removeMark) {
+      return; // no entry
+    }
+    if (mine && !place && m.kind !== "tandem.state" && m.kind?.startsWith("tandem.")) {
       return; // what the server sent in this party's name, to others
     }
     const at = m.time ? Date.parse(m.time) : Date.now();
-    const key = mine && m.id ? own(m.id, 0).key : `${m.epoch}/${m.seq}`;
+    // A place goes out once for each way in which devices show it (internal/place/shown.go).
+    const key = mine && m.id ? own(m.id.replace(/(-[plx])+$/, ""), 0).key : `${m.epoch}/${m.seq}`;
     const before = this.#entries.get(key);
     const file = m.kind === "file" ? (m.body as FileOffer) : undefined;
     if (file) {
@@ -207,7 +233,10 @@ export class Room {
         if (from !== this.state.you) {
           this.incoming.set(p.id, p);
         }
+        break;
       }
+      default:
+        this.places.signal(kind, from, body);
     }
   }
 
@@ -217,6 +246,7 @@ export class Room {
       this.#device.signal(this.id, hello);
       this.#sawMine = 0;
       this.#tellSeen();
+      this.places.connected();
     }
   }
 
@@ -418,7 +448,10 @@ function own(id: string, at: number): Pick<Entry, "key" | "mine" | "at"> {
 export function told(
   kind: string,
   body: unknown,
-): Pick<Entry, "text" | "link" | "file" | "profile" | "kind" | "phase"> {
+): Pick<
+  Entry,
+  "text" | "link" | "file" | "profile" | "place" | "placeEnded" | "mark" | "kind" | "phase"
+> {
   const b = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
   switch (true) {
     case kind === "text" && typeof b.text === "string":
@@ -429,10 +462,14 @@ export function told(
       return { file: b as unknown as FileOffer };
     case kind === "tandem.profile" && typeof b.owner === "string" && Array.isArray(b.fields):
       return { profile: b as unknown as ProfileMessage };
-    case kind === "tandem.place" && typeof b.words === "string":
-      return typeof b.link === "string" && asLink(b.link) !== undefined
-        ? { link: { url: b.link, name: b.words } }
-        : { text: b.words };
+    case kind === "tandem.place" && isPlace(b.place):
+      return { place: b as unknown as PlaceMessage };
+    case kind === "tandem.place.stopped":
+      return { placeEnded: true };
+    case kind === putMark: {
+      const mark = markOf(body);
+      return mark ? { mark: mark.points.length > 1 ? "line" : "pin" } : { kind };
+    }
     case kind === "tandem.state" && typeof b.phase === "string":
       return { phase: b.phase as SessionState["phase"] };
     default:

@@ -5,7 +5,7 @@ import { expect } from "vitest";
 /** What is loaded into a page to look for faults of accessibility. */
 const axeSource = axeCore.source;
 
-/** Debian's Chromium, with a microphone that needs no hardware and no question. */
+/** Debian's Chromium, with a microphone that needs no hardware and no question; and with more, by its flags. */
 export function launch(...more: string[]): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",

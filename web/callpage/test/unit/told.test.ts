@@ -16,9 +16,14 @@ test("a profile and a place of the server's are shown as what they are", () => {
   const profile = { owner: "who_1", fields: [], has: [], keep: "ask" };
   expect(told("tandem.profile", profile)).toEqual({ profile });
   expect(told("tandem.profile", { owner: 7 })).toEqual({ kind: "tandem.profile" });
-  const words = "48.2082° N, 16.3738° E";
-  expect(told("tandem.place", { words })).toEqual({ text: words });
-  const url = "https://maps.example/?lat=48.2082";
-  expect(told("tandem.place", { words, link: url })).toEqual({ link: { url, name: words } });
-  expect(told("tandem.place", { words, link: "javascript:alert(1)" })).toEqual({ text: words });
+  const place = {
+    type: "Feature",
+    geometry: { type: "Point", coordinates: [16.3738, 48.2082] },
+    properties: {},
+  };
+  expect(told("tandem.place", { place })).toEqual({ place: { place } });
+  const beyond = { ...place, geometry: { type: "Point", coordinates: [16.3738, 148.2082] } };
+  expect(told("tandem.place", { place: beyond })).toEqual({ kind: "tandem.place" });
+  expect(told("tandem.place", { words: "there" })).toEqual({ kind: "tandem.place" });
+  expect(told("tandem.place.stopped", { reason: "time" })).toEqual({ placeEnded: true });
 });
