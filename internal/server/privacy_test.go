@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +23,7 @@ import (
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
+	"github.com/tandem-call/tandem/internal/edge/push/webpush/webpushtest"
 	"github.com/tandem-call/tandem/internal/server"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -220,15 +223,55 @@ func (w *world) audit() (all []wire.AuditEntry) {
 	return all
 }
 
+// serve returns the address of a program that keeps all that it is posted.
+func (l *lines) serve(t *testing.T) string {
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err == nil {
+			_, err = l.Write(append(b, '\n'))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// subscribe has a device woken by a browser's push service.
+func (w *world) subscribe(id *client.Identity) *webpushtest.Browser {
+	w.t.Helper()
+	service := &webpushtest.Service{}
+	s := httptest.NewServer(service)
+	w.t.Cleanup(s.Close)
+	service.URL = s.URL
+	var k wire.PushKey
+	check(w.t, json.Unmarshal([]byte(w.ask("GET", "/v1/push-key", "", "").body), &k))
+	b := service.Subscribe(k.Key)
+	body, err := json.Marshal(map[string]any{"app": wire.App{Platform: "webpush", ID: b.JSON}})
+	check(w.t, err)
+	if r := w.ask("PATCH", "/v1/device", w.token(id), string(body)); r.status != http.StatusOK {
+		w.t.Fatalf("subscribe: %+v", r)
+	}
+	return b
+}
+
 // Who withholds the number in a call is shown to nobody, by whatever way.
 func TestWithheldNumberIsNeverRevealed(t *testing.T) {
 	// A certificate that vouches for nothing: what is said of PASSporTs that do not hold is said.
 	roots := filepath.Join(t.TempDir(), "roots.pem")
 	check(t, os.WriteFile(roots, root(t), 0o600))
-	w := newWorld(t, func(c *server.Config) {
+	w := newWorld(t, loopbackHooks, func(c *server.Config) {
 		c.Texts.Enabled, c.Texts.After, c.Evidence.STIRRoots = true, time.Second, roots
+		c.Push.Web.HTTP, c.Push.Web.Networks = true, []string{"127.0.0.0/8"}
 	})
 	x, y, z := w.enrol(alice), w.enrol(bob), w.enrol(carol)
+	// Carol's tablet is woken by push; programs hear of everything, with numbers in full and masked.
+	browser := w.subscribe(w.enrol(carol))
+	hooks := &lines{}
+	for _, identities := range []string{"full", "masked"} {
+		w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: hooks.serve(t), Events: []string{"*"}, Identities: identities}, nil)
+	}
 	element := w.key("element", "+4420")
 	var frames strings.Builder
 	say := func(token, body string) wire.Ack {
@@ -251,6 +294,13 @@ func TestWithheldNumberIsNeverRevealed(t *testing.T) {
 	say(w.token(x), `{"other":"tel:`+carol+`","direction":"outgoing","state":"active","withheld":true,"ref":{"call_id":"c1"}}`)
 	invite := invited.read(wire.TypeInvite)
 	frames.Write(invite.Body)
+	pushed := <-browser.Got
+	var push struct{ Push string }
+	check(t, json.Unmarshal(pushed.Payload, &push))
+	pushes := string(pushed.Payload) + w.ask("GET", "/v1/pushes/"+push.Push, "", "").body
+	if !strings.Contains(pushes, `"kind":"invite"`) {
+		t.Errorf("the push says nothing: %s", pushes)
+	}
 	var i wire.Invite
 	check(t, json.Unmarshal(invite.Body, &i))
 	if !i.Claimant.IsZero() {
@@ -315,7 +365,18 @@ func TestWithheldNumberIsNeverRevealed(t *testing.T) {
 		_ = c.conn.Close(websocket.StatusNormalClosure, "")
 	}
 
+	for _, event := range []string{wire.EventSessionOpened, wire.EventMemberLeft, wire.EventCallReported} {
+		w.until("webhooks hear of "+event, func() bool { return strings.Count(hooks.String(), `"`+event+`"`) >= 2 })
+	}
+	for len(browser.Got) > 0 {
+		pushes += string((<-browser.Got).Payload)
+	}
+	if !strings.Contains(hooks.String(), carol) {
+		t.Error("the webhooks do not even have the numbers that are shown")
+	}
 	for where, said := range map[string]string{
+		"bodies of webhooks":  hooks.String(),
+		"decrypted pushes":    pushes,
 		"what bob was sent":   frames.String(),
 		"what bob can export": string(text),
 		"the server's log":    w.log.String()[log:],
