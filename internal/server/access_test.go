@@ -14,6 +14,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/internal/edge/network/sip"
+	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -235,6 +238,48 @@ func TestKeysSpeakForTheirRanges(t *testing.T) {
 	}
 	if r := w.ask("POST", "/v1/reports", element, own(alice)); r.code(t) != wire.CodeUnauthenticated {
 		t.Errorf("a revoked key: %s", r.body)
+	}
+}
+
+// TestSIPRanges: what the SIP element sees of numbers beyond sip.ranges is reported nowhere, counted,
+// and in the audit log once, not call by call.
+func TestSIPRanges(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) { c.SIP.Ranges = []string{"+44207946000"} })
+	past, err := w.server.At(w.ctx, time.Now())
+	check(t, err)
+	report := func(own, other string, i int) error {
+		a, err := tel.ParseIdentity(own, "")
+		check(t, err)
+		b, err := tel.ParseIdentity(other, "")
+		check(t, err)
+		return past.SIP(w.ctx, sip.Report{At: time.Now(), Lease: time.Minute, Vouched: true, PartyDetails: tel.PartyDetails{
+			Own: a, Other: b, State: tel.Active, Ref: tel.Ref{CallID: fmt.Sprint("c", i)},
+		}})
+	}
+	const outside, calls = "+442079461234", 50
+	check(t, report(alice, outside, 0))
+	for i := range calls {
+		if err := report(outside, alice, i); !errors.Is(err, sip.ErrRefused) {
+			t.Fatalf("beyond the ranges: %v", err)
+		}
+	}
+	if r := w.ask("GET", "/v1/calls", w.token(w.enrol(outside)), ""); r.status != http.StatusOK || strings.Contains(r.body, "active") {
+		t.Errorf("it was reported: %+v", r)
+	}
+	if m := w.ask("GET", "/metrics", w.op, "").body; !strings.Contains(m, fmt.Sprintf("tandem_sip_reports_total{outcome=\"out of range\"} %d", calls)) {
+		t.Errorf("not counted:\n%s", m)
+	}
+	refusals := func() (n int) {
+		for _, e := range w.audit() {
+			if e.What == "report.refused" && e.Who.ID == "sip" {
+				n++
+			}
+		}
+		return n
+	}
+	w.until("the refusal is in the audit log", func() bool { return refusals() > 0 })
+	if n := refusals(); n != 1 {
+		t.Errorf("%d entries", n)
 	}
 }
 

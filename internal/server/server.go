@@ -122,6 +122,7 @@ type Server struct {
 	streams   *streams
 	// sip is nil where no phones register.
 	sip     *sip.Element
+	beyond  beyond
 	service *ivr.Server // of couplings.service_number; nil: none
 	tryIt   *tryIt
 

@@ -16,8 +16,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
@@ -232,6 +234,7 @@ func noSIP() *wire.Problem {
 // ranges, and is as good as the identities that it has checked.
 func (s *Server) reportSIP(ctx context.Context, r sip.Report) error {
 	if !s.speaks(r.Own) {
+		s.outOfRange(time.Now())
 		return fmt.Errorf("%w: the number is outside of sip.ranges", sip.ErrRefused)
 	}
 	ctx, cancel := context.WithTimeout(ctx, slowRequests)
@@ -265,6 +268,27 @@ func (s *Server) reportSIP(ctx context.Context, r sip.Report) error {
 		return err
 	}
 	return s.reported(ctx, report, o)
+}
+
+// beyond counts reports outside of sip.ranges.
+type beyond struct {
+	all   atomic.Uint64
+	since atomic.Uint64 // those since the newest entry in the audit log
+	noted atomic.Int64  // when that was, in seconds
+}
+
+// outOfRange notes a report outside of sip.ranges. The far side of every call to the outside is one,
+// so the audit log has one entry an hour at most, with their number.
+func (s *Server) outOfRange(now time.Time) {
+	s.beyond.all.Add(1)
+	s.beyond.since.Add(1)
+	last := s.beyond.noted.Load()
+	if now.Unix()-last < int64(time.Hour/time.Second) || !s.beyond.noted.CompareAndSwap(last, now.Unix()) {
+		return
+	}
+	who := httpapi.Caller{Tenant: wire.DefaultTenant, Role: httpapi.RoleElement, Credential: sipReporter}
+	n := strconv.FormatUint(s.beyond.since.Swap(0), 10)
+	_ = s.refused(who, audit.Record{What: audit.ReportRefused, Details: map[string]string{"reports": n}}, wire.NewProblem(wire.CodeForbidden, ""))
 }
 
 // speaks: the element may report for the party.

@@ -38,4 +38,5 @@ func (c collector) collectSIP(gauge, count func(*prometheus.Desc, float64, ...st
 	count(descSIPReports, float64(s.Reports), "handed over")
 	count(descSIPReports, float64(s.ReportsDropped), "dropped")
 	count(descSIPReports, float64(s.ReportsFailed), "failed")
+	count(descSIPReports, float64(c.beyond.all.Load()), "out of range")
 }
