@@ -39,7 +39,7 @@ func TestThreats(t *testing.T) {
 		for _, m := range code.FindAllStringSubmatch(c[2], -1) {
 			if x := test.FindStringSubmatch(m[1]); x != nil && hasTest(t, x[1], x[2]) {
 				attacks++
-			} else if _, err := os.Stat("../" + m[1]); err == nil && strings.HasSuffix(m[1], ".txtar") {
+			} else if _, err := os.Stat("../" + m[1]); err == nil && (strings.HasSuffix(m[1], ".txtar") || strings.HasSuffix(m[1], ".test.ts") || m[1] == "arch_test.go") {
 				attacks++
 			} else {
 				t.Errorf("%s: there is no %s", c[0], m[1])
