@@ -407,3 +407,36 @@ func TestSettingsAreChecked(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
+
+// Another number of the same tenant may be another provider's: its supervisor sees nothing of it, and
+// nobody hands a session there.
+func TestOtherNumbersAreOthers(t *testing.T) {
+	c := newCentre(t)
+	anna, boss := c.work("anna", "1", false), c.work("boss", "2", true)
+	ours := c.number
+	other, err := tel.ParseNumber("+442079460777", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.number = other
+	spy := c.work("spy", "1", true)
+	err = c.Observe(t.Context(), agent.Seen{Tenant: tenant, Session: "s_x", Phase: wire.InCall, Opened: c.now, Members: []agent.Member{
+		{Device: anna, Side: 1, Principal: ours.Identity(), Shown: ours.Identity(), Joined: c.now},
+		{Device: "dev_customer", Side: 2, Joined: c.now},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d, want := range map[wire.DeviceID]int{anna: 1, boss: 1, spy: 0} {
+		found, _, err := c.Search(t.Context(), tenant, d, agent.Query{})
+		if err != nil || len(found) != want {
+			t.Errorf("%s finds %d, %v", d, len(found), err)
+		}
+	}
+	if _, err := c.Conversation(t.Context(), tenant, spy, "s_x"); !errors.Is(err, agent.ErrNotFound) {
+		t.Errorf("another number's supervisor reads: %v", err)
+	}
+	if err := c.Transfer(t.Context(), tenant, anna, "s_x", "spy"); !errors.Is(err, agent.ErrNotFound) {
+		t.Errorf("handed to another number: %v", err)
+	}
+}

@@ -42,6 +42,12 @@ func (c *Conversation) Info(retention int) wire.Conversation {
 
 func (c *Conversation) until(retention int) time.Time { return c.Opened.AddDate(0, 0, retention) }
 
+// shownTo reports whether an agent sees it: its own, and a supervisor those of its number. Other numbers
+// of the tenant may be another provider's, whose keys cannot look after this agent either.
+func (c *Conversation) shownTo(r Record) bool {
+	return c.had(r.ID) || r.Supervisor && c.Number == r.Number
+}
+
 // had reports whether the agent had a part in it.
 func (c *Conversation) had(agent string) bool {
 	return slices.ContainsFunc(c.Stints, func(x wire.Stint) bool { return x.Agent == agent })
@@ -168,7 +174,7 @@ func (s *Service) mine(ctx context.Context, tenant wire.TenantID, d wire.DeviceI
 		return r, Conversation{}, err
 	}
 	c, _, err := s.conversations.Get(ctx, key(tenant, string(id)))
-	if errors.Is(err, store.ErrNotFound) || err == nil && !r.Supervisor && !c.had(r.ID) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && !c.shownTo(r) {
 		return r, Conversation{}, ErrNotFound
 	}
 	if err != nil {

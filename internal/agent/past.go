@@ -69,7 +69,7 @@ func (s *Service) Search(ctx context.Context, tenant wire.TenantID, d wire.Devic
 			continue
 		case err != nil:
 			return nil, "", fmt.Errorf("agent: search: %w", err)
-		case (r.Supervisor || c.had(r.ID)) && now.Before(c.until(set.RetentionDays)) && c.holds(text):
+		case c.shownTo(r) && now.Before(c.until(set.RetentionDays)) && c.holds(text):
 			found = append(found, c)
 		}
 	}

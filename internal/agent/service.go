@@ -325,6 +325,8 @@ func (s *Service) Transfer(ctx context.Context, tenant wire.TenantID, d wire.Dev
 	switch {
 	case err != nil:
 		return err
+	case other.Number != from.Number: // whether there is such an agent is not this one's to know
+		return ErrNotFound
 	case !other.SignedIn(s.now()):
 		return ErrAway
 	}

@@ -279,7 +279,9 @@ func (s agents) Colleagues(ctx context.Context, who httpapi.Caller) ([]wire.Agen
 	}
 	all, err := s.agents.List(ctx, who.Tenant)
 	for _, r := range all {
-		list = append(list, r.Info(time.Now(), me.Supervisor))
+		if r.Number == me.Number {
+			list = append(list, r.Info(time.Now(), me.Supervisor))
+		}
 	}
 	return list, problem(s.log, "colleagues", err)
 }
