@@ -416,6 +416,14 @@ func (m *Matcher) Remind(ctx context.Context, tenant wire.TenantID, device wire.
 			return fmt.Errorf("call: remind a device: %w", err)
 		}
 		t, body, ok := rec.asking(party, device, m.now(), m.Rules)
+		if ok && t == wire.TypeInvite { // it may have taken another call since it was asked
+			var busy bool
+			busy, err = m.busy(ctx, rec, rec.side(party))
+			ok = !busy
+		}
+		if err != nil {
+			return fmt.Errorf("call: remind a device: %w", err)
+		}
 		if !ok {
 			continue
 		}

@@ -425,6 +425,29 @@ func TestNobodyIsInvitedWhoSpeaksToSomebodyElse(t *testing.T) {
 	}
 }
 
+// Who was asked while nothing was known of another call, and is in one when it comes back, is not
+// reminded; after that call it is.
+func TestNobodyIsRemindedWhoSpeaksToSomebodyElse(t *testing.T) {
+	w := newTown(t, call.Rules{})
+	m := w.matcher(t)
+	say(t, m, report(alice, bob, tel.Active))
+	w.pass(t, 3*time.Second, m)
+	say(t, m, report(bob, carol, tel.Active))
+	for _, step := range []struct {
+		state tel.State
+		told  []string
+	}{{tel.Active, nil}, {tel.Ended, []string{"d2 invite"}}} {
+		say(t, m, report(bob, carol, step.state))
+		w.told = nil
+		if err := m.Remind(t.Context(), "t", "d2", bob); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(w.told, step.told) {
+			t.Errorf("with the other call %s: told %q", step.state, w.told)
+		}
+	}
+}
+
 func TestInvitationIsWithdrawnAtTheEnd(t *testing.T) {
 	w := newTown(t, call.Rules{})
 	m := w.matcher(t)
