@@ -18,6 +18,7 @@ type contactCommand struct {
 	Keep   contactKeep   `cmd:"" help:"Keep a profile that was received."`
 	Import contactImport `cmd:"" help:"Add the contacts of a vCard file."`
 	Export contactExport `cmd:"" help:"Write the address book, or one contact, as vCards."`
+	Sync   contactSync   `cmd:"" help:"Keep an address book of yours on a CardDAV server alike with the one here."`
 	Remove contactRemove `cmd:"" help:"Remove a contact."`
 	Rule   contactRule   `cmd:"" help:"Say whether the profile goes to somebody, and what becomes of theirs."`
 	Rules  contactRules  `cmd:"" help:"List those rules."`

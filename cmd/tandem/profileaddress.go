@@ -48,13 +48,9 @@ func (c *profileRead) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%q is no address: %w", c.URL, err)
 	}
-	var allow []netip.Prefix
-	for _, n := range c.Networks {
-		p, err := netip.ParsePrefix(n)
-		if err != nil {
-			return fmt.Errorf("%q is not a network such as 10.0.0.0/8", n)
-		}
-		allow = append(allow, p)
+	allow, err := prefixes(c.Networks)
+	if err != nil {
+		return err
 	}
 	out, err := fetch.New(fetch.Config{Allow: allow})
 	if err != nil {
@@ -79,4 +75,17 @@ func (c *profileRead) Run(ctx context.Context) error {
 		fmt.Println("picture: " + printable(card.Photo))
 	}
 	return nil
+}
+
+// prefixes are networks that the user names.
+func prefixes(networks []string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, n := range networks {
+		p, err := netip.ParsePrefix(n)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a network such as 10.0.0.0/8", n)
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }
