@@ -379,11 +379,11 @@ func (o *outbox) tick() {
 // nothing for as long, and sends a heartbeat into a silence of one. Called with mu held.
 func (o *outbox) beat() {
 	now, every := time.Duration(o.h.mark()), o.h.cfg.Heartbeat
-	if o.busy.Load() {
-		o.heard.Store(int64(now))
-	}
 	heard := o.heard.Load()
 	silent := now - time.Duration(heard)
+	if o.busy.Load() {
+		silent = 0
+	}
 	var stuck time.Duration
 	if since := o.writing.Load(); since != 0 {
 		stuck = now - time.Duration(since)

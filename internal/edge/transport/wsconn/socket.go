@@ -220,6 +220,7 @@ func (c *socket) read() error {
 		case opText, opBinary:
 			c.busy.Store(true)
 			c.carryOut(opcode, payload)
+			c.heard.Store(c.h.mark())
 			c.busy.Store(false)
 		}
 	}
