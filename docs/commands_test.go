@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a command may take, and a background program to say what must come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // bin is the folder of the program under test, built once.
 var bin string
@@ -328,7 +328,10 @@ func (w *world) await(name, re string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if p.out.await(ctx, regexp.MustCompile(re), p.done) == "" {
-		w.t.Fatalf("%s did not say %s; it said:\n%s", name, re, p.out)
+		for other, p := range w.programs {
+			w.t.Logf("%s said:\n%s", other, p.out)
+		}
+		w.t.Fatalf("%s did not say %s", name, re)
 	}
 }
 
