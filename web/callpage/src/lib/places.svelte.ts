@@ -341,6 +341,9 @@ export class RoomPlaces {
   /** Finds out where this device is. It asks its user, where the browser wants that. */
   async locate(): Promise<Place> {
     this.fault = undefined;
+    if (this.#watch !== undefined && this.here) {
+      return this.here; // the newest there is: who stands still would wait for another
+    }
     const found = await new Promise<GeolocationPosition>((resolve, reject) => {
       if ("geolocation" in navigator) {
         navigator.geolocation.getCurrentPosition(resolve, reject, {

@@ -192,6 +192,16 @@ test("two pages in a call follow each other on the map, and draw on it together"
     await drawn(alice, land);
     await keep(alice.page, "desktop");
     await fits(bob.page);
+
+    // Whoever saves data draws no map, and is sent a picture: here of the outline of the world.
+    await saveData(bob);
+    await bob.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+    await alice.page.getByRole("button", { name: "Places" }).click();
+    const dialog = alice.page.getByRole("dialog");
+    await dialog.getByText("The other device shows a picture of the map.").waitFor();
+    await dialog.getByRole("button", { name: "Share" }).click();
+    await log(bob).getByRole("img", { name: "Map: 51.1° N 0.1278° W, within 40 m" }).waitFor();
+    await keep(bob.page, "picture");
     await map(alice).getByRole("button", { name: "Close the map" }).click();
     expect(await map(alice).count()).toBe(0);
     expect(alice.faults).toEqual([]);
@@ -266,7 +276,6 @@ test("of the operator's service; and who saves data is sent a picture", async ()
     await picture.waitFor();
     expect(await picture.evaluate((e) => (e as HTMLImageElement).naturalWidth)).toBe(480);
     expect(await log(bob).getByRole("button", { name: "Show on the map" }).count()).toBe(0);
-    await keep(bob.page, "picture");
     // Alice draws the map herself.
     await openMap(alice);
     await drawn(alice, [...red]);

@@ -18,16 +18,14 @@ beforeAll(async () => {
   server = await TestServer.start({
     TANDEM_CALLS_INVITE_DELAY: "100ms",
     TANDEM_MAPS_LINK: "https://maps.example/?lat={lat}&lon={lon}",
+    // For the rules: who counts as a company.
+    TANDEM_MAPS_PROVIDERS: numbers.bob,
   });
   const granted = { permissions: ["geolocation"] };
   alice = await open(browser, server.url, { geolocation: trafalgar, ...granted });
   bob = await open(browser, server.url, { geolocation: tower, ...granted });
   await enrol(alice, server, numbers.alice, "Alice");
   await enrol(bob, server, numbers.bob, "Bob");
-  await report(alice, numbers.bob);
-  await bob.page.getByRole("alertdialog").getByRole("button", { name: "Open it" }).click();
-  await alice.page.getByRole("heading", { name: "Session with Bob" }).waitFor();
-  await bob.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
 });
 afterAll(async () => {
   await browser?.close();
@@ -55,13 +53,34 @@ async function ask(who: Watched, of: Watched, how = "Only this once"): Promise<v
   await dialog.getByRole("button", { name: "Close" }).click();
 }
 
+// F3: by a setting, on a positive capability check, without a touch.
+test("a rule sends the place by itself when the session opens, as exactly as it says", async () => {
+  await alice.page.getByRole("link", { name: "Settings" }).click();
+  const rules = alice.page.getByRole("region", { name: "Who may know where I am" });
+  await rules.getByLabel("With whom").selectOption("Companies that I call");
+  await rules.getByLabel("Only roughly").check();
+  await rules.getByLabel("Also by itself").check();
+  await rules.getByRole("button", { name: "Add" }).click();
+  await rules.getByText("whenever they ask in a call, Roughly, by itself").waitFor();
+  expect(await axe(alice.page)).toEqual([]);
+  await fits(alice.page);
+  await alice.page.getByRole("link", { name: "Back" }).click();
+  await report(alice, numbers.bob);
+  await bob.page.getByRole("alertdialog").getByRole("button", { name: "Open it" }).click();
+  await alice.page.getByRole("heading", { name: "Session with Bob" }).waitFor();
+  await bob.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+  const card = log(bob).getByRole("article").filter({ hasText: "Where Alice is" });
+  await card.getByText("51.51° N 0.13° W, within 2 km").waitFor();
+  await log(alice).getByText("Where you are", { exact: true }).waitFor();
+});
+
 // F1, F3: the capability check, then the place at the user's touch: words, distance, links.
 test("a place at the user's touch, said in words, with the way there", async () => {
   const dialog = await places(alice);
   await dialog.getByText("The other device shows a map.").waitFor();
   expect(await axe(alice.page)).toEqual([]);
   await dialog.getByRole("button", { name: "Share" }).click();
-  const card = log(bob).getByRole("article").filter({ hasText: "Where Alice is" });
+  const card = log(bob).getByRole("article").filter({ hasText: "Where Alice is" }).last();
   await card.getByText("51.508° N 0.128° W, within 15 m").waitFor();
   // Bob's own place is known to his page, and goes to nobody.
   await card.getByText("3.6 km to the west of you").waitFor();
@@ -69,7 +88,9 @@ test("a place at the user's touch, said in words, with the way there", async () 
   expect(await app.getAttribute("href")).toMatch(/^geo:51\.508,-0\.128.*;u=15$/);
   const service = card.getByRole("link", { name: "Open at maps.example" });
   expect(await service.getAttribute("href")).toContain("lat=51.508000&lon=-0.128000");
-  await log(alice).getByText("Where you are", { exact: true }).waitFor();
+  await expect
+    .poll(() => log(alice).getByText("Where you are", { exact: true }).count(), { timeout: 60_000 })
+    .toBe(2);
   expect(await log(alice).getByText("Where Bob is").count()).toBe(0);
   expect(await axe(bob.page)).toEqual([]);
 });
@@ -150,6 +171,15 @@ test("who never wants to be asked is not, and looks like who says nothing", asyn
   await dialog.getByText("The other device cannot say where it is.").waitFor();
   expect(await question(bob).count()).toBe(0);
   await dialog.getByRole("button", { name: "Close" }).click();
+  // That is taken back where it is listed.
+  await bob.page.getByRole("link", { name: "Settings" }).click();
+  const rules = bob.page.getByRole("region", { name: "Who may know where I am" });
+  await rules.getByText("may not ask any more").waitFor();
+  await rules.getByRole("button", { name: `Remove: ${numbers.alice}` }).click();
+  await rules.getByText("may not ask any more").waitFor({ state: "detached" });
+  await bob.page.getByRole("link", { name: "Back" }).click();
+  await ask(alice, bob);
+  await question(bob).getByRole("button", { name: "Not now" }).click();
 });
 
 test("the end of the call ends what is shared live", async () => {
