@@ -97,6 +97,11 @@ test("interactions", async () => {
   await page.getByText("line 199,").waitFor();
   await bob.page.close();
   const session = await watchInteractions(page);
+  // What came is painted, and the machine at rest.
+  for (let at = await worked(session), was = -1; at - was > 50; ) {
+    await page.waitForTimeout(2_000);
+    [was, at] = [at, await worked(session)];
+  }
 
   const field = page.getByLabel("Message", { exact: true });
   await field.focus();
