@@ -341,7 +341,7 @@ func (e *era) fillTables() {
 	ok(err)
 	_, err = e.couples.Begin(ctx, tenant, wire.CouplingRequest{Key: unused.PublicKey()}, netip.MustParseAddr("192.0.2.1"))
 	ok(err)
-	ok(e.couples.Choose(ctx, tenant, a.Device, wire.PartyMemberChange{Session: wire.ChoiceTold}))
+	ok(e.couples.Choose(ctx, tenant, a.Device, wire.PartyMemberChange{Session: wire.ChoiceTold, Gets: []wire.DataKind{wire.DataFile}}))
 	three, err := tel.ParseNumber("+442079460003", "")
 	ok(err)
 	_, err = e.devices.Begin(ctx, device.Request{Tenant: tenant, Number: three, Key: unused.PublicKey(), Remote: netip.MustParseAddr("192.0.2.1")})
