@@ -21,6 +21,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -85,6 +86,7 @@ func startPhone(t *testing.T, name, dir, program string, args ...string) *realPh
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	cmd.Stdout, cmd.Stderr = p, p
+	cmd.SysProcAttr = withUs(syscall.SIGKILL)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
