@@ -75,4 +75,4 @@ generate: ## schemas and reference pages from the Go types
 	$(GO) generate ./...
 
 clean: ## remove what was built (not ./data)
-	rm -rf bin internal/edge/transport/webpages/built/callpage
+	rm -rf bin internal/edge/transport/webpages/built/callpage internal/edge/transport/webpages/built/agent

@@ -9,13 +9,16 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// SignIn makes a fresh identity an agent's device, by the code that its provider gave it, or by its
+// SignIn makes a fresh identity an agent's device, by the link that its provider gave it, or by its
 // key. On return id has its device id: connect with it. The same identity may repeat it.
 func SignIn(ctx context.Context, id *Identity, code, software string, hc *http.Client) (wire.AgentSignedIn, error) {
 	var in wire.AgentSignedIn
+	if i := strings.LastIndexByte(code, '#'); i >= 0 {
+		code = code[i+1:] // of a link
+	}
 	part := strings.Split(code, "_")
 	if len(part) != 3 {
-		return in, fmt.Errorf("client: %.8q… is neither a code to sign in with nor an agent's key", code)
+		return in, fmt.Errorf("client: %.8q… is neither a link to sign in with nor an agent's key", code)
 	}
 	assertion, err := id.Assert(part[1])
 	if err != nil {

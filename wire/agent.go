@@ -14,7 +14,7 @@ import (
 //	provider                       server                      agent's browser
 //	  | -- PUT /v1/agents/anna ----> |                               |
 //	  | -- POST …/sign-ins --------> |                               |
-//	  | <- {code} ------------------ |   the code is passed on       |
+//	  | <- {code, link} ------------ |   the link is passed on       |
 //	  |                              | <- POST /v1/agent-sign-ins -- |  {code, key, assertion}
 //	  |                              | --- device -----------------> |  for a shift; revocable
 //	  | -- report {own, extension} > |                               |
@@ -82,14 +82,15 @@ type AgentList struct {
 
 // AgentCodeRequest asks for a way to sign in.
 type AgentCodeRequest struct {
-	// Reusable: a key that the agent keeps; otherwise a code that serves once.
-	Reusable bool `json:"reusable,omitempty" doc:"A key that the agent keeps, rather than a code that serves once"`
-	Hours    int  `json:"hours,omitempty" minimum:"0" maximum:"8760" doc:"How long it is valid; a day for a code, 90 days for a key, if left out"`
+	// Reusable: a key that the agent keeps; otherwise a link that serves once.
+	Reusable bool `json:"reusable,omitempty" doc:"A key that the agent keeps, rather than a link that serves once"`
+	Hours    int  `json:"hours,omitempty" minimum:"0" maximum:"8760" doc:"How long it is valid; a day for a link, 90 days for a key, if left out"`
 }
 
 // AgentCode is a way to sign in. It is shown once.
 type AgentCode struct {
 	Code    string    `json:"code"`
+	Link    string    `json:"link" doc:"The console, with the code"`
 	Expires time.Time `json:"expires"`
 }
 

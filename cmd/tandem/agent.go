@@ -18,7 +18,7 @@ import (
 type agentCommand struct {
 	Add      agentAdd      `cmd:"" help:"Add an agent, or change one."`
 	List     agentList     `cmd:"" aliases:"state" help:"List the agents, and what they are doing since when."`
-	Invite   agentInvite   `cmd:"" help:"Make a code to sign in with once, or a key to keep."`
+	Invite   agentInvite   `cmd:"" help:"Make a link to sign in with once, or a key to keep."`
 	Revoke   agentRevoke   `cmd:"" help:"End every way of an agent to sign in, and sign it out."`
 	Remove   agentRemove   `cmd:"" help:"Remove an agent."`
 	Settings agentSettings `cmd:"" help:"Show or change reasons, wrap-up codes, and how long conversations are kept."`
@@ -73,8 +73,8 @@ func (c *agentList) Run(ctx context.Context) error {
 type agentInvite struct {
 	operator
 	ID    string `arg:"" help:"Of the agent."`
-	Keep  bool   `help:"A key that the agent keeps, rather than a code that serves once."`
-	Hours int    `help:"How long it is valid (a code a day, a key 90 days)."`
+	Keep  bool   `help:"A key that the agent keeps, rather than a link that serves once."`
+	Hours int    `help:"How long it is valid (a link a day, a key 90 days)."`
 }
 
 func (c *agentInvite) Run(ctx context.Context) error {
@@ -86,7 +86,11 @@ func (c *agentInvite) Run(ctx context.Context) error {
 	if err := api.Call(ctx, http.MethodPost, agentPath(c.ID)+"/sign-ins", wire.AgentCodeRequest{Reusable: c.Keep, Hours: c.Hours}, &code); err != nil {
 		return err
 	}
-	fmt.Println(code.Code)
+	if c.Keep {
+		fmt.Println(code.Code)
+	} else {
+		fmt.Println(code.Link)
+	}
 	fmt.Fprintf(os.Stderr, "This is shown only now. It is valid until %s.\n", until(code.Expires))
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // consoleCommand is what an agent does, without a browser; sessions, messages and places are the
 // device commands' with the same --as.
 type consoleCommand struct {
-	SignIn   consoleSignIn   `cmd:"" help:"Sign in with the code or the key that the provider gave."`
+	SignIn   consoleSignIn   `cmd:"" help:"Sign in with the link or the key that the provider gave."`
 	SignOut  consoleSignOut  `cmd:"" help:"Sign out."`
 	State    consoleState    `cmd:"" help:"Say what you are doing."`
 	Note     consoleNote     `cmd:"" help:"Write a note on a session; the customer never sees it."`
@@ -27,7 +27,7 @@ type consoleCommand struct {
 type consoleSignIn struct {
 	account
 	Server string `default:"http://127.0.0.1:8080" env:"TANDEM_SERVER" placeholder:"URL" help:"The server's address (default: ${default})."`
-	Code   string `arg:"" help:"The code, or the key."`
+	Code   string `arg:"" help:"The link, or the key."`
 }
 
 func (c *consoleSignIn) Run(ctx context.Context) error {

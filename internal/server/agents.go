@@ -208,6 +208,7 @@ func (s agents) InviteAgent(ctx context.Context, who httpapi.Caller, id string, 
 		c, err = s.agents.Invite(ctx, who.Tenant, id, q)
 		return err
 	})
+	c.Link = s.cfg.URL() + "/agent/#" + c.Code
 	return c, err
 }
 

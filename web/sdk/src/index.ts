@@ -5,6 +5,7 @@
  *
  * @packageDocumentation
  */
+export { agentCode, type SigningIn, signIn } from "./agent.ts";
 export { Api, type RequestOptions, StatusError } from "./api.ts";
 export { Book, type Held, keeps } from "./book.ts";
 export { type CallDetails, CallReporter, type Reported, type ReporterConfig } from "./calls.ts";

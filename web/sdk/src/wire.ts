@@ -869,6 +869,100 @@ export interface ProfileHeld {
   have: FieldVersion[];
 }
 
+/** Agent is a person who answers a provider's calls. */
+export interface Agent {
+  id: string;
+  /** As callers see it */
+  name: string;
+  /** number that callers reach: the provider's, with an extension, or the agent's own. */
+  number: PhoneNumber;
+  extension?: string;
+  skills: string[];
+  queue?: string;
+  /** supervisor sees what the provider's other agents are doing. */
+  supervisor: boolean;
+  created: Time;
+  state: AgentState;
+  reason?: string;
+  /** When the state began */
+  since: Time;
+  /** sessions that the agent is in; for supervisors, and whoever looks after the agents. */
+  sessions?: SessionID[];
+  /** signed_in_until is when the agent must sign in again; left out: the agent is not signed in. */
+  signed_in_until?: Time;
+}
+
+/** AgentList lists agents. */
+export interface AgentList {
+  agents: Agent[];
+}
+
+/** AgentSignIn makes a browser an agent's device. */
+export interface AgentSignIn {
+  /** Code that serves once, or the agent's key */
+  code: string;
+  /** Public key that the device has made for itself */
+  key: JWK;
+  /** assertion by the device's key, as in EnrolConfirm, over the code's first part. */
+  assertion: string;
+  /** Software and version */
+  client?: string;
+}
+
+/** AgentSignedIn is the agent, and the device that the browser is now. */
+export interface AgentSignedIn {
+  agent: Agent;
+  device: DeviceInfo;
+}
+
+/** AgentStateRequest says what the agent is doing. */
+export interface AgentStateRequest {
+  state: AgentState;
+  /** One of the provider's, for busy, wrap_up and away */
+  reason?: string;
+}
+
+/** AgentSettings are a provider's own, for all agents of one tenant. */
+export interface AgentSettings {
+  /** reasons that agents can give for being busy, in wrap-up or away. */
+  reasons: string[];
+  /** wrap_up_codes say how a conversation came out. */
+  wrap_up_codes: WrapUpCode[];
+  /** retention_days that conversations are kept. */
+  retention_days: number;
+}
+
+/** AgentConversation is a conversation, and who the customer is while the session lasts. */
+export interface AgentConversation extends Conversation {
+  /** While the session lasts */
+  party?: Customer;
+}
+
+/** ConversationList is a page of conversations, the newest first. */
+export interface ConversationList {
+  conversations: Conversation[];
+  /** next is where the next page begins; empty: there is none. */
+  next?: string;
+}
+
+/** NoteRequest writes a note. */
+export interface NoteRequest {
+  /** id of the caller's choosing, so that it can be repeated. */
+  id: string;
+  text: string;
+}
+
+/** WrapUpRequest says how a conversation came out. */
+export interface WrapUpRequest {
+  code: string;
+}
+
+/** TransferRequest hands a session to another agent. */
+export interface TransferRequest {
+  /** Id of the agent */
+  to: string;
+}
+
 /** PlaceAbility is what a device can do about places, in a session. */
 export interface PlaceAbility {
   /** provide: it can say where it is, if its user agrees. */
@@ -1476,6 +1570,46 @@ export interface ProfileConflict {
   yours?: ProfileField;
 }
 
+/** AgentState is what an agent is doing. */
+export type AgentState = string;
+
+/** WrapUpCode says how a conversation came out. */
+export interface WrapUpCode {
+  /** Letters, digits, hyphens and underscores */
+  code: string;
+  text: string;
+}
+
+/** Conversation is what an agent's side keeps of a session. */
+export interface Conversation {
+  session: SessionID;
+  /** Of the provider */
+  number: PhoneNumber;
+  /** customer as the call showed it; left out where it was withheld. */
+  customer?: Identity;
+  opened: Time;
+  call_over?: Time;
+  closed?: Time;
+  /** stints are who had it when, in their order. */
+  stints: Stint[];
+  notes: AgentNote[];
+  wrap_up?: WrapUp;
+  /** until it is kept. */
+  until: Time;
+}
+
+/** Customer is what is known of who calls an agent. */
+export interface Customer {
+  /** Left out where it was withheld */
+  identity?: Identity;
+  /** call says why it is believed that the customer is in the call: passport, trusted, observed; typed and accepted are only somebody's word. */
+  call?: string;
+  /** proofs of the number, of the customer's devices in the session. */
+  proofs: string[];
+  /** That the customer's device shows; a claim */
+  name?: string;
+}
+
 /** PlaceShow says how a device can show a place. */
 export type PlaceShow = "map" | "picture" | "link" | "none";
 
@@ -1638,6 +1772,30 @@ export type OverlayOutcome = "done" | "failed" | "cancelled";
 
 /** CouplingMade says in which way a coupling was made. */
 export type CouplingMade = string;
+
+/** Stint is one agent's time in a conversation. */
+export interface Stint {
+  agent: string;
+  name: string;
+  from: Time;
+  to?: Time;
+}
+
+/** AgentNote is written by an agent; callers never see it. */
+export interface AgentNote {
+  id: string;
+  agent: string;
+  name: string;
+  at: Time;
+  text: string;
+}
+
+/** WrapUp is how a conversation came out. */
+export interface WrapUp {
+  code: string;
+  agent: string;
+  at: Time;
+}
 
 /** PlaceGroup names several parties at once in a rule. */
 export type PlaceGroup = "emergency" | "providers" | "contacts";

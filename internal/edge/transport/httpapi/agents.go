@@ -76,7 +76,7 @@ func (a *API) agents() {
 	}
 	register(a, Operation{
 		ID: "invite-agent", Method: http.MethodPost, Path: "/v1/agents/{agent}/sign-ins", Roles: managers, Scope: ScopeAgents, Status: http.StatusCreated, Tag: tag,
-		Summary: "Make a way for the agent to sign in: a code that serves once, or a key. It is shown only now",
+		Summary: "Make a way for the agent to sign in: a link that serves once, or a key. It is shown only now",
 		Codes:   []wire.Code{wire.CodeNotFound, wire.CodeConflict},
 	}, func(ctx context.Context, who Caller, in *invite) (*body[wire.AgentCode], error) {
 		return answer(a.Agents.InviteAgent(ctx, who, in.ID, in.Body))

@@ -1,5 +1,6 @@
 // Package webpages serves Tandem's pages: the call page (SPEC A1 in the browser, A2, B2, B6,
-// B10, B15, C1), built from web/callpage and embedded in the program.
+// B10, B15, C1), built from web/callpage, and the agents' console (I1), built from web/agent; both
+// embedded in the program.
 //
 // [New] makes a [Handler]. Pages are built by `make pages` into the folder built, whose
 // content is not committed; a program that was built without them serves one page that

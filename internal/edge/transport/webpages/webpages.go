@@ -49,18 +49,32 @@ type file struct {
 
 // New reads what was built, and compresses it.
 func New(c Config) (*Handler, error) {
-	pages, err := fs.Sub(built, "built/callpage")
+	callpage, err := fs.Sub(built, "built/callpage")
 	if err != nil {
 		return nil, fmt.Errorf("webpages: %w", err)
 	}
-	return newHandler(c, pages)
+	console, err := fs.Sub(built, "built/agent")
+	if err != nil {
+		return nil, fmt.Errorf("webpages: %w", err)
+	}
+	return newHandler(c, callpage, console)
 }
 
-func newHandler(c Config, pages fs.FS) (*Handler, error) {
+func newHandler(c Config, callpage, console fs.FS) (*Handler, error) {
 	h := &Handler{Config: c, files: map[string]file{}}
+	for at, pages := range map[string]fs.FS{"/": callpage, "/agent/": console} {
+		if err := h.read(at, pages); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// read takes a page's files, which are served at an address.
+func (h *Handler) read(at string, pages fs.FS) error {
 	if _, err := fs.Stat(pages, "index.html"); err != nil {
-		h.files["/"] = newFile("index.html", unbuilt)
-		return h, nil
+		h.files[at] = newFile("index.html", unbuilt)
+		return nil
 	}
 	err := fs.WalkDir(pages, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -71,16 +85,16 @@ func newHandler(c Config, pages fs.FS) (*Handler, error) {
 			return err
 		}
 		if name == "index.html" {
-			h.files["/"] = newFile(name, content)
+			h.files[at] = newFile(name, content)
 		} else {
-			h.files["/"+name] = newFile(name, content)
+			h.files[at+name] = newFile(name, content)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("webpages: read the pages: %w", err)
+		return fmt.Errorf("webpages: read the pages: %w", err)
 	}
-	return h, nil
+	return nil
 }
 
 // kinds that the system's own table may not have, or have otherwise.

@@ -12,7 +12,7 @@ import (
 
 func handler(t *testing.T, pages fstest.MapFS) http.Handler {
 	t.Helper()
-	h, err := newHandler(Config{Phones: []string{"alice.tandem.localhost", "bob.tandem.localhost"}, Parent: "tandem.localhost"}, pages)
+	h, err := newHandler(Config{Phones: []string{"alice.tandem.localhost", "bob.tandem.localhost"}, Parent: "tandem.localhost"}, pages, console)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +39,11 @@ var pages = fstest.MapFS{
 	"assets/index-abc.js":  {Data: []byte(strings.Repeat("let a = 1;\n", 100))},
 	"assets/index-abc.css": {Data: []byte("a{}")},
 	"icon-192.png":         {Data: []byte("png")},
+}
+
+var console = fstest.MapFS{
+	"index.html":          {Data: []byte("<!doctype html><title>A</title>")},
+	"assets/index-def.js": {Data: []byte("let b = 1;\n")},
 }
 
 // TestUnbuilt: a program that was built without the pages says how to have them.
@@ -69,6 +74,8 @@ func TestFiles(t *testing.T) {
 	for _, c := range []struct{ path, kind, cache string }{
 		{"/", "text/html; charset=utf-8", "no-cache"},
 		{"/sw.js", "text/javascript; charset=utf-8", "no-cache"},
+		{"/agent/", "text/html; charset=utf-8", "no-cache"},
+		{"/agent/assets/index-def.js", "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"},
 		{"/manifest.webmanifest", "application/manifest+json", "no-cache"},
 		{"/assets/index-abc.js", "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"},
 		{"/assets/index-abc.css", "text/css; charset=utf-8", "public, max-age=31536000, immutable"},
@@ -81,7 +88,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s again: %d", c.path, r.StatusCode)
 		}
 	}
-	for _, path := range []string{"/nothing", "/assets/../index.html", "/assets/none.js", "/index.html", "/README"} {
+	for _, path := range []string{"/nothing", "/assets/../index.html", "/assets/none.js", "/index.html", "/README", "/agent/none", "/agent/index.html"} {
 		if r := get(h, "127.0.0.1:8080", path); r.StatusCode == http.StatusOK {
 			t.Errorf("%s: %d", path, r.StatusCode)
 		}

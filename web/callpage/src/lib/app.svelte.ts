@@ -82,7 +82,8 @@ class App {
   /** The device carries data for a phone, with which it is coupled (B8). */
   companion = $state(false);
   notices = $state.raw<NoticeBody[]>([]);
-  readonly ports: Ports = browserPorts();
+  /** A page says in its document where it keeps what is its own. */
+  readonly ports: Ports = browserPorts(databaseOf(document.documentElement.dataset));
   device = $state.raw<Device>();
   telephone = $state.raw<Telephone>();
   hand = $state.raw<HandReport>();
@@ -189,6 +190,11 @@ class App {
     await this.#setCompanion(true);
     await this.#begin(identity);
     return true;
+  }
+
+  /** Is a device that was made otherwise. */
+  become(identity: Identity): Promise<void> {
+    return this.#begin(identity);
   }
 
   async #setCompanion(is: boolean): Promise<void> {
@@ -471,6 +477,10 @@ class App {
     location.hash = "";
     location.reload();
   }
+}
+
+function databaseOf({ database }: DOMStringMap): { database?: string } {
+  return database ? { database } : {};
 }
 
 /** Whether all that ties the device to its numbers is of one kind. */

@@ -1,0 +1,231 @@
+import {
+  type Agent,
+  type AgentConversation,
+  type AgentList,
+  type AgentSettings,
+  type AgentState,
+  agentCode,
+  type ConversationList,
+  forgetIdentity,
+  isProblem,
+  newID,
+  type PlaceAbility,
+  type SessionID,
+  signIn,
+} from "@tandem-call/sdk";
+import { SvelteMap, SvelteSet } from "svelte/reactivity";
+import { app } from "../../../callpage/src/lib/app.svelte.ts";
+import type { Room } from "../../../callpage/src/lib/room.svelte.ts";
+
+/** The software's name for the operator's statistics. */
+const client = "tandem-agent/0.1";
+
+/** An agent's desk: who it is, what it is doing, its calls in tabs. */
+class Desk {
+  agent = $state.raw<Agent>();
+  settings = $state.raw<AgentSettings>();
+  /** The session that is shown. Only the agent changes it, but for the first one that comes. */
+  shown = $state<SessionID>();
+  /** What is known of each session, by its id. */
+  readonly known = new SvelteMap<SessionID, AgentConversation>();
+  /** What the customer's device can do, once it has said so. */
+  readonly abilities = new SvelteMap<SessionID, PlaceAbility>();
+  /** Tabs that the agent has put away. */
+  readonly #away = new SvelteSet<SessionID>();
+  /** Members whose devices were asked what they can do. */
+  readonly #asked = new Set<string>();
+  #turn = 0;
+  /** The code in the address, until it is used. */
+  given = $state("");
+
+  /** Sessions in the order in which they came. */
+  readonly tabs = $derived(
+    [...app.rooms.values()]
+      .filter((r) => !this.#away.has(r.id))
+      .sort((a, b) => Date.parse(a.state.opened) - Date.parse(b.state.opened)),
+  );
+
+  readonly room = $derived(this.tabs.find((r) => r.id === this.shown));
+
+  /** Signs in with the address, or goes on as the agent that this browser is. */
+  async start(): Promise<void> {
+    this.given = agentCode(location.hash) ?? "";
+    if (this.given) {
+      // Nobody finds it in the browser's history.
+      location.replace(`${location.pathname}#/`);
+    }
+    this.#watch();
+  }
+
+  /** Makes this browser the agent's. */
+  async signIn(code: string): Promise<void> {
+    if (app.identity) {
+      await forgetIdentity(app.ports.store);
+    }
+    const { identity, agent } = await signIn({ server: app.server, code, client }, app.ports);
+    this.given = "";
+    if (app.stage === "ended") {
+      location.reload();
+      return;
+    }
+    this.agent = agent;
+    await app.become(identity);
+    this.#watch();
+  }
+
+  async signOut(): Promise<void> {
+    app.telephone?.stop();
+    await this.#call("DELETE", "/v1/agent");
+    await forgetIdentity(app.ports.store);
+    location.reload();
+  }
+
+  /** Follows what happens to the device. */
+  #watch(): void {
+    const { device } = app;
+    if (!device) {
+      return;
+    }
+    device.on("connected", () => void this.#refresh());
+    device.on("session", (s) => {
+      if (!this.room?.open && s.phase !== "closed") {
+        this.shown = s.id;
+      }
+      void this.#follow();
+      if (!this.#away.has(s.id)) {
+        void this.look(s.id);
+      }
+    });
+    if (app.connected) {
+      void this.#refresh();
+      for (const r of app.rooms.values()) {
+        this.shown ??= r.id;
+        void this.look(r.id);
+      }
+    }
+  }
+
+  #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    if (!app.device) {
+      throw new Error("the desk is not signed in");
+    }
+    return app.device.api.call<T>(method, path, body);
+  }
+
+  async #refresh(): Promise<void> {
+    try {
+      this.agent = await this.#call<Agent>("GET", "/v1/agent");
+      this.settings ??= await this.#call<AgentSettings>("GET", "/v1/agent/settings");
+    } catch {
+      // The next connection, or the next event, asks again.
+    }
+  }
+
+  /** The agent's state follows its sessions a moment later; nothing tells of it. */
+  async #follow(): Promise<void> {
+    const turn = ++this.#turn;
+    for (const ms of [0, 300, 900, 2700]) {
+      await pause(ms);
+      if (turn !== this.#turn) {
+        return; // a later event asks
+      }
+      await this.#refresh();
+    }
+  }
+
+  /** Reads what is known of a session, and asks the customer's device what it can do. */
+  async look(id: SessionID): Promise<void> {
+    // It is noted a moment after the session opens.
+    for (const ms of [250, 500, 1000, 2000, 4000]) {
+      try {
+        this.known.set(id, await this.#call<AgentConversation>("GET", path(id)));
+        break;
+      } catch (err) {
+        if (!isProblem(err, "not-found")) {
+          return; // the next connection, or the next event, asks again
+        }
+        await pause(ms);
+      }
+    }
+    const room = app.rooms.get(id);
+    const to = room?.open ? room.others.find((m) => !m.left)?.id : undefined;
+    if (!to || this.#asked.has(`${id}/${to}`)) {
+      return;
+    }
+    this.#asked.add(`${id}/${to}`);
+    try {
+      const at = `/v1/sessions/${encodeURIComponent(id)}/place/check`;
+      this.abilities.set(id, await this.#call<PlaceAbility>("POST", at, { to }));
+    } catch {
+      this.#asked.delete(`${id}/${to}`);
+    }
+  }
+
+  /** Asks the customer for their place; they are asked whether they want that (F2). */
+  async askPlace(room: Room): Promise<void> {
+    const to = room.others.find((m) => !m.left)?.id;
+    await this.#call("POST", `/v1/sessions/${encodeURIComponent(room.id)}/place/ask`, { to });
+  }
+
+  async setState(state: AgentState, reason: string): Promise<void> {
+    this.agent = await this.#call<Agent>("PUT", "/v1/agent/state", {
+      state,
+      ...(reason && { reason }),
+    });
+  }
+
+  async note(id: SessionID, text: string): Promise<void> {
+    const note = { id: newID("n", app.ports.crypto.random), text };
+    this.#keep(id, await this.#call<AgentConversation>("POST", `${path(id)}/notes`, note));
+  }
+
+  async wrapUp(id: SessionID, code: string): Promise<void> {
+    this.#keep(id, await this.#call<AgentConversation>("PUT", `${path(id)}/wrap-up`, { code }));
+    await this.#refresh();
+  }
+
+  #keep(id: SessionID, now: AgentConversation): void {
+    const party = this.known.get(id)?.party;
+    this.known.set(id, { ...now, ...(party && { party }) });
+  }
+
+  async transfer(id: SessionID, to: string): Promise<void> {
+    await this.#call("POST", `${path(id)}/transfer`, { to });
+  }
+
+  async colleagues(): Promise<Agent[]> {
+    return (await this.#call<AgentList>("GET", "/v1/agent/colleagues")).agents;
+  }
+
+  search(text: string, after = ""): Promise<ConversationList> {
+    const query = new URLSearchParams({ text, ...(after && { after }) });
+    return this.#call("GET", `/v1/agent/conversations?${query}`);
+  }
+
+  /** Puts a tab away whose session is over, with all that this page keeps of it. */
+  putAway(room: Room): void {
+    const i = this.tabs.indexOf(room);
+    this.#away.add(room.id);
+    app.rooms.delete(room.id);
+    this.known.delete(room.id);
+    this.abilities.delete(room.id);
+    for (const m of room.state.members) {
+      this.#asked.delete(`${room.id}/${m.id}`);
+    }
+    if (this.shown === room.id) {
+      this.shown = (this.tabs[i] ?? this.tabs[i - 1])?.id;
+    }
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    app.ports.clock.after(ms, resolve);
+  });
+}
+
+function path(id: SessionID): string {
+  return `/v1/agent/conversations/${encodeURIComponent(id)}`;
+}
+
+export const desk = new Desk();

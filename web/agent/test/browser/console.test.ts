@@ -1,0 +1,199 @@
+import { writeFile } from "node:fs/promises";
+import type { Browser } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import {
+  axe,
+  enrol,
+  fits,
+  launch,
+  open,
+  type Watched,
+} from "../../../callpage/test/support/browser.ts";
+import { photo } from "../../../callpage/test/support/photo.ts";
+import { TestServer } from "../../../sdk/test/support/server.ts";
+
+let browser: Browser;
+let server: TestServer;
+let alice: Watched;
+let carol: Watched;
+let anna: Watched;
+let ben: Watched;
+const numbers = { alice: "+442079460061", carol: "+442079460062", acme: "+442079460900" };
+const wide = { viewport: { width: 1280, height: 800 } };
+
+beforeAll(async () => {
+  browser = await launch();
+  server = await TestServer.start();
+  const add = ["agent", "add", "--number", numbers.acme, "--extension"];
+  await server.command(...add, "17", "--name", "Anna", "anna");
+  await server.command(...add, "18", "--name", "Ben", "--supervisor", "ben");
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.remove();
+});
+afterEach(() => {
+  for (const w of [alice, carol, anna, ben]) {
+    expect(w?.faults ?? []).toEqual([]);
+  }
+});
+
+const link = async (agent: string) =>
+  /http\S+/.exec(await server.command("agent", "invite", agent))?.[0] ?? "";
+const log = ({ page }: Watched) => page.getByRole("log");
+const write = async ({ page }: Watched, text: string) => {
+  await page.getByLabel("Message", { exact: true }).fill(text);
+  await page.keyboard.press("Enter");
+};
+const dial = async ({ page }: Watched, number: string) => {
+  await page.goto(`${server.url}/#/dial/${encodeURIComponent(number)}`);
+  await page.getByRole("button", { name: "Call", exact: true }).click();
+};
+const state = ({ page }: Watched) => page.getByLabel("What you are doing").inputValue();
+
+/** For the manual, where a folder is named. */
+async function shoot({ page }: Watched, name: string): Promise<void> {
+  if (process.env.PICTURES) {
+    await writeFile(`${process.env.PICTURES}/${name}.png`, await page.screenshot());
+  }
+}
+
+test("an agent signs in by a link, once, and says what it is doing", async () => {
+  const way = await link("anna");
+  anna = await open(browser, way, wide);
+  await anna.page.getByRole("heading", { name: "Anna" }).waitFor();
+  expect(anna.page.url()).not.toContain("tag_");
+  await anna.page.getByText("Connected").waitFor();
+  await anna.page.getByLabel("What you are doing").selectOption("Away: lunch");
+  await expect.poll(() => server.command("agent", "list")).toMatch(/anna .*away \(lunch\)/);
+  await anna.page.getByLabel("What you are doing").selectOption("Available");
+  await expect.poll(() => server.command("agent", "list")).toMatch(/anna .*available/);
+  expect(await axe(anna.page)).toEqual([]);
+  const eve = await open(browser, way, wide);
+  await eve.page
+    .getByRole("alert")
+    .getByText(/no longer valid|does not hold/)
+    .waitFor();
+  expect(await axe(eve.page)).toEqual([]);
+  await fits(eve.page);
+  ben = await open(browser, `${server.url}/agent/`, wide);
+  await ben.page.getByLabel("Link or key").fill(await link("ben"));
+  await ben.page.getByRole("button", { name: "Sign in" }).click();
+  await ben.page.getByRole("heading", { name: "Ben" }).waitFor();
+  await ben.page.getByText("Connected").waitFor();
+});
+
+// I1: a customer's page really calls, through the SIP element; of the agents who share the number
+// the one who answers gets the session.
+test("a customer calls, an agent answers, and its screen shows who that is", async () => {
+  alice = await open(browser, server.url);
+  await enrol(alice, server, numbers.alice, "Alice");
+  await dial(alice, numbers.acme);
+  await ben.page.getByText(`${numbers.alice} is calling`).waitFor();
+  await anna.page.getByRole("button", { name: "Answer" }).click();
+  await anna.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+  await alice.page.getByRole("heading", { name: "Session with Anna" }).waitFor();
+  const customer = anna.page.getByRole("region", { name: "Customer" });
+  await customer.getByText(numbers.alice).waitFor();
+  await customer.getByText("a one-time code").waitFor();
+  await customer.getByText("the network", { exact: false }).first().waitFor();
+  await expect.poll(() => state(anna)).toBe("busy/");
+  await expect.poll(() => ben.page.getByText("is calling").count()).toBe(0);
+  expect(await ben.page.getByRole("tab").count()).toBe(0);
+  expect(await axe(anna.page)).toEqual([]);
+});
+
+test("messages and photos pass both ways, and the agent keeps notes that the customer never sees", async () => {
+  await write(alice, "my oven is broken");
+  await log(anna).getByText("my oven is broken").waitFor();
+  await write(anna, "can you show me?");
+  await log(alice).getByText("can you show me?").waitFor();
+  await alice.page
+    .locator("input[type=file]")
+    .setInputFiles([{ name: "oven.png", mimeType: "image/png", buffer: photo(640, 480) }]);
+  await log(anna).getByRole("button", { name: "Show oven.png large" }).locator("img").waitFor();
+  await anna.page.getByLabel("Write a note").fill("wants a refund");
+  await anna.page.getByRole("button", { name: "Keep" }).click();
+  await anna.page.getByRole("region", { name: "Notes" }).getByText("wants a refund").waitFor();
+  await shoot(anna, "console-call");
+  await fits(anna.page);
+  expect(await alice.page.getByText("wants a refund").count()).toBe(0);
+});
+
+test("another call comes into a tab of its own, and neither takes the focus nor the place of the first", async () => {
+  // Carol has no telephone here: the network reports her call with Anna.
+  carol = await open(browser, server.url);
+  await enrol(carol, server, numbers.carol, "Carol");
+  const key = /tdm_\S+/.exec(
+    await server.command(
+      "token",
+      "create",
+      "--role",
+      "element",
+      "--name",
+      "pbx",
+      "--for",
+      "+44207946",
+    ),
+  )?.[0];
+  const typed = anna.page.getByLabel("Message", { exact: true });
+  await typed.fill("a word that is being writ");
+  for (const leg of [
+    { own: numbers.carol, other: numbers.acme, direction: "outgoing" },
+    { own: numbers.acme, extension: "17", other: numbers.carol, direction: "incoming" },
+  ]) {
+    const res = await fetch(`${server.url}/v1/reports`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: JSON.stringify({ ...leg, state: "active", ref: { call_id: "carol-1" } }),
+    });
+    expect(res.status).toBeLessThan(300);
+  }
+  const tab = anna.page.getByRole("tab", { name: /Carol/ });
+  await tab.waitFor();
+  expect(await tab.getAttribute("aria-selected")).toBe("false");
+  expect(await typed.evaluate((e) => e === document.activeElement)).toBe(true);
+  expect(await typed.inputValue()).toBe("a word that is being writ");
+  await write(carol, "hello from Carol");
+  await tab.getByText("1 new").waitFor();
+  expect(await axe(anna.page)).toEqual([]);
+  await anna.page.getByRole("tab", { name: /Alice/ }).focus();
+  await anna.page.keyboard.press("ArrowRight");
+  await log(anna).getByText("hello from Carol").waitFor();
+  expect(await log(anna).getByText("my oven is broken").count()).toBe(0);
+  await anna.page.keyboard.press("Home");
+  await log(anna).getByText("my oven is broken").waitFor();
+});
+
+test("the session is transferred to another agent, with what was said and noted", async () => {
+  await anna.page.getByText("Transfer to…").click();
+  await anna.page.getByLabel("Transfer to").selectOption("ben");
+  await anna.page.getByRole("button", { name: "Transfer", exact: true }).click();
+  await ben.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+  await log(ben).getByText("my oven is broken").waitFor();
+  await ben.page.getByRole("region", { name: "Notes" }).getByText("wants a refund").waitFor();
+  await write(ben, "Ben here");
+  await log(alice).getByText("Ben here").waitFor();
+});
+
+test("after the call it is written up, and found again; a supervisor sees the team", async () => {
+  await alice.page.getByRole("button", { name: "Hang up" }).click();
+  await ben.page.getByText(/The session stays open for/).waitFor();
+  await ben.page.getByRole("button", { name: "To be followed up" }).click();
+  await expect.poll(() => state(ben)).toBe("available/");
+  await ben.page.getByRole("link", { name: "Search" }).click();
+  await ben.page.getByLabel("Number, note, code or name").fill("refund");
+  await ben.page.keyboard.press("Enter");
+  await ben.page.getByText("Anna, Ben").waitFor();
+  await ben.page.getByText("To be followed up").waitFor();
+  expect(await axe(ben.page)).toEqual([]);
+  await fits(ben.page);
+  await ben.page.getByRole("link", { name: "Team" }).click();
+  await ben.page.getByRole("listitem").filter({ hasText: "Anna" }).getByText("Busy").waitFor();
+  await shoot(ben, "console-team");
+  expect(await axe(ben.page)).toEqual([]);
+  await fits(ben.page);
+  expect(await anna.page.getByRole("link", { name: "Team" }).count()).toBe(0);
+  await ben.page.getByRole("button", { name: "Sign out" }).click();
+  await ben.page.getByRole("heading", { name: "Sign in" }).waitFor();
+});
