@@ -37,6 +37,10 @@ var scopeOf = map[string]httpapi.Scope{
 	"explain-call": "calls", "close-session": "calls", "audit": "audit",
 	"list-webhooks": "webhooks", "add-webhook": "webhooks", "remove-webhook": "webhooks", "rotate-webhook": "webhooks", "enable-webhook": "webhooks",
 	"test-webhook": "webhooks", "list-webhook-deliveries": "webhooks", "replay-event": "webhooks",
+	"list-agents": "agents", "set-agent": "agents", "remove-agent": "agents", "invite-agent": "agents", "revoke-sign-ins": "agents",
+	"get-agent-settings": "agents", "set-agent-settings": "agents",
+	"list-overlays": "overlays", "get-overlay": "overlays", "set-overlay-draft": "overlays", "preview-overlay": "overlays", "publish-overlay": "overlays",
+	"roll-back-overlay": "overlays", "remove-overlay": "overlays", "send-overlay": "overlays", "list-overlay-templates": "overlays",
 	"backup": "server", "test-push": "server", "rotate-secrets": "server", "list-tenants": "server", "set-tenant": "server",
 }
 
