@@ -39,8 +39,7 @@ function focused(page: Page): Promise<{ name: string; seen: boolean }> {
           : (e.ariaLabel ?? label ?? e.textContent ?? "").trim().replace(/\s+/g, " "),
       // A title takes the focus when its view comes, without a frame: nothing can be done with it.
       seen:
-        (e.tagName === "H1" ||
-          (outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 2)) &&
+        (e.tagName === "H1" || (outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 2)) &&
         box.bottom > 0 &&
         box.top < innerHeight &&
         box.right > 0 &&
