@@ -55,7 +55,12 @@ async function tabTo({ page }: Watched, name: string | RegExp, key = "Tab"): Pro
     await page.keyboard.press(key);
     const at = await focused(page);
     if (at.name !== "") {
-      expect(at.seen, `one sees that the focus is on “${at.name}”`).toBe(true);
+      // What gets the focus is scrolled into sight, which takes a moment.
+      await expect
+        .poll(async () => (await focused(page)).seen, {
+          message: `one sees that the focus is on “${at.name}”`,
+        })
+        .toBe(true);
     }
     if (typeof name === "string" ? at.name === name : name.test(at.name)) {
       return;
