@@ -85,13 +85,15 @@ func (p *tandemPeer) fill(tx *socket, messages int) error {
 	return nil
 }
 
-// comeBack resumes a session and counts the messages that come.
+// comeBack resumes a session and counts the messages that come. It gives up when nothing has
+// come for a while: with little room on the way the kernel may let the server send only
+// a few kilobytes every 200 ms.
 func (p *tandemPeer) comeBack(s *socket, id wire.SessionID, from wire.Resume) (messages int, err error) {
-	s.within(patience)
 	if err := request(s, wire.Envelope{Type: wire.TypeResume, ID: "resume", Session: id}, from); err != nil {
 		return 0, err
 	}
 	for {
+		s.within(patience)
 		frame, err := s.read()
 		if err != nil {
 			return messages, err
