@@ -29,6 +29,7 @@ import {
 } from "@tandem-call/sdk";
 import { browserPorts, wakeWithPage } from "@tandem-call/sdk/browser";
 import { SvelteMap } from "svelte/reactivity";
+import { locale } from "./format.ts";
 import { HandReport } from "./hand.svelte.ts";
 import { Nearness } from "./near.svelte.ts";
 import { now } from "./now.svelte.ts";
@@ -38,6 +39,7 @@ import { Room } from "./room.svelte.ts";
 import { Telephone } from "./telephone.svelte.ts";
 import { update } from "./update.svelte.ts";
 import { wake } from "./wake.svelte.ts";
+import { words } from "./words.svelte.ts";
 
 /** The software's name for the operator's statistics. */
 export const client = "tandem-callpage/0.1";
@@ -386,6 +388,11 @@ class App {
         }
       }
       await this.#near?.look();
+      // Providers choose their overlays by it.
+      const language = locale(words.language).toLowerCase();
+      if (this.info.language !== language) {
+        this.info = await device.api.changeDevice({ language });
+      }
       await wake.renew(device.api, this.info);
       await this.#forgetPeople();
     } catch {

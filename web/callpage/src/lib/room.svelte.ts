@@ -51,6 +51,8 @@ export interface Entry {
   mark?: "pin" | "line" | undefined;
   /** A file that is on its way. */
   upload?: { name: string; size: number; sent: number } | undefined;
+  /** A provider's overlay, as it came: untrusted, and not yet read. */
+  overlay?: unknown;
   /** A service data object, of a kind that the page does not know. */
   kind?: string | undefined;
   /** A change of the session. */
@@ -305,8 +307,11 @@ export class Room {
     this.#change(own(frame.id, 0).key, { status: "refused", error });
   }
 
-  /** Sends a file. It is kept until the server has all of it, so that a reload loses nothing. */
-  async send(file: File): Promise<void> {
+  /**
+   * Sends a file; true when the server has it. It is kept until the server has all of it, so that
+   * a reload loses nothing.
+   */
+  async send(file: File): Promise<boolean> {
     const id = newID("u", this.#ports.crypto.random);
     const kept: KeptUpload = {
       session: this.id,
@@ -320,7 +325,7 @@ export class Room {
     } catch {
       // No room to keep it: it is sent all the same, as long as the page is open.
     }
-    await this.#upload(kept);
+    return this.#upload(kept);
   }
 
   /** Takes up what an earlier run of the page could not finish. */
@@ -333,7 +338,7 @@ export class Room {
     }
   }
 
-  async #upload(kept: KeptUpload): Promise<void> {
+  async #upload(kept: KeptUpload): Promise<boolean> {
     const { id, name, content, at } = kept;
     const key = own(id, at).key;
     const stop = new AbortController();
@@ -353,12 +358,14 @@ export class Room {
         progress: (sent, total) =>
           this.#change(key, { upload: { name, size: total, sent } }, (e) => e.file === undefined),
       });
+      return true;
     } catch (error) {
       if (stop.signal.aborted) {
         this.#entries.delete(key);
       } else {
         this.#change(key, { status: "refused", error }, (e) => e.file === undefined);
       }
+      return false;
     } finally {
       this.#stops.delete(id);
       await this.#ports.store.write(new Map([[uploads + id, undefined]]));
@@ -450,7 +457,16 @@ export function told(
   body: unknown,
 ): Pick<
   Entry,
-  "text" | "link" | "file" | "profile" | "place" | "placeEnded" | "mark" | "kind" | "phase"
+  | "text"
+  | "link"
+  | "file"
+  | "profile"
+  | "overlay"
+  | "place"
+  | "placeEnded"
+  | "mark"
+  | "kind"
+  | "phase"
 > {
   const b = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
   switch (true) {
@@ -462,6 +478,8 @@ export function told(
       return { file: b as unknown as FileOffer };
     case kind === "tandem.profile" && typeof b.owner === "string" && Array.isArray(b.fields):
       return { profile: b as unknown as ProfileMessage };
+    case kind === "overlay":
+      return { overlay: body };
     case kind === "tandem.place" && isPlace(b.place):
       return { place: b as unknown as PlaceMessage };
     case kind === "tandem.place.stopped":

@@ -156,6 +156,11 @@ export class Telephone {
     this.#phone?.hangUp();
   }
 
+  /** Presses keys of the telephone within the call (RFC 4733); false without one. */
+  press(keys: string): boolean {
+    return this.call?.state === "active" && this.#phone?.press(keys) === true;
+  }
+
   mute(): void {
     this.muted = !this.muted;
     this.#phone?.mute(this.muted);

@@ -114,6 +114,15 @@ export class Softphone {
     this.#session.terminate(declined ? { status_code: 603, reason_phrase: "Decline" } : {});
   }
 
+  /** Sends keys as telephone events (RFC 4733); a comma is a pause of two seconds. */
+  press(keys: string): boolean {
+    if (!this.#session?.isEstablished()) {
+      return false;
+    }
+    this.#session.sendDTMF(keys, { transportType: JsSIP.C.DTMF_TRANSPORT.RFC2833 });
+    return true;
+  }
+
   /** Sends nothing while muted. */
   mute(muted: boolean): void {
     if (muted) {

@@ -1,0 +1,246 @@
+import {
+  type Api,
+  newID,
+  type Overlay,
+  type OverlayAction,
+  type OverlayOutcome,
+  type OverlayRegion,
+} from "@tandem-call/sdk";
+import { type FormAnswers, readOverlay } from "@tandem-call/sdk/overlay";
+import { SvelteMap } from "svelte/reactivity";
+import { app } from "../lib/app.svelte.ts";
+import { reason } from "../lib/reason.ts";
+import type { Entry, Room } from "../lib/room.svelte.ts";
+import { act, needsConsent } from "./act.ts";
+
+/** An overlay that is, or could be, on the screen. */
+export interface Shown {
+  /** The sequence of its message. */
+  seq: number;
+  /** The member who sent it. */
+  from: string | undefined;
+  overlay: Overlay;
+  /** The ids of regions that were not there, or not so, in the overlay that it replaced. */
+  fresh: ReadonlySet<string>;
+}
+
+/** What the user is asked before an action is done. Whoever asks waits for the answer. */
+export type Question =
+  | { kind: "consent"; actions: OverlayAction[]; answer: (yes: true | undefined) => void }
+  | { kind: "page"; url: string; answer: (yes: true | undefined) => void }
+  | { kind: "address"; by: "by_email" | "by_text"; item: string; answer: Answer<string> }
+  | { kind: "form"; action: OverlayAction; answer: Answer<FormAnswers> }
+  | { kind: "pick"; photo: boolean; answer: Answer<File> };
+type Answer<T> = (v: T | undefined) => void;
+
+/** How far a region's actions have come. */
+export interface Progress {
+  state: "doing" | OverlayOutcome;
+  /** A code of an outcome, or words for what the server refused. */
+  reason?: string | undefined;
+}
+
+/** What came of one action. */
+export interface Result {
+  outcome: OverlayOutcome;
+  reason?: string;
+  value?: string;
+  answers?: FormAnswers;
+  address?: string;
+}
+
+/** How long a screen that has just changed takes no touch that was meant for something else. */
+export const settleMs = 500;
+
+/** The provider's screen in one session: what is on it, and what is done there. */
+export class OverlayScreen {
+  readonly room: Room;
+  readonly #api: Api;
+  readonly #read = new Map<string, Overlay | undefined>();
+  readonly #told = new Set<number>();
+  /** Up to which message the user has put the screen away. */
+  #away = $state(0);
+  /** The overlay that the user looks at; undefined: the newest. */
+  #chosen = $state<string>();
+  /** What the user is asked. */
+  question = $state.raw<Question & { title: string }>();
+  readonly #progress = new SvelteMap<string, Progress>();
+  /** The whole overlay as text, with soft keys. */
+  plain = $state(matchMedia("(any-pointer: none)").matches);
+
+  constructor(room: Room, api: Api) {
+    this.room = room;
+    this.#api = api;
+  }
+
+  /** The overlays of the session, the newest last; a later one of an id replaces the earlier. */
+  readonly all = $derived.by(() => {
+    const byID = new Map<string, Shown>();
+    for (const e of this.#entries()) {
+      const overlay = this.#readOnce(e);
+      if (overlay) {
+        const before = byID.get(overlay.id)?.overlay;
+        byID.delete(overlay.id);
+        byID.set(overlay.id, { seq: e.seq, from: e.from, overlay, fresh: fresh(before, overlay) });
+      }
+    }
+    return [...byID.values()];
+  });
+
+  /** The messages that bring no overlay which may be shown. */
+  readonly unusable = $derived(
+    this.#entries()
+      .filter((e) => !this.#readOnce(e))
+      .map((e) => e.seq),
+  );
+
+  /** The newest message with an overlay. */
+  readonly newest = $derived(Math.max(0, ...this.all.map((s) => s.seq)));
+
+  /** The overlay that is looked at. */
+  readonly shown = $derived(this.all.find((s) => s.overlay.id === this.#chosen) ?? this.all.at(-1));
+
+  /** Whether the screen lies over the call. */
+  readonly open = $derived.by(() => this.room.open && this.newest > this.#away);
+
+  #entries(): (Entry & { seq: number })[] {
+    return this.room.entries.filter(
+      (e): e is Entry & { seq: number } =>
+        e.overlay !== undefined && !e.mine && e.seq !== undefined,
+    );
+  }
+
+  #readOnce(e: Entry): Overlay | undefined {
+    if (!this.#read.has(e.key)) {
+      let overlay: Overlay | undefined;
+      try {
+        overlay = readOverlay(e.overlay);
+      } catch {
+        // It is not shown, and its sender is told.
+      }
+      this.#read.set(e.key, overlay);
+    }
+    return this.#read.get(e.key);
+  }
+
+  putAway(): void {
+    this.#away = this.newest;
+  }
+
+  bringBack(): void {
+    this.#away = 0;
+  }
+
+  /** Looks at the overlay before, or after. */
+  step(by: 1 | -1): void {
+    const at = this.shown ? this.all.indexOf(this.shown) : 0;
+    this.#chosen = this.all[at + by]?.overlay.id;
+  }
+
+  /** Follows the newest again, as when one comes. */
+  follow(): void {
+    this.#chosen = undefined;
+  }
+
+  /** Says that an overlay is on the screen, or why not; each once in a run of the page (I4). */
+  async tell(seq: number, failed?: string): Promise<void> {
+    if (this.#told.has(seq)) {
+      return;
+    }
+    this.#told.add(seq);
+    try {
+      const body = failed ? { state: "failed", reason: failed } : { state: "shown" };
+      await this.#api.call("POST", `${this.#path(seq)}/shown`, body);
+    } catch {
+      this.#told.delete(seq); // it is said when it is drawn the next time
+    }
+  }
+
+  /** Fetches a region's picture, through the server. */
+  async picture(seq: number, region: string, signal: AbortSignal): Promise<Blob> {
+    const path = `${this.#path(seq)}/pictures/${encodeURIComponent(region)}`;
+    const res = await this.#api.send("GET", path, { signal });
+    return res.blob();
+  }
+
+  /** How far the region's actions have come; undefined: it was not pressed. */
+  progress(s: Shown, r: OverlayRegion): Progress | undefined {
+    return this.#progress.get(`${s.seq}/${r.id}`);
+  }
+
+  /** Asks the user something; one thing at a time. */
+  ask<T>(
+    title: string,
+    make: (answer: (v: T | undefined) => void) => Question,
+  ): Promise<T | undefined> {
+    return new Promise((resolve) => {
+      this.question = {
+        ...make((v) => {
+          this.question = undefined;
+          resolve(v);
+        }),
+        title,
+      };
+    });
+  }
+
+  /** Does the region's actions one after the other, and says what came of each (I6). */
+  async press(s: Shown, r: OverlayRegion, title: string): Promise<void> {
+    const key = `${s.seq}/${r.id}`;
+    if (this.#progress.get(key)?.state === "doing" || this.question || r.state === "disabled") {
+      return;
+    }
+    this.#progress.set(key, { state: "doing" });
+    let last: Result = { outcome: "done" };
+    let asked: true | undefined;
+    try {
+      for (const [i, action] of (r.actions ?? []).entries()) {
+        let result: Result = { outcome: "cancelled", reason: "earlier" };
+        if (last.outcome === "done") {
+          const consents = (r.actions ?? []).filter(needsConsent);
+          if (needsConsent(action) && !asked) {
+            asked = await this.ask<true>(title, (answer) => ({
+              kind: "consent",
+              actions: consents,
+              answer,
+            }));
+          }
+          result =
+            needsConsent(action) && !asked
+              ? { outcome: "cancelled", reason: "by_user" }
+              : await act(this, this.#api, action, title);
+          last = result;
+        }
+        await this.#api.call("POST", `${this.#path(s.seq)}/answers`, {
+          id: newID("a", app.ports.crypto.random),
+          region: r.id,
+          action: i,
+          type: action.type,
+          ...result,
+        });
+      }
+      this.#progress.set(key, { state: last.outcome, reason: last.reason });
+    } catch (err) {
+      this.#progress.set(key, { state: "failed", reason: reason(err) });
+    }
+  }
+
+  #path(seq: number): string {
+    return `/v1/sessions/${encodeURIComponent(this.room.id)}/overlays/${seq}`;
+  }
+}
+
+/** The regions of an overlay that are new in it. */
+function fresh(before: Overlay | undefined, now: Overlay): Set<string> {
+  const old = new Map(before?.regions.map((r) => [r.id, JSON.stringify(r)]));
+  return new Set(now.regions.filter((r) => old.get(r.id) !== JSON.stringify(r)).map((r) => r.id));
+}
+
+const screens = new WeakMap<Room, OverlayScreen>();
+
+/** The screen of a room: one, whoever looks at it. */
+export function screenOf(room: Room, api: Api): OverlayScreen {
+  const known = screens.get(room) ?? new OverlayScreen(room, api);
+  screens.set(room, known);
+  return known;
+}
