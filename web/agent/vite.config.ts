@@ -11,6 +11,7 @@ export default defineConfig({
     alias: [
       { find: "@tandem-call/sdk/browser", replacement: path("../sdk/src/browser/index.ts") },
       { find: "@tandem-call/sdk/files", replacement: path("../sdk/src/files.ts") },
+      { find: "@tandem-call/sdk/overlay", replacement: path("../sdk/src/overlay.ts") },
       { find: "@tandem-call/sdk", replacement: path("../sdk/src/index.ts") },
     ],
   },

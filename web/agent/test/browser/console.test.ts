@@ -1,4 +1,6 @@
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import {
@@ -27,6 +29,25 @@ beforeAll(async () => {
   const add = ["agent", "add", "--number", numbers.acme, "--extension"];
   await server.command(...add, "17", "--name", "Anna", "anna");
   await server.command(...add, "18", "--name", "Ben", "--supervisor", "ben");
+  await publish("booking", {
+    title: { en: "Booking" },
+    numbers: [numbers.acme],
+    parameters: [
+      { id: "car", label: { en: "Car" }, type: "line", max: 40, required: true },
+      { id: "day", label: { en: "Day" }, type: "line", max: 40, from: "customer", of: "when" },
+    ],
+    document: overlay("booking", [
+      { text: { en: "{{car}} {{day}}" } },
+      { text: { en: "Book it" }, actions: [{ type: "choose", value: "book" }] },
+    ]),
+  });
+  await publish("when", {
+    title: { en: "Ask for the day" },
+    numbers: [numbers.acme],
+    document: overlay("when", [
+      { id: "when", text: { en: "On Monday" }, actions: [{ type: "choose", value: "Monday" }] },
+    ]),
+  });
 });
 afterAll(async () => {
   await browser?.close();
@@ -40,6 +61,20 @@ afterEach(() => {
 
 const link = async (agent: string) =>
   /http\S+/.exec(await server.command("agent", "invite", agent))?.[0] ?? "";
+function overlay(id: string, regions: object[]) {
+  return {
+    version: 1,
+    id,
+    language: "en",
+    regions: regions.map((r, row) => ({ id: `r${row}`, grid: { column: 0, row, width: 4 }, ...r })),
+  };
+}
+async function publish(name: string, draft: object): Promise<void> {
+  const file = join(tmpdir(), `tandem-${process.pid}-${name}.json`);
+  await writeFile(file, JSON.stringify(draft));
+  await server.command("overlay", "publish", name, file);
+  await rm(file);
+}
 const log = ({ page }: Watched) => page.getByRole("log");
 const write = async ({ page }: Watched, text: string) => {
   await page.getByLabel("Message", { exact: true }).fill(text);
@@ -118,6 +153,58 @@ test("messages and photos pass both ways, and the agent keeps notes that the cus
   await shoot(anna, "console-call");
   await fits(anna.page);
   expect(await alice.page.getByText("wants a refund").count()).toBe(0);
+});
+
+// I3, I4, I6: by keyboard alone, the agent lays buttons over the customer's call, sees that they are
+// there, and what is pressed; what the customer gave goes into the next.
+test("templates are sent by keyboard, confirmed by the phone, and answered", async () => {
+  const screen = anna.page.getByRole("region", { name: "Customer’s screen" });
+  const sheet = alice.page.getByRole("region", { name: "Screen of Anna" });
+  const { keyboard } = anna.page;
+  await screen.getByText("Nothing was sent to it yet.").waitFor();
+  await keyboard.press("Alt+m");
+  await keyboard.press("Alt+t");
+  await screen.getByRole("option", { name: "Booking" }).waitFor();
+  expect(await axe(anna.page)).toEqual([]);
+  await keyboard.type("ask for");
+  await keyboard.press("Enter");
+  await sheet.getByRole("button", { name: "On Monday" }).click();
+  await log(anna).getByText("On Monday – Done").waitFor();
+  await log(anna).getByText("Shown on the screen of Alice").waitFor();
+  await screen.getByRole("img", { name: "On it now: On Monday" }).waitFor();
+
+  await keyboard.press("ArrowDown");
+  await screen.getByRole("option", { name: "Booking", selected: true }).waitFor();
+  await keyboard.press("ArrowDown");
+  await screen.getByRole("option", { name: "Ask for the day", selected: true }).waitFor();
+  await keyboard.press("ArrowUp");
+  await keyboard.press("Enter");
+  const dialog = anna.page.getByRole("dialog", { name: "Booking" });
+  await dialog.getByLabel("Car").waitFor();
+  expect(await axe(anna.page)).toEqual([]);
+  await keyboard.press("Enter");
+  await dialog.getByText("Please fill this in.").waitFor();
+  await keyboard.type("Red Golf");
+  await keyboard.press("Enter");
+  await sheet.getByText("Red Golf Monday").waitFor();
+  await screen.getByRole("img", { name: "On it now: Red Golf Monday, Book it" }).waitFor();
+  await screen.getByText("Shown", { exact: true }).waitFor();
+  expect(await axe(anna.page)).toEqual([]);
+  await fits(anna.page);
+  await shoot(anna, "console-screen");
+  await shoot(alice, "console-customer");
+
+  // What a phone cannot show is said; what it had shown before is still there.
+  await alice.page.route("**/shown", (route) =>
+    route.continue({ postData: JSON.stringify({ state: "failed", reason: "not_valid" }) }),
+  );
+  await keyboard.press("Alt+t");
+  await keyboard.type("ask");
+  await keyboard.press("Enter");
+  await screen.getByText("Could not be shown (not_valid)").waitFor();
+  await screen.getByRole("img", { name: "On it now: Red Golf Monday, Book it" }).waitFor();
+  await alice.page.unroute("**/shown");
+  await sheet.getByRole("button", { name: "Put away" }).click();
 });
 
 test("another call comes into a tab of its own, and neither takes the focus nor the place of the first", async () => {

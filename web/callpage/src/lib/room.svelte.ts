@@ -7,6 +7,8 @@ import {
   type LinkOffer,
   type Message,
   newID,
+  type OverlayResult,
+  type OverlayShown,
   type PlaceMessage,
   Places,
   type Ports,
@@ -53,6 +55,10 @@ export interface Entry {
   upload?: { name: string; size: number; sent: number } | undefined;
   /** A provider's overlay, as it came: untrusted, and not yet read. */
   overlay?: unknown;
+  /** The sender's device shows an overlay of this side's, or says why not (I4). */
+  overlayShown?: OverlayShown | undefined;
+  /** What came of an action of an overlay of this side's (I6). */
+  overlayResult?: OverlayResult | undefined;
   /** A service data object, of a kind that the page does not know. */
   kind?: string | undefined;
   /** A change of the session. */
@@ -65,6 +71,9 @@ export interface Entry {
 const typing = "page.typing";
 const seen = "page.seen";
 const hello = "page.hello";
+
+/** What is told of, and is nothing to be read. */
+const silent = new Set(["tandem.state", "tandem.overlay.shown"]);
 
 /** A file that waits to be sent is kept here until the server has it all. */
 const uploads = "page/upload/";
@@ -185,7 +194,7 @@ export class Room {
       ...(mine && { status: "stored" as const }),
     });
     this.#keepLast(this.#entries.get(key));
-    if (!mine && m.kind !== "tandem.state" && m.kind !== undefined) {
+    if (!mine && m.kind !== undefined && !silent.has(m.kind)) {
       this.unread += this.#looking ? 0 : 1;
     }
     if (this.#looking) {
@@ -462,6 +471,8 @@ export function told(
   | "file"
   | "profile"
   | "overlay"
+  | "overlayShown"
+  | "overlayResult"
   | "place"
   | "placeEnded"
   | "mark"
@@ -480,6 +491,10 @@ export function told(
       return { profile: b as unknown as ProfileMessage };
     case kind === "overlay":
       return { overlay: body };
+    case kind === "tandem.overlay.shown" && typeof b.seq === "number":
+      return { overlayShown: b as unknown as OverlayShown };
+    case kind === "tandem.overlay.result" && typeof b.seq === "number":
+      return { overlayResult: b as unknown as OverlayResult };
     case kind === "tandem.place" && isPlace(b.place):
       return { place: b as unknown as PlaceMessage };
     case kind === "tandem.place.stopped":

@@ -52,6 +52,9 @@ export interface Result {
 /** How long a screen that has just changed takes no touch that was meant for something else. */
 export const settleMs = 500;
 
+/** What is needed to draw an overlay: also by whoever only looks at it. */
+export type OverlayFace = Pick<OverlayScreen, "progress" | "picture" | "press">;
+
 /** The provider's screen in one session: what is on it, and what is done there. */
 export class OverlayScreen {
   readonly room: Room;
