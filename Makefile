@@ -51,8 +51,8 @@ chaos: ## kill -9, power cuts, damage, full disks, slow members, simulation: oft
 soak: ## a day of calls in 20 minutes (MINUTES=20): heap, goroutines and descriptors stay as they are
 	TANDEM_CHAOS=full SOAK_MINUTES=$(MINUTES) $(GO) test -count=1 -v -timeout 2h -run TestSoak ./internal/server
 
-chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=10, DEVICES=100, HISTORIES=2 a fault, FAULTS='drained|cut'
-	TANDEM_CHAOS_FAULTS='$(FAULTS)' TANDEM_CHAOS_ROUNDS=$(or $(ROUNDS),10) TANDEM_CHAOS_DEVICES=$(or $(DEVICES),100) TANDEM_CHAOS_HISTORIES=$(or $(HISTORIES),2) \
+chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=10, DEVICES=100, PAUSE=100 ms between messages, HISTORIES=2 a fault, FAULTS='drained|cut'
+	TANDEM_CHAOS_FAULTS='$(FAULTS)' TANDEM_CHAOS_ROUNDS=$(or $(ROUNDS),10) TANDEM_CHAOS_DEVICES=$(or $(DEVICES),100) TANDEM_CHAOS_PAUSE=$(or $(PAUSE),100) TANDEM_CHAOS_HISTORIES=$(or $(HISTORIES),2) \
 	$(GO) test -count=1 -v -timeout 90m -run TestClusterFaults ./internal/server
 
 upgrade: ## from an earlier version (PREVIOUS=commit; the newest tag, or 20 commits ago) to this one and back, x 20, under load

@@ -21,12 +21,13 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// How much TestClusterFaults does: rounds of all faults, devices under load, and histories of
-// 200 operations during each fault. Without them, one round of some faults for make test (make
+// How much TestClusterFaults does: rounds of all faults, devices under load, milliseconds that each
+// lets pass between its messages, and histories of 200 operations during each fault. Without them, one round of some faults for make test (make
 // chaos-cluster).
 const (
 	chaosRounds    = "TANDEM_CHAOS_ROUNDS"
 	chaosDevices   = "TANDEM_CHAOS_DEVICES"
+	chaosPause     = "TANDEM_CHAOS_PAUSE"
 	chaosHistories = "TANDEM_CHAOS_HISTORIES"
 	// chaosFaults is a regular expression: only the faults whose names it matches.
 	chaosFaults = "TANDEM_CHAOS_FAULTS"
@@ -137,8 +138,8 @@ func TestClusterFaults(t *testing.T) {
 	if !inOwnNetwork(t) {
 		return
 	}
-	rounds, devices, each, ops, all := 1, 20, 1, 80, false
-	for name, n := range map[string]*int{chaosRounds: &rounds, chaosDevices: &devices, chaosHistories: &each} {
+	rounds, devices, pause, each, ops, all := 1, 20, 100, 1, 80, false
+	for name, n := range map[string]*int{chaosRounds: &rounds, chaosDevices: &devices, chaosPause: &pause, chaosHistories: &each} {
 		if s := os.Getenv(name); s != "" {
 			var err error
 			*n, err = strconv.Atoi(s)
@@ -158,7 +159,7 @@ func TestClusterFaults(t *testing.T) {
 	}
 	f.farm = newFarmOn(t, here, places)
 	f.phone = network.machine()
-	f.load = newLoad(t, f.nodes[0], loadOf{devices: devices, first: 1000, at: f.balancer.url(), pause: 100 * time.Millisecond, from: f.phone.dial})
+	f.load = newLoad(t, f.nodes[0], loadOf{devices: devices, first: 1000, at: f.balancer.url(), pause: time.Duration(pause) * time.Millisecond, from: f.phone.dial})
 	f.calls, f.orders = &calls{t: t, farm: f.farm}, &histories{t: t, farm: f.farm}
 	begun, done := time.Now(), 0
 	longest := map[string]time.Duration{}
