@@ -230,7 +230,8 @@ type Answer struct {
 type Withdrawn struct {
 	// Invitation that is no more.
 	Invitation InvitationID `json:"invitation"`
-	// Reason: "answered" (on another device), "call_over", "joined", "expired", "refused" (wrong words).
+	// Reason: "answered" (on another device), "call_over", "joined", "expired", "refused" (wrong words),
+	// "other_call" (the party speaks to somebody else now; a new one may follow).
 	Reason string `json:"reason"`
 }
 

@@ -29,7 +29,7 @@ type Push struct {
 	// Until is when it lapses.
 	Until time.Time `json:"until"`
 	// Withdrawn says why it is no more ("answered", "call_over", "joined", "expired",
-	// "refused", "closed"): take the notification off the screen.
+	// "refused", "other_call", "closed"): take the notification off the screen.
 	Withdrawn string `json:"withdrawn,omitempty" doc:"Why it is no more; take the notification off the screen"`
 	// Unasked, for invite: the device's user lets it join without being asked.
 	Unasked bool `json:"unasked,omitempty"`

@@ -22,6 +22,10 @@ import (
 //	                                 |◀─ Words{TriesLeft}   |   reads them aloud
 //	                                 |── Confirm{words}     |
 //
+// An invitation is shown to nobody who speaks to somebody else. It waits until that call is over,
+// is taken back while its party is in another one, and shown again afterwards, under a new
+// id, while it has not lapsed and the pair may still be asked.
+//
 // Until its words were right the claimant learns nothing that it would not learn of a
 // party that is in no call at all; whoever does not want to read simply declines.
 
@@ -91,6 +95,8 @@ func (t *turn) ask(busy *[2]bool) {
 			t.close(Lapsed, "joined")
 		case !t.now.Before(q.Until):
 			t.close(Lapsed, "expired")
+		case busy != nil && q.inviting():
+			t.occupied(busy[q.Side])
 		}
 		return
 	}
@@ -119,18 +125,41 @@ func openLeg(legs []Leg, side int) bool {
 	return slices.ContainsFunc(legs, func(l Leg) bool { return l.Side == side && l.open() })
 }
 
-// put puts a question to a side, unless it is better not to.
+// put puts a question to a side; an invitation waits while the side is busy.
 func (t *turn) put(side int, words string, busy bool) {
-	q := &Question{ID: t.fresh.Invitation, Side: side, Words: words, State: Open, Until: t.now.Add(t.rules.QuestionTTL)}
-	t.Question = q
+	t.Question = &Question{ID: t.fresh.Invitation, Side: side, Words: words, State: Open, Until: t.now.Add(t.rules.QuestionTTL)}
+	if busy {
+		t.Question.State = Waiting
+		return
+	}
+	t.show()
+}
+
+// occupied takes an invitation back whose party has come to speak to somebody else, and
+// shows it when it does not any more.
+func (t *turn) occupied(busy bool) {
+	q := t.Question
+	switch {
+	case busy && q.State == Open:
+		t.withdraw(q.Side, "other_call")
+		q.State = Waiting
+	case !busy && q.State == Waiting:
+		q.ID, q.State = t.fresh.Invitation, Open
+		t.show()
+	}
+}
+
+// show tells the side that is asked, unless it has been asked too often.
+func (t *turn) show() {
+	q, side := t.Question, t.Question.Side
 	hourAgo := t.now.Add(-time.Hour)
 	t.Asked = slices.DeleteFunc(t.Asked, func(at time.Time) bool { return !at.After(hourAgo) })
-	if busy || len(t.Asked) >= t.rules.QuestionsPerHour {
+	if len(t.Asked) >= t.rules.QuestionsPerHour {
 		q.State = NotPut
 		return
 	}
 	t.Asked = append(t.Asked, t.now)
-	if words != "" {
+	if q.Words != "" {
 		t.do(Effect{Do: ReadOut, To: t.to(side), Words: q.readOut()})
 		return
 	}
@@ -195,6 +224,9 @@ func (t *turn) to(side int) *Side {
 // close ends a pending question and takes it back from whoever sees it.
 func (t *turn) close(state QuestionState, reason string) {
 	q := t.Question
+	if q.State == Waiting {
+		q.State = state
+	}
 	if !q.State.pending() {
 		return
 	}

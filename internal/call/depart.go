@@ -83,14 +83,16 @@ func (a attendance) lost(now time.Time, rules Rules) bool {
 	return a.there && a.unknown && now.Sub(a.last) >= rules.Abandon
 }
 
-// moved ends what the reporter has said under the same reference of a call with somebody
-// else: one leg leads to one party at a time. Of two statements the later one holds, in
-// whatever order they arrive.
+// moved looks at a party's other calls when it is reported to be in one. What the reporter has said
+// under the same reference of a call with somebody else ends: one leg leads to one party at a
+// time; of two statements the later one holds, in whatever order they arrive. Invitations
+// from others are taken off the party's screen.
 func (m *Matcher) moved(ctx context.Context, rec Record, own Party, r Report) error {
 	said := rec.knows(rec.side(own.Identity), r.Reporter, r.Ref)
-	if said == nil || r.Ref == (tel.Ref{}) || !said.up() || !said.UpHeard.Equal(said.Heard) {
+	if said == nil || !said.up() || !said.UpHeard.Equal(said.Heard) {
 		return nil
 	}
+	var invitations []Record
 	prefix := store.Key(string(rec.Tenant), own.Identity.String()) + "/"
 	for item, err := range m.Index.Scan(ctx, prefix) {
 		if err != nil {
@@ -105,6 +107,12 @@ func (m *Matcher) moved(ctx context.Context, rec Record, own Party, r Report) er
 		} else if err != nil {
 			return err
 		}
+		if other.invites(own.Identity) {
+			invitations = append(invitations, other)
+		}
+		if r.Ref == (tel.Ref{}) {
+			continue
+		}
 		before := other.knows(other.side(own.Identity), r.Reporter, r.Ref)
 		if before == nil || !before.up() || before.Pair == rec.Key {
 			continue
@@ -114,6 +122,11 @@ func (m *Matcher) moved(ctx context.Context, rec Record, own Party, r Report) er
 		}
 		if err := m.turned(ctx, other, own, *before, *said); err != nil {
 			return err
+		}
+	}
+	for _, rec := range invitations {
+		if _, err := m.look(ctx, rec); err != nil {
+			return fmt.Errorf("take an invitation back: %w", err)
 		}
 	}
 	return nil

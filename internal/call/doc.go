@@ -41,7 +41,8 @@
 //	                            └─────────────────────────────────────────┘
 //
 // From OneSided, Asked and Unclear the end of the legs leads back, to Quiet in the end;
-// an open question is withdrawn then. A question that was declined, refused or never answered
+// an open question is withdrawn then, as an invitation is while its party speaks to somebody
+// else. A question that was declined, refused or never answered
 // leaves the phase that it came from.
 //
 // # What is promised

@@ -55,8 +55,8 @@ type (
 		Attempt string
 		Fresh   Fresh
 	}
-	// Ticked: time has passed. Busy says of each party whether it is known to speak to
-	// somebody outside this record.
+	// Ticked: time has passed, or a party's other calls have changed. Busy says of each party
+	// whether it is known to speak to somebody outside this record.
 	Ticked struct {
 		Busy  [2]bool
 		Fresh Fresh

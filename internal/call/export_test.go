@@ -44,4 +44,12 @@ func Left(ctx context.Context, records Table[Record], prefix string) (n int, err
 	return n, nil
 }
 
+// Change and Perform are the two steps of an event.
+func (m *Matcher) Change(ctx context.Context, key string, ev Event) (Record, error) {
+	return m.change(ctx, key, ev)
+}
+
+// Perform carries out what a change has left to do.
+func (m *Matcher) Perform(ctx context.Context, rec Record) { m.perform(ctx, rec) }
+
 var _ Table[Record] = store.Table[Record]{}

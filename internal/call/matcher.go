@@ -186,6 +186,11 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 	if err != nil {
 		m.Log.Warn("call: a match by partial details waits", "err", err)
 	}
+	if handed {
+		if err := m.turnedTo(ctx, rec, rec.principals()...); err != nil {
+			m.Log.Warn("call: an invitation will be taken back later", "err", err)
+		}
+	}
 	if handed || s.Pair != "" {
 		return Outcome{m.joined(ctx, ev, r)}, nil
 	}
@@ -346,6 +351,11 @@ func (m *Matcher) respond(ctx context.Context, tenant wire.TenantID, own tel.Ide
 		if rec, err = m.apply(ctx, rec.Key, ev); err != nil {
 			return fmt.Errorf("call: store an answer: %w", err)
 		}
+		if rec.Phase(m.now()) == InCall {
+			if err := m.turnedTo(ctx, rec, rec.principals()...); err != nil {
+				m.Log.Warn("call: an invitation will be taken back later", "err", err)
+			}
+		}
 		if verdict != nil {
 			return verdict(rec)
 		}
@@ -415,15 +425,12 @@ func (m *Matcher) Remind(ctx context.Context, tenant wire.TenantID, device wire.
 		if err != nil {
 			return fmt.Errorf("call: remind a device: %w", err)
 		}
+		if rec.Question.inviting() && rec.Parties[rec.Question.Side].Identity == party { // its other calls may have changed
+			if rec, err = m.look(ctx, rec); err != nil {
+				return fmt.Errorf("call: remind a device: %w", err)
+			}
+		}
 		t, body, ok := rec.asking(party, device, m.now(), m.Rules)
-		if ok && t == wire.TypeInvite { // it may have taken another call since it was asked
-			var busy bool
-			busy, err = m.busy(ctx, rec, rec.side(party))
-			ok = !busy
-		}
-		if err != nil {
-			return fmt.Errorf("call: remind a device: %w", err)
-		}
 		if !ok {
 			continue
 		}

@@ -425,26 +425,133 @@ func TestNobodyIsInvitedWhoSpeaksToSomebodyElse(t *testing.T) {
 	}
 }
 
-// Who was asked while nothing was known of another call, and is in one when it comes back, is not
-// reminded; after that call it is.
-func TestNobodyIsRemindedWhoSpeaksToSomebodyElse(t *testing.T) {
+// An invitation is off the screen while its party speaks to somebody else, whoever tells of that
+// call and however it came about, and on it again afterwards, under another id; also on a
+// device that comes back in between.
+func TestInvitationIsNotShownBesideAnotherCall(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		begin, end func(*testing.T, *town, *call.Matcher)
+	}{
+		{"the device tells", func(t *testing.T, _ *town, m *call.Matcher) { say(t, m, report(bob, carol, tel.Active)) },
+			func(t *testing.T, _ *town, m *call.Matcher) { say(t, m, report(bob, carol, tel.Ended)) }},
+		{"an element tells", func(t *testing.T, _ *town, m *call.Matcher) {
+			say(t, m, report(bob, carol, tel.Active, element("e", "x")))
+		},
+			func(t *testing.T, _ *town, m *call.Matcher) {
+				say(t, m, report(bob, carol, tel.Ended, element("e", "x")))
+			}},
+		{"nobody tells of the end", func(t *testing.T, _ *town, m *call.Matcher) { say(t, m, report(bob, carol, tel.Active)) },
+			func(t *testing.T, w *town, m *call.Matcher) {
+				w.pass(t, 100*time.Second, m)
+				say(t, m, report(alice, bob, tel.Active))
+				w.pass(t, 21*time.Second, m)
+			}},
+		{"another invitation is accepted", func(t *testing.T, w *town, m *call.Matcher) {
+			say(t, m, report(carol, bob, tel.Active))
+			w.pass(t, 3*time.Second, m)
+			i := w.bodies["d2 invite"].(*wire.Invite)
+			if i.Claimant != carol {
+				t.Fatalf("the invitation is from %s", i.Claimant)
+			}
+			if err := m.Answer(t.Context(), "t", "d2", bob, wire.Answer{Invitation: i.ID, Accept: true}); err != nil {
+				t.Fatal(err)
+			}
+		}, func(t *testing.T, _ *town, m *call.Matcher) { say(t, m, report(carol, bob, tel.Ended)) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newTown(t, call.Rules{})
+			m := w.matcher(t)
+			say(t, m, report(alice, bob, tel.Active))
+			w.pass(t, 3*time.Second, m)
+			first := w.bodies["d2 invite"].(*wire.Invite)
+			c.begin(t, w, m)
+			taken, ok := w.bodies["d2 withdrawn"].(*wire.Withdrawn)
+			if !ok || taken.Invitation != first.ID || taken.Reason != "other_call" {
+				t.Fatalf("told %q: withdrawn %v, want %s", w.told, taken, first.ID)
+			}
+			if err := m.Answer(t.Context(), "t", "d2", bob, wire.Answer{Invitation: first.ID, Accept: true}); !errors.Is(err, call.ErrNoQuestion) {
+				t.Errorf("what was taken back is answered: %v", err)
+			}
+			w.told = nil
+			w.pass(t, 30*time.Second, m)
+			if err := m.Remind(t.Context(), "t", "d2", bob); err != nil || slices.Contains(w.told, "d2 invite") {
+				t.Fatalf("told in the other call: %q, %v", w.told, err)
+			}
+			c.end(t, w, m)
+			w.pass(t, 6*time.Second, m)
+			again := w.bodies["d2 invite"].(*wire.Invite)
+			if n := len(slices.DeleteFunc(slices.Clone(w.told), func(s string) bool { return s != "d2 invite" })); n != 1 || again.ID == first.ID || again.Claimant != alice || !again.Until.Equal(first.Until) {
+				t.Fatalf("after the other call: told %q, %+v (the first was %+v)", w.told, again, first)
+			}
+			if err := m.Answer(t.Context(), "t", "d2", bob, wire.Answer{Invitation: again.ID, Accept: true}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A device that comes back after the other call need not wait for the next look.
+func TestDeviceIsRemindedAfterTheOtherCall(t *testing.T) {
 	w := newTown(t, call.Rules{})
 	m := w.matcher(t)
 	say(t, m, report(alice, bob, tel.Active))
 	w.pass(t, 3*time.Second, m)
-	say(t, m, report(bob, carol, tel.Active))
 	for _, step := range []struct {
 		state tel.State
-		told  []string
-	}{{tel.Active, nil}, {tel.Ended, []string{"d2 invite"}}} {
+		shown bool
+	}{{tel.Active, false}, {tel.Ended, true}} {
 		say(t, m, report(bob, carol, step.state))
 		w.told = nil
 		if err := m.Remind(t.Context(), "t", "d2", bob); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(w.told, step.told) {
+		if slices.Contains(w.told, "d2 invite") != step.shown {
 			t.Errorf("with the other call %s: told %q", step.state, w.told)
 		}
+	}
+}
+
+// Other calls do not multiply the questions: each showing counts, and the validity is the first one's.
+func TestShownAgainWithinLimits(t *testing.T) {
+	w := newTown(t, call.Rules{QuestionsPerHour: 2})
+	m := w.matcher(t)
+	for range 4 {
+		say(t, m, report(alice, bob, tel.Active))
+		w.pass(t, 6*time.Second, m)
+		say(t, m, report(bob, carol, tel.Active))
+		say(t, m, report(bob, carol, tel.Ended))
+	}
+	w.pass(t, 6*time.Second, m)
+	if n := len(slices.DeleteFunc(w.told, func(s string) bool { return s != "d2 invite" })); n != 2 {
+		t.Errorf("%d invitations", n)
+	}
+}
+
+// A call that begins between the decision to invite and the telling keeps the invitation back.
+func TestInvitationMeetsAnotherCall(t *testing.T) {
+	w := newTown(t, call.Rules{})
+	m, other := w.matcher(t), w.matcher(t)
+	say(t, m, report(alice, bob, tel.Active))
+	key := ""
+	for item, err := range w.records().Scan(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		key = item.Key
+	}
+	w.pass(t, 3*time.Second)
+	if _, err := m.Change(t.Context(), key, call.Ticked{Fresh: call.Fresh{Invitation: "i_1"}}); err != nil {
+		t.Fatal(err) // decided, and not told yet
+	}
+	say(t, other, report(bob, carol, tel.Active))
+	rec, _, err := w.records().Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Perform(t.Context(), rec)
+	if slices.Contains(w.told, "d2 invite") {
+		t.Errorf("told %q", w.told)
 	}
 }
 

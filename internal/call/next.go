@@ -8,6 +8,10 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
+// lookAgain is how often it is looked whether a party that an invitation waits for is still in its
+// other call: nobody need say when that is over.
+const lookAgain = 5 * time.Second
+
 // Next is the machine: what the record becomes by an event, and the effects that follow,
 // which are also in its Pending until they are done. It does no more than compute; an
 // event that changes nothing returns the record as it was.
@@ -288,8 +292,11 @@ func (r Record) due(now time.Time, rules Rules) time.Time {
 	if len(r.Asked) > 0 {
 		at(r.Asked[0].Add(time.Hour + time.Millisecond))
 	}
-	if q := r.Question; q != nil && q.State.pending() {
+	if q := r.Question; q != nil && (q.State.pending() || q.State == Waiting) {
 		at(q.Until)
+		if q.State == Waiting {
+			at(now.Add(lookAgain))
+		}
 	}
 	if when, ok := r.inviteDue(legs, rules); ok {
 		at(when)

@@ -218,7 +218,7 @@ func TestPhasesTimesEvents(t *testing.T) {
 			s.now = s.now.Add(3 * time.Second)
 			return s.play(Ticked{Busy: [2]bool{false, true}, Fresh: s.next()})
 		}, map[Phase]string{
-			Quiet: "quiet", OneSided: "one_sided", Asked: "asked", Unclear: "unclear", InCall: "in_call", AfterCall: "after_call",
+			Quiet: "quiet", OneSided: "one_sided", Asked: "one_sided withdraw", Unclear: "unclear", InCall: "in_call", AfterCall: "after_call",
 		}},
 		{"all leases run out", func(s *scene) []Effect { return s.tick(3 * time.Minute) }, map[Phase]string{
 			Quiet: "quiet", OneSided: "quiet", Asked: "asked", Unclear: "quiet", InCall: "in_call", AfterCall: "after_call",

@@ -118,7 +118,15 @@ func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err e
 	case CallEnded:
 		err = m.Sessions.CallEnded(ctx, rec.Tenant, e.Session, e.At, e.Seq)
 	case Invite:
-		err = m.tell(ctx, rec, e, wire.TypeInvite, e.Invite)
+		// Since it was decided the party may have taken another call, whose report did not see
+		// the question yet.
+		var busy [2]bool
+		if busy[e.To.Index], err = m.busy(ctx, rec, e.To.Index); err == nil && busy[e.To.Index] {
+			return Ticked{busy, m.Fresh()}, nil
+		}
+		if err == nil {
+			err = m.tell(ctx, rec, e, wire.TypeInvite, e.Invite)
+		}
 	case ReadOut, TypeIn:
 		err = m.tell(ctx, rec, e, wire.TypeWords, e.Words)
 	case Withdraw:

@@ -100,7 +100,7 @@ type Question struct {
 // QuestionState is how far a question has come.
 type QuestionState string
 
-// States of a question. All but the first two are final for the call.
+// States of a question. All but Open, Typing and Waiting are final for the call.
 const (
 	Open     QuestionState = "open"     // waits for the side that is asked
 	Typing   QuestionState = "typing"   // that side reads, the claimant types
@@ -109,10 +109,17 @@ const (
 	Declined QuestionState = "declined" // the side asked said no
 	Refused  QuestionState = "refused"  // too many wrong words
 	Lapsed   QuestionState = "lapsed"   // time ran out, or the legs were joined without it
-	NotPut   QuestionState = "not_put"  // the party speaks to somebody else, or was asked too often
+	Waiting  QuestionState = "waiting"  // not shown, or not any more: the party speaks to somebody else
+	NotPut   QuestionState = "not_put"  // the party was asked too often
 )
 
+// pending: somebody sees it.
 func (s QuestionState) pending() bool { return s == Open || s == Typing }
+
+// inviting: it is an invitation, which is shown as long as its party speaks to nobody else.
+func (q *Question) inviting() bool {
+	return q != nil && q.Words == "" && (q.State == Open || q.State == Waiting)
+}
 
 // PartialPolicy is the operator's choice for details that name one party only.
 type PartialPolicy string
@@ -229,6 +236,15 @@ func partialKey(tenant wire.TenantID, own tel.Identity) string {
 // side returns the place of a party, or -1.
 func (r Record) side(id tel.Identity) int {
 	return slices.IndexFunc(r.Parties, func(p Party) bool { return p.Identity == id })
+}
+
+// principals are the parties' identities.
+func (r Record) principals() []tel.Identity {
+	ids := make([]tel.Identity, len(r.Parties))
+	for i, p := range r.Parties {
+		ids[i] = p.Identity
+	}
+	return ids
 }
 
 // joint returns the joint of a session, or nil. It points into the record.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/tel"
 )
 
 const (
@@ -62,7 +63,11 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 		}
 		rec := item.Value
 		if len(rec.Pending) == 0 && rec.Kind != Partial {
-			m.timers.Set(rec.Key, m.wake(rec))
+			when := m.wake(rec)
+			if rec.Question.inviting() { // a crash may have kept it from being taken back
+				when = m.now()
+			}
+			m.timers.Set(rec.Key, when)
 			continue
 		}
 		g.Go(func() error {
@@ -95,15 +100,7 @@ func (m *Matcher) tick(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	ev := Ticked{Fresh: m.Fresh()}
-	if when, ok := rec.inviteDue(rec.legs(m.Now()), m.Rules); ok && !when.After(m.Now()) {
-		for side := range rec.Parties {
-			if ev.Busy[side], err = m.busy(ctx, rec, side); err != nil {
-				return err
-			}
-		}
-	}
-	if rec, err = m.apply(ctx, key, ev); err != nil {
+	if rec, err = m.look(ctx, rec); err != nil {
 		return err
 	}
 	if rec.empty() {
@@ -112,8 +109,56 @@ func (m *Matcher) tick(ctx context.Context, key string) error {
 	return nil
 }
 
-// busy reports whether a party is known, by its own side's word, to speak to somebody
-// outside this record whom it names.
+// ticked looks at what a tick needs to know.
+func (m *Matcher) ticked(ctx context.Context, rec Record) (ev Ticked, err error) {
+	ev.Fresh = m.Fresh()
+	when, due := rec.inviteDue(rec.legs(m.Now()), m.Rules)
+	if rec.Kind != Pair || !rec.Question.inviting() && (!due || when.After(m.Now())) {
+		return ev, nil
+	}
+	for side := range rec.Parties {
+		if ev.Busy[side], err = m.busy(ctx, rec, side); err != nil {
+			return ev, err
+		}
+	}
+	return ev, nil
+}
+
+// turnedTo takes back the invitations that a party of the record has on its screen from others:
+// it is known to speak to somebody. It may be repeated.
+func (m *Matcher) turnedTo(ctx context.Context, rec Record, parties ...tel.Identity) error {
+	for _, party := range parties {
+		for other, err := range m.recordsOf(ctx, rec.Tenant, party) {
+			if err != nil {
+				return err
+			}
+			if other.Key != rec.Key && other.invites(party) {
+				if _, err := m.look(ctx, other); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// invites reports whether the party has the record's invitation on its screen.
+func (r Record) invites(party tel.Identity) bool {
+	q := r.Question
+	return q.inviting() && q.State == Open && r.Parties[q.Side].Identity == party
+}
+
+// look has a record see what else its parties do.
+func (m *Matcher) look(ctx context.Context, rec Record) (Record, error) {
+	ev, err := m.ticked(ctx, rec)
+	if err != nil {
+		return rec, err
+	}
+	return m.apply(ctx, rec.Key, ev)
+}
+
+// busy reports whether a party is known to speak to somebody outside this record: by its own
+// side's word, whom it names; or it is in a session beside that call.
 func (m *Matcher) busy(ctx context.Context, rec Record, side int) (bool, error) {
 	party := rec.Parties[side].Identity
 	for other, err := range m.recordsOf(ctx, rec.Tenant, party) {
@@ -125,7 +170,8 @@ func (m *Matcher) busy(ctx context.Context, rec Record, side int) (bool, error) 
 		}
 		for _, l := range other.legs(m.Now()) {
 			// What a side said of a call that the other has ended says nothing any more.
-			if j := other.joint(l.Session); l.Side == other.side(party) && l.Up() && l.Named && (j == nil || j.inCall()) {
+			j := other.joint(l.Session)
+			if l.Side == other.side(party) && l.Up() && (j == nil && l.Named || j != nil && j.inCall()) {
 				return true, nil
 			}
 		}

@@ -460,7 +460,7 @@ export interface Invite {
 export interface Withdrawn {
   /** invitation that is no more. */
   invitation: InvitationID;
-  /** reason: "answered" (on another device), "call_over", "joined", "expired", "refused" (wrong words). */
+  /** reason: "answered" (on another device), "call_over", "joined", "expired", "refused" (wrong words), "other_call" (the party speaks to somebody else now; a new one may follow). */
   reason: string;
 }
 
@@ -1242,7 +1242,7 @@ export interface Push {
   kind: PushKind;
   /** until is when it lapses. */
   until: Time;
-  /** withdrawn says why it is no more ("answered", "call_over", "joined", "expired", "refused", "closed"): take the notification off the screen. */
+  /** withdrawn says why it is no more ("answered", "call_over", "joined", "expired", "refused", "other_call", "closed"): take the notification off the screen. */
   withdrawn?: string;
   /** unasked, for invite: the device's user lets it join without being asked. */
   unasked?: boolean;
