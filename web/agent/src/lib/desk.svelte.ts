@@ -34,6 +34,8 @@ class Desk {
   readonly #away = new SvelteSet<SessionID>();
   /** Members whose devices were asked what they can do. */
   readonly #asked = new Set<string>();
+  /** Sessions whose map was opened once: who closes it, has it closed. */
+  readonly #mapped = new Set<SessionID>();
   #turn = 0;
   /** The code in the address, until it is used. */
   given = $state("");
@@ -94,6 +96,15 @@ class Desk {
       void this.#follow();
       if (!this.#away.has(s.id)) {
         void this.look(s.id);
+      }
+    });
+    // Where the customer is, is shown when it first comes; it takes no focus.
+    device.on("message", (m) => {
+      const places = app.rooms.get(m.session)?.places;
+      const told = m.kind === "tandem.place" && places?.seen.has(m.from ?? "") ? places : undefined;
+      if (told && !this.#mapped.has(m.session)) {
+        this.#mapped.add(m.session);
+        told.mapOpen = told.show === "map";
       }
     });
     if (app.connected) {
@@ -209,6 +220,7 @@ class Desk {
     app.rooms.delete(room.id);
     this.known.delete(room.id);
     this.abilities.delete(room.id);
+    this.#mapped.delete(room.id);
     for (const m of room.state.members) {
       this.#asked.delete(`${room.id}/${m.id}`);
     }

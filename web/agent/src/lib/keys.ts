@@ -6,6 +6,7 @@ const keys = {
   messages: { letter: "m", at: ".talk textarea" },
   templates: { letter: "t", at: "[data-key=templates]" },
   notes: { letter: "n", at: "[data-key=notes]" },
+  card: { letter: "c", at: "[data-key=card]" },
   calls: { letter: "j", at: "[role=tab][aria-selected=true]" },
 } as const;
 

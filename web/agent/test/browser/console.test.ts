@@ -46,6 +46,7 @@ beforeAll(async () => {
     numbers: [numbers.acme],
     document: overlay("when", [
       { id: "when", text: { en: "On Monday" }, actions: [{ type: "choose", value: "Monday" }] },
+      { text: { en: "Send my details" }, actions: [{ type: "send_contact" }] },
     ]),
   });
 });
@@ -121,8 +122,15 @@ test("an agent signs in by a link, once, and says what it is doing", async () =>
 // I1: a customer's page really calls, through the SIP element; of the agents who share the number
 // the one who answers gets the session.
 test("a customer calls, an agent answers, and its screen shows who that is", async () => {
-  alice = await open(browser, server.url);
+  alice = await open(browser, server.url, {
+    geolocation: { latitude: 51.5074, longitude: -0.1278, accuracy: 12 },
+    permissions: ["geolocation"],
+  });
   await enrol(alice, server, numbers.alice, "Alice");
+  await alice.page.goto(`${server.url}/#/profile`);
+  await alice.page.getByLabel("E-mail", { exact: true }).fill("alice@harbour.example");
+  await alice.page.keyboard.press("Tab");
+  await alice.page.getByText("Saved, and the same on all your devices.").waitFor();
   await dial(alice, numbers.acme);
   await ben.page.getByText(`${numbers.alice} is calling`).waitFor();
   await anna.page.getByRole("button", { name: "Answer" }).click();
@@ -171,7 +179,10 @@ test("templates are sent by keyboard, confirmed by the phone, and answered", asy
   await sheet.getByRole("button", { name: "On Monday" }).click();
   await log(anna).getByText("On Monday – Done").waitFor();
   await log(anna).getByText("Shown on the screen of Alice").waitFor();
-  await screen.getByRole("img", { name: "On it now: On Monday" }).waitFor();
+  await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
+  await sheet.getByRole("button", { name: "Send my details" }).click();
+  await alice.page.getByRole("button", { name: "Yes, go on" }).click();
+  await log(anna).getByText("Send my details – Done").waitFor();
 
   await keyboard.press("ArrowDown");
   await screen.getByRole("option", { name: "Booking", selected: true }).waitFor();
@@ -205,6 +216,30 @@ test("templates are sent by keyboard, confirmed by the phone, and answered", asy
   await screen.getByRole("img", { name: "On it now: Red Golf Monday, Book it" }).waitFor();
   await alice.page.unroute("**/shown");
   await sheet.getByRole("button", { name: "Put away" }).click();
+});
+
+// F2: the customer is asked, and agrees; the map opens by itself, and the agent writes on.
+test("the customer's place is on a map, and the contact card is copied with one key", async () => {
+  const typed = anna.page.getByLabel("Message", { exact: true });
+  await anna.page.getByRole("button", { name: "Ask for the place" }).click();
+  await anna.page.keyboard.press("Alt+m");
+  await anna.page.keyboard.type("one moment");
+  await alice.page.getByRole("button", { name: "Tell them once" }).click();
+  const map = anna.page.getByRole("region", { name: "Map", exact: true });
+  await map.getByRole("listitem").filter({ hasText: "Alice" }).getByText("51.5074").waitFor();
+  await map.locator("canvas, svg").first().waitFor();
+  expect(await typed.evaluate((e) => e === document.activeElement)).toBe(true);
+  expect(await axe(anna.page)).toEqual([]);
+  await fits(anna.page);
+  await shoot(anna, "console-map");
+  await anna.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await anna.page.keyboard.press("Alt+c");
+  await anna.page.getByText("Copied", { exact: true }).waitFor();
+  const card = await anna.page.evaluate(() => navigator.clipboard.readText());
+  expect(card).toContain("E-mail: alice@harbour.example");
+  expect(card).toContain(numbers.alice);
+  await map.getByRole("button", { name: "Close the map" }).click();
+  await typed.fill("");
 });
 
 test("another call comes into a tab of its own, and neither takes the focus nor the place of the first", async () => {
