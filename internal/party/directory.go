@@ -357,7 +357,7 @@ func (d *Directory) Unlink(ctx context.Context, tenant wire.TenantID, id tel.Ide
 			return err
 		}
 	}
-	return d.drop(ctx, tenant, id)
+	return d.Forget(ctx, tenant, id) // what others have granted to it goes too
 }
 
 // Forget makes an identity a stranger, and all that were linked to it: the number has gone

@@ -185,8 +185,9 @@ func (s *Service) Refused(ctx context.Context, tenant wire.TenantID, p tel.Ident
 	return list, nil
 }
 
-// Erase removes what is kept of a party: its rules, whom it never wants to be asked by, and who it.
-// What is kept of sessions goes with [Service.Drop].
+// Erase removes what is kept of a party: its rules and whom it never wants to be asked by; and
+// others' rules for it: who has the number next is somebody else. That others never want to be
+// asked by it stays ([Service.EraseRefusals]). What is kept of sessions goes with [Service.Drop].
 func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
 	for _, id := range ids {
 		if err := store.Remove(ctx, s.rules, store.Key(string(tenant), id.String())); err != nil {
@@ -208,7 +209,20 @@ func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Ide
 		mine := slices.ContainsFunc(ids, func(id tel.Identity) bool {
 			return item.Key == store.Key(string(tenant), id.String(), item.Value.Other.String())
 		})
-		if err == nil && (mine || slices.Contains(ids, item.Value.Other)) {
+		if err == nil && mine {
+			err = store.Remove(ctx, s.refusals, item.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("place: erase: %w", err)
+		}
+	}
+	return nil
+}
+
+// EraseRefusals removes that others never want to be asked by these identities. It may be repeated.
+func (s *Service) EraseRefusals(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	for item, err := range s.refusals.Scan(ctx, store.Key(string(tenant))+"/") {
+		if err == nil && slices.Contains(ids, item.Value.Other) {
 			err = store.Remove(ctx, s.refusals, item.Key)
 		}
 		if err != nil {

@@ -185,7 +185,13 @@ func TestNever(t *testing.T) {
 	if err := s.Erase(t.Context(), "t", []tel.Identity{bob}); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := s.Rules(t.Context(), "t", alice); err != nil || len(r.Rules)+len(r.Never) != 0 {
+	if r, err := s.Rules(t.Context(), "t", alice); err != nil || len(r.Rules) != 0 || len(r.Never) != 1 {
+		t.Errorf("Bob's number has gone to somebody else: %+v, %v", r, err)
+	}
+	if err := s.EraseRefusals(t.Context(), "t", []tel.Identity{bob}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Rules(t.Context(), "t", alice); err != nil || len(r.Never) != 0 {
 		t.Errorf("after Bob's erasure: %+v, %v", r, err)
 	}
 }

@@ -17,6 +17,8 @@ type Contact struct {
 	wire.Contact
 	// Receipts is the key of those that it was kept from.
 	Receipts string `json:"receipts,omitempty"`
+	// Moved are those of its identities that may have gone to somebody else since it was kept.
+	Moved []tel.Identity `json:"moved,omitempty"`
 }
 
 // Rule is what a party wants of, and for, another: table "profile-rules", key
@@ -27,6 +29,20 @@ type Rule struct {
 	Other    tel.Identity  `json:"other"`
 	Send     wire.SendRule `json:"send,omitempty"`
 	Keep     wire.KeepRule `json:"keep,omitempty"`
+}
+
+// refusal is what of the rule refuses something; the zero Rule where nothing does.
+func (r Rule) refusal() Rule {
+	if r.Send != wire.SendNever {
+		r.Send = ""
+	}
+	if r.Keep != wire.KeepNever {
+		r.Keep = ""
+	}
+	if r.Send == "" && r.Keep == "" {
+		return Rule{}
+	}
+	return r
 }
 
 func sendRule(r Rule, own Profile) wire.SendRule {
@@ -115,6 +131,20 @@ func (s *Service) Contacts(ctx context.Context, tenant wire.TenantID, p tel.Iden
 func (s *Service) Find(ctx context.Context, tenant wire.TenantID, p, id tel.Identity) ([]wire.Contact, error) {
 	list, err := s.Contacts(ctx, tenant, p)
 	return slices.DeleteFunc(list, func(c wire.Contact) bool { return !slices.Contains(c.Identities, id) }), err
+}
+
+// Knows reports whether an identity is one of a party's contacts, and has not gone to somebody else
+// since that was kept.
+func (s *Service) Knows(ctx context.Context, tenant wire.TenantID, p, id tel.Identity) (bool, error) {
+	for item, err := range s.contacts.Scan(ctx, partyKey(tenant, p)+"/") {
+		if err != nil {
+			return false, fmt.Errorf("profile: contacts: %w", err)
+		}
+		if c := item.Value; slices.Contains(c.Identities, id) && !slices.Contains(c.Moved, id) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // contactID is the id of what is kept of one owner: the same when it is kept again.

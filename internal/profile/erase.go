@@ -43,8 +43,10 @@ func between(key string, ids []tel.Identity) bool {
 	return slices.ContainsFunc(ids, func(id tel.Identity) bool { return slices.Contains(parts[1:], store.Key(id.String())) })
 }
 
-// Erase removes everything that is kept of a party known by these identities. It may be
-// repeated. What others have kept of it as a contact is theirs, and stays.
+// Erase removes everything that is kept of a party known by these identities, and what others have
+// granted to them: who has the number next is somebody else. It may be repeated. What
+// others have kept of it as a contact is theirs, and stays, but counts for nothing until they
+// keep it again; that they want nothing to do with it stays too ([Service.EraseRefusals]).
 func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
 	all := store.Key(string(tenant)) + "/"
 	for _, id := range ids {
@@ -78,19 +80,81 @@ func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Ide
 			return fmt.Errorf("profile: erase: %w", err)
 		}
 	}
-	for item, err := range s.rules.Scan(ctx, all) {
-		if err == nil && (slices.Contains(ids, item.Value.Other) || slices.ContainsFunc(ids, func(id tel.Identity) bool {
-			return item.Key == ruleKey(tenant, id, item.Value.Other)
-		})) {
-			err = store.Remove(ctx, s.rules, item.Key)
+	if err := s.revoke(ctx, tenant, ids); err != nil {
+		return fmt.Errorf("profile: erase: %w", err)
+	}
+	for item, err := range s.pictures.Scan(ctx, all) {
+		if err == nil && slices.Contains(ids, item.Value.Owner) {
+			err = s.dropPicture(ctx, tenant, item.Value)
 		}
 		if err != nil {
 			return fmt.Errorf("profile: erase: %w", err)
 		}
 	}
-	for item, err := range s.pictures.Scan(ctx, all) {
-		if err == nil && slices.Contains(ids, item.Value.Owner) {
-			err = s.dropPicture(ctx, tenant, item.Value)
+	return nil
+}
+
+// revoke takes back what is granted to identities: their places in others' groups, that a profile
+// is sent to them or taken from them unasked, and that they count as somebody's contact.
+func (s *Service) revoke(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	all := store.Key(string(tenant)) + "/"
+	named := func(id tel.Identity) bool { return slices.Contains(ids, id) }
+	for item, err := range s.rules.Scan(ctx, all) {
+		r := item.Value
+		mine := slices.ContainsFunc(ids, func(id tel.Identity) bool { return item.Key == ruleKey(tenant, id, r.Other) })
+		switch {
+		case err != nil:
+		case mine || named(r.Other) && r.refusal() == (Rule{}):
+			err = store.Remove(ctx, s.rules, item.Key)
+		case named(r.Other):
+			_, err = store.Change(ctx, s.rules, item.Key, func(r Rule, exists bool) (Rule, bool, error) {
+				return r.refusal(), exists && r != r.refusal(), nil
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for item, err := range s.profiles.Scan(ctx, all) {
+		if err == nil && slices.ContainsFunc(item.Value.Groups, func(g wire.ProfileGroup) bool { return slices.ContainsFunc(g.Members, named) }) {
+			_, err = store.Change(ctx, s.profiles, item.Key, func(p Profile, exists bool) (Profile, bool, error) {
+				p.Groups = slices.Clone(p.Groups)
+				for i, g := range p.Groups {
+					p.Groups[i].Members = slices.DeleteFunc(slices.Clone(g.Members), named)
+				}
+				return p, exists, nil
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for item, err := range s.contacts.Scan(ctx, all) {
+		if err == nil && slices.ContainsFunc(item.Value.Identities, named) {
+			_, err = store.Change(ctx, s.contacts, item.Key, func(c Contact, exists bool) (Contact, bool, error) {
+				was := len(c.Moved)
+				c.Moved = slices.Clone(c.Moved)
+				for _, id := range c.Identities {
+					if named(id) && !slices.Contains(c.Moved, id) {
+						c.Moved = append(c.Moved, id)
+					}
+				}
+				return c, exists && len(c.Moved) != was, nil
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EraseRefusals removes that others want no profile of these identities, or send them none. It may
+// be repeated.
+func (s *Service) EraseRefusals(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
+	for item, err := range s.rules.Scan(ctx, store.Key(string(tenant))+"/") {
+		if err == nil && slices.Contains(ids, item.Value.Other) {
+			err = store.Remove(ctx, s.rules, item.Key)
 		}
 		if err != nil {
 			return fmt.Errorf("profile: erase: %w", err)

@@ -56,8 +56,7 @@ func (c circles) In(ctx context.Context, tenant wire.TenantID, party, other tel.
 	case wire.GroupProviders:
 		list = c.cfg.Maps.Providers
 	case wire.GroupContacts:
-		found, err := c.people.Find(ctx, tenant, party, other)
-		return len(found) > 0, err
+		return c.people.Knows(ctx, tenant, party, other)
 	}
 	for _, text := range list {
 		id, err := tel.ParseIdentity(text, "") // checked by Validate

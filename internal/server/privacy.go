@@ -251,6 +251,9 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 	if err := s.forgotten(ctx, tenant, e.ids); err != nil {
 		return err
 	}
+	if err := errors.Join(s.people.EraseRefusals(ctx, tenant, e.ids), s.places.EraseRefusals(ctx, tenant, e.ids)); err != nil {
+		return err
+	}
 	for _, rec := range records {
 		if err := s.places.Drop(ctx, tenant, rec.ID); err != nil {
 			return err
