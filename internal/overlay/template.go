@@ -36,12 +36,15 @@ func Fill(d wire.OverlayDraft, values Values) (overlay.Overlay, error) {
 	if err := decoder.Decode(&tree); err != nil {
 		return overlay.Overlay{}, fmt.Errorf("%w: the document is not JSON: %w", ErrRequest, err)
 	}
-	f := filler{values: values, numbers: map[string]bool{}}
+	f := filler{values: values, numbers: map[string]bool{}, room: overlay.MaxSize}
 	for _, p := range d.Parameters {
 		f.numbers[p.ID] = p.Type == overlay.Number
 	}
 	if tree = f.fill(tree); f.unknown != "" {
 		return overlay.Overlay{}, fmt.Errorf("%w: the document has {{%s}}, and there is no such parameter", ErrRequest, f.unknown)
+	}
+	if f.room < 0 {
+		return overlay.Overlay{}, fmt.Errorf("%w: with these values the document is larger than %d bytes", ErrRequest, overlay.MaxSize)
 	}
 	document, err := json.Marshal(tree)
 	if err != nil {
@@ -77,6 +80,8 @@ type filler struct {
 	values  Values
 	numbers map[string]bool // the parameters, and whether they are numbers
 	unknown string
+	// room is how many bytes of values it still takes: a small template may name a long one often.
+	room int
 }
 
 func (f *filler) fill(node any) any {
@@ -108,7 +113,11 @@ func (f *filler) value(id string) string {
 	if _, known := f.numbers[id]; !known {
 		f.unknown = id
 	}
-	return strings.Join(f.values[id], ", ")
+	v := strings.Join(f.values[id], ", ")
+	if f.room -= len(v); f.room < 0 {
+		return ""
+	}
+	return v
 }
 
 // sample returns values with which a template can be tried.

@@ -95,6 +95,17 @@ func TestFillRefuses(t *testing.T) {
 	}
 }
 
+// A small template cannot be blown up.
+func TestFillIsBounded(t *testing.T) {
+	d := booking()
+	d.Document = json.RawMessage(`{"version": 1, "id": "x", "language": "en", "regions": [
+		{"id": "a", "grid": {"column": 0, "row": 0}, "text": {"en": "` + strings.Repeat("{{car}}", 30_000) + `"}}]}`)
+	_, err := Fill(d, Values{"car": {strings.Repeat("x", 40)}, "price": {"1"}})
+	if !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("1.2 MB of values: %v", err)
+	}
+}
+
 // FuzzFill: whatever the values, what comes out has the template's regions and actions, or it
 // is refused.
 func FuzzFill(f *testing.F) {

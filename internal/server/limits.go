@@ -16,7 +16,13 @@ type limiters struct {
 	http *ratelimit.Limiter
 	// reports of one device, of one element or provider, and about one pair of parties.
 	device, element, pair *ratelimit.Buckets
+	// fetches are what the server asks of others' servers for a device.
+	fetches *ratelimit.Buckets
 }
+
+// fetchesPerMinute is how often a device may have the server ask somebody else's server, or read a whole
+// session for a template: more than people look at, and too little to attack anybody with.
+const fetchesPerMinute = 120
 
 // newLimiters makes them; caller finds out who makes a request.
 func (s *Server) newLimiters(caller func(*http.Request) (httpapi.Caller, error)) limiters {
@@ -36,14 +42,26 @@ func (s *Server) newLimiters(caller func(*http.Request) (httpapi.Caller, error))
 		device:  reports("device-reports", c.DeviceReportsPerMinute),
 		element: reports("element-reports", c.ElementReportsPerMinute),
 		pair:    reports("pair-reports", c.PairReportsPerMinute),
+		fetches: reports("device-fetches", fetchesPerMinute),
 	}
 }
 
 // buckets lists all limits, by the name that the metrics show.
 func (l limiters) buckets() map[string]*ratelimit.Buckets {
 	all := l.http.Buckets()
-	all["device-reports"], all["element-reports"], all["pair-reports"] = l.device, l.element, l.pair
+	all["device-reports"], all["element-reports"], all["pair-reports"], all["device-fetches"] = l.device, l.element, l.pair, l.fetches
 	return all
+}
+
+// fetch takes what a device has fetched from its share. Keys have theirs of requests.
+func (l limiters) fetch(who httpapi.Caller) error {
+	if who.Role != httpapi.RoleDevice {
+		return nil
+	}
+	if d := l.fetches.Take(string(who.Tenant) + "/" + string(who.Device)); !d.OK {
+		return d.Problem()
+	}
+	return nil
 }
 
 // report takes a report from the shares of its reporter and of the pair that it is about.

@@ -236,10 +236,16 @@ func (s overlays) OverlayTemplates(ctx context.Context, who httpapi.Caller, id w
 }
 
 func (s overlays) PreviewOverlay(ctx context.Context, who httpapi.Caller, id wire.SessionID, f wire.OverlayFill) (wire.OverlayFilled, error) {
+	if err := s.limits.fetch(who); err != nil {
+		return wire.OverlayFilled{}, err
+	}
 	return forSender(s, ctx, who, "preview an overlay", func(by overlay.Sender) (wire.OverlayFilled, error) { return s.Server.overlays.Preview(ctx, by, id, f) })
 }
 
 func (s overlays) SendOverlay(ctx context.Context, who httpapi.Caller, id wire.SessionID, q wire.OverlaySend) (wire.OverlaySent, error) {
+	if err := s.limits.fetch(who); err != nil {
+		return wire.OverlaySent{}, err
+	}
 	return forSender(s, ctx, who, "send an overlay", func(by overlay.Sender) (wire.OverlaySent, error) { return s.Server.overlays.Send(ctx, by, id, q) })
 }
 
@@ -252,6 +258,9 @@ func (s overlays) OverlayAnswered(ctx context.Context, who httpapi.Caller, id wi
 }
 
 func (s overlays) OverlayPicture(ctx context.Context, who httpapi.Caller, id wire.SessionID, seq uint64, region string) (string, []byte, error) {
+	if err := s.limits.fetch(who); err != nil {
+		return "", nil, err
+	}
 	address, err := s.Server.overlays.Picture(ctx, who.Tenant, id, who.Device, seq, region)
 	if err != nil {
 		return "", nil, problem(s.log, "overlay's picture", err)

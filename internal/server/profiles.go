@@ -209,6 +209,9 @@ func (s profiles) RemoveProfile(ctx context.Context, who httpapi.Caller) error {
 }
 
 func (s profiles) ReadSource(ctx context.Context, who httpapi.Caller) (wire.Profile, error) {
+	if err := s.limits.fetch(who); err != nil {
+		return wire.Profile{}, err
+	}
 	return forParty(s, ctx, who, "read a profile's source", func(p tel.Identity) (wire.Profile, error) {
 		return s.people.ReadSource(ctx, who.Tenant, p, who.Device)
 	})

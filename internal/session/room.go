@@ -47,9 +47,19 @@ type room struct {
 	sent    map[request]place        // every request in the log
 	flights map[request]*flight      // appends under way
 	doubts  map[request]bool         // sent, and then said to have failed: perhaps not stored
+	garbled bool                     // an unreadable message was told
 }
 
 type place struct{ epoch, seq uint64 }
+
+// unreadable tells the operator, once while the room is in memory, that its log has messages
+// that nobody can read, and passes them by. r.mu is held.
+func (r *room) unreadable(seq uint64) {
+	if !r.garbled {
+		r.garbled = true
+		r.s.log.Error("session: unreadable message in the log; further ones of this session are not told", "session", r.key.session, "seq", seq)
+	}
+}
 
 // subscriber is a connection that receives what is sent in a room.
 type subscriber struct {
@@ -181,7 +191,7 @@ func (r *room) fill(ctx context.Context) error {
 			after = e.Seq
 			m, err := parseEntry(e.Data)
 			if err != nil {
-				s.log.Error("session: unreadable message in the log", "session", r.key.session, "seq", e.Seq)
+				r.unreadable(e.Seq)
 				continue
 			}
 			if m.from == 0 {
@@ -384,7 +394,9 @@ func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool, placed *
 func (r *room) onEntry(e store.Entry) {
 	m, err := parseEntry(e.Data)
 	if err != nil {
-		r.s.log.Error("session: unreadable message in the log", "session", r.key.session, "seq", e.Seq)
+		r.mu.Lock()
+		r.unreadable(e.Seq)
+		r.mu.Unlock()
 		return
 	}
 	r.mu.Lock()
