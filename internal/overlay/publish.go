@@ -190,6 +190,23 @@ func (s *Service) check(d wire.OverlayDraft) (wire.OverlayDraft, error) {
 	return d, nil
 }
 
+// DraftPicture returns the address of a region's picture in a draft, with the examples of its
+// parameters. ErrNotFound.
+func (s *Service) DraftPicture(ctx context.Context, by Owner, name, region string) (string, error) {
+	x, err := s.get(ctx, by, name)
+	if err != nil {
+		return "", err
+	}
+	if len(x.Draft.Document) == 0 {
+		return "", errNoPicture
+	}
+	o, err := Fill(x.Draft, sample(x.Draft.Parameters))
+	if err != nil {
+		return "", err
+	}
+	return pictureOf(o, region)
+}
+
 // Publish makes the draft a version, and the live one. ErrNotFound.
 func (s *Service) Publish(ctx context.Context, by Owner, name string) (wire.StoredOverlay, error) {
 	attempt := wire.NewID("")

@@ -214,12 +214,18 @@ func (s *Service) Picture(ctx context.Context, tenant wire.TenantID, id wire.Ses
 	if err != nil {
 		return "", err
 	}
+	return pictureOf(o, region)
+}
+
+var errNoPicture = fmt.Errorf("%w: no region of that name has a picture", ErrNotFound)
+
+func pictureOf(o overlay.Overlay, region string) (string, error) {
 	for _, r := range o.Regions {
 		if r.ID == region && r.Picture != nil {
 			return r.Picture.URL, nil
 		}
 	}
-	return "", fmt.Errorf("%w: no region of that name has a picture", ErrNotFound)
+	return "", errNoPicture
 }
 
 // received returns an overlay that somebody of another side sent to a device, and the members

@@ -265,11 +265,26 @@ func (s overlays) OverlayPicture(ctx context.Context, who httpapi.Caller, id wir
 	if err != nil {
 		return "", nil, problem(s.log, "overlay's picture", err)
 	}
+	return s.pictureAt(ctx, address)
+}
+
+func (s overlays) OverlayDraftPicture(ctx context.Context, who httpapi.Caller, name, region string) (string, []byte, error) {
+	address, err := forOwner(s, ctx, who, "overlay's picture", func(o overlay.Owner) (string, error) {
+		return s.Server.overlays.DraftPicture(ctx, o, name, region)
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return s.pictureAt(ctx, address)
+}
+
+// pictureAt fetches a picture from a provider's server, and takes out what cameras wrote into it.
+func (s overlays) pictureAt(ctx context.Context, address string) (string, []byte, error) {
 	res, err := s.toProviders.Fetch(ctx, fetch.Request{
 		URL: address, HTTPS: true, MaxBytes: maxOverlayPicture, Types: []string{"image/*"}, Header: http.Header{"Accept": {"image/*"}},
 	})
 	if err != nil {
-		s.log.Info("a picture of an overlay could not be fetched", "session", id, "err", err)
+		s.log.Info("a picture of an overlay could not be fetched", "err", err)
 		return "", nil, wire.NewProblem(wire.CodeConflict, "the picture's server did not give a picture of at most %d bytes", maxOverlayPicture)
 	}
 	data, kind, err := cleanPicture(res.Body)

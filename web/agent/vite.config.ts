@@ -22,5 +22,6 @@ export default defineConfig({
     emptyOutDir: true,
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
+    rollupOptions: { input: [path("index.html"), path("overlays.html")] },
   },
 });

@@ -36,7 +36,7 @@ const phone = /^\+[1-9][0-9]{2,14}$/;
 const hidden = /(?!\n|\u200c|\u200d|\u200e|\u200f|\u061c)[\p{Cc}\p{Cf}\u2028\u2029]/u;
 
 /** The fields that each action has: all of them, and no others. */
-const needs: Record<OverlayActionType, readonly string[]> = {
+export const actionNeeds: Record<OverlayActionType, readonly string[]> = {
   send_location: [],
   send_contact: [],
   send_photo: [],
@@ -196,10 +196,10 @@ function checkRegion(at: string, r: OverlayRegion, language: string): void {
 
 function checkAction(at: string, v: unknown, language: string): void {
   const a = object(at, v, "type url? value? item? number? keys? amount? form?");
-  if (typeof a.type !== "string" || !Object.hasOwn(needs, a.type)) {
+  if (typeof a.type !== "string" || !Object.hasOwn(actionNeeds, a.type)) {
     fault(`${at}.type: there is no action ${quoted(a.type)}`);
   }
-  const want = needs[a.type as OverlayActionType];
+  const want = actionNeeds[a.type as OverlayActionType];
   for (const key of ["url", "value", "item", "number", "keys", "amount", "form"]) {
     if (want.includes(key) !== (a[key] !== undefined)) {
       fault(`${at}: ${a.type} ${want.includes(key) ? "needs" : "has no"} ${key}`);

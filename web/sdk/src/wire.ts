@@ -869,6 +869,29 @@ export interface ProfileHeld {
   have: FieldVersion[];
 }
 
+/** StoredOverlay is an overlay in the server's store. */
+export interface StoredOverlay {
+  name: string;
+  draft: OverlayDraft;
+  /** live is the version in use; 0: none. */
+  live: number;
+  versions: OverlayVersion[];
+  changed: Time;
+  /** secret that signs requests to the draft's URL, once: when it is made. */
+  secret?: string;
+}
+
+/** StoredOverlayList lists stored overlays. */
+export interface StoredOverlayList {
+  overlays: StoredOverlay[];
+}
+
+/** OverlayRollback makes an earlier version the live one. */
+export interface OverlayRollback {
+  /** A version of the list; 0: none is live */
+  version: number;
+}
+
 /** Agent is a person who answers a provider's calls. */
 export interface Agent {
   id: string;
@@ -1570,6 +1593,28 @@ export interface ProfileConflict {
   yours?: ProfileField;
 }
 
+/** OverlayDraft is what an overlay is published from. */
+export interface OverlayDraft {
+  /** title is what agents see, by language. */
+  title: Record<string, string>;
+  /** numbers that it belongs to: a session's side that is one of them is the provider's. */
+  numbers: string[];
+  /** document is the overlay, with {{parameters}} in its texts; absent: all of it comes from URL. */
+  document?: unknown;
+  /** parameters of the document. */
+  parameters?: OverlayParameter[];
+  /** when it is sent without being asked for; absent: only an agent sends it. */
+  when?: OverlayWhen;
+  /** url of the provider's own server, which is asked for values or for the whole overlay. */
+  url?: string;
+}
+
+/** OverlayVersion is a published state of an overlay. */
+export interface OverlayVersion {
+  version: number;
+  at: Time;
+}
+
 /** AgentState is what an agent is doing. */
 export type AgentState = string;
 
@@ -1773,6 +1818,34 @@ export type OverlayOutcome = "done" | "failed" | "cancelled";
 /** CouplingMade says in which way a coupling was made. */
 export type CouplingMade = string;
 
+/** OverlayParameter is something that is filled into a template: for {{id}} in its document. */
+export interface OverlayParameter extends OverlayField {
+  /** Who gives the value; agent if absent */
+  from?: string;
+  /** of says what of the customer's is meant: "REGION.FIELD" of a form, "REGION" of what was chosen there or where it is to be sent, or "place", a geo URI (RFC 5870). */
+  of?: string;
+  /** default where nobody gives a value. */
+  default?: string[];
+  /** example with which the template is tried when it is published. */
+  example?: string[];
+}
+
+/** OverlayWhen makes an overlay a predetermined one, which is sent when a session opens (I2). Each list that is empty means any. */
+export interface OverlayWhen {
+  /** Queues of the contact centre, as call reports name them */
+  queues?: string[];
+  /** Languages of the customer's device, BCP 47 */
+  languages?: string[];
+  /** mon, tue, wed, thu, fri, sat, sun */
+  days?: string[];
+  /** from and To are times of the day; To is excluded, and may be before From. */
+  from?: string;
+  /** Time of day, 17:30 */
+  to?: string;
+  /** zone of Days, From and To; empty: UTC. */
+  zone?: string;
+}
+
 /** Stint is one agent's time in a conversation. */
 export interface Stint {
   agent: string;
@@ -1850,32 +1923,6 @@ export interface OverlayAction {
   form?: OverlayForm;
 }
 
-/** OverlayParameter is something that is filled into a template: for {{id}} in its document. */
-export interface OverlayParameter extends OverlayField {
-  /** Who gives the value; agent if absent */
-  from?: string;
-  /** of says what of the customer's is meant: "REGION.FIELD" of a form, "REGION" of what was chosen there or where it is to be sent, or "place", a geo URI (RFC 5870). */
-  of?: string;
-  /** default where nobody gives a value. */
-  default?: string[];
-  /** example with which the template is tried when it is published. */
-  example?: string[];
-}
-
-/** Amount of money. */
-export interface OverlayAmount {
-  /** minor units: cents for EUR, yen for JPY. */
-  minor: number;
-  /** currency by ISO 4217. */
-  currency: string;
-}
-
-/** Form is what a user fills in. */
-export interface OverlayForm {
-  /** fields in reading order. */
-  fields: OverlayField[];
-}
-
 /** Field is one question. */
 export interface OverlayField {
   id: string;
@@ -1892,6 +1939,20 @@ export interface OverlayField {
   /** least and most are the first and the last date. */
   least?: string;
   most?: string;
+}
+
+/** Amount of money. */
+export interface OverlayAmount {
+  /** minor units: cents for EUR, yen for JPY. */
+  minor: number;
+  /** currency by ISO 4217. */
+  currency: string;
+}
+
+/** Form is what a user fills in. */
+export interface OverlayForm {
+  /** fields in reading order. */
+  fields: OverlayField[];
 }
 
 /** FieldType is what a field of a form takes. */

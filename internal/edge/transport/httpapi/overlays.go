@@ -15,6 +15,7 @@ type Overlays interface {
 	PublishOverlay(ctx context.Context, who Caller, name string) (wire.StoredOverlay, error)
 	RollBackOverlay(ctx context.Context, who Caller, name string, version int) (wire.StoredOverlay, error)
 	RemoveOverlay(ctx context.Context, who Caller, name string) error
+	OverlayDraftPicture(ctx context.Context, who Caller, name, region string) (mediaType string, data []byte, err error)
 
 	OverlayTemplates(ctx context.Context, who Caller, id wire.SessionID) ([]wire.OverlayTemplate, error)
 	PreviewOverlay(ctx context.Context, who Caller, id wire.SessionID, f wire.OverlayFill) (wire.OverlayFilled, error)
@@ -88,6 +89,17 @@ func (a *API) storedOverlays() {
 		Summary: "Remove an overlay with its versions", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *OverlayPath) (*struct{}, error) {
 		return done(a.Config.Overlays.RemoveOverlay(ctx, who, in.Name))
+	})
+	type picture struct {
+		OverlayPath
+		Region string `path:"region" maxLength:"64"`
+	}
+	register(a, Operation{
+		ID: "get-overlay-draft-picture", Method: http.MethodGet, Path: "/v1/overlays/{name}/pictures/{region}", Roles: providers, Scope: ScopeOverlays, Tag: tag,
+		Summary: "The picture of a region of the draft, fetched as for devices", Codes: []wire.Code{wire.CodeNotFound, wire.CodeConflict, wire.CodeUnsupportedType},
+	}, func(ctx context.Context, who Caller, in *picture) (*raw, error) {
+		kind, data, err := a.Config.Overlays.OverlayDraftPicture(ctx, who, in.Name, in.Region)
+		return rawAnswer(kind, data, err)
 	})
 }
 

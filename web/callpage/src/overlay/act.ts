@@ -2,24 +2,12 @@
 import { type Api, isProblem, type OverlayAction } from "@tandem-call/sdk";
 import type { FormAnswers } from "@tandem-call/sdk/overlay";
 import { app } from "../lib/app.svelte.ts";
+import { type Ask, asks } from "./question.ts";
 import type { OverlayScreen, Result } from "./screen.svelte.ts";
 
 const done: Result = { outcome: "done" };
 const cancelled: Result = { outcome: "cancelled", reason: "by_user" };
 const failed = (reason: string): Result => ({ outcome: "failed", reason });
-
-const withConsent: readonly string[] = [
-  "send_location",
-  "send_contact",
-  "message",
-  "call_back",
-  "dial",
-];
-
-/** Whether the user is asked before it is done, since it says or does something in their name. */
-export function needsConsent(a: OverlayAction): boolean {
-  return withConsent.includes(a.type);
-}
 
 /** How long the device may take to find its place, in milliseconds. */
 const placeMs = 20_000;
@@ -29,8 +17,13 @@ export async function act(
   screen: OverlayScreen,
   api: Api,
   a: OverlayAction,
-  title: string,
+  ask: Ask,
 ): Promise<Result> {
+  const asked = asks(a);
+  const given = asked && (await ask(asked));
+  if (asked && given === undefined) {
+    return cancelled;
+  }
   const session = `/v1/sessions/${encodeURIComponent(screen.room.id)}`;
   switch (a.type) {
     case "choose":
@@ -46,37 +39,16 @@ export async function act(
     }
     case "send_contact":
       return attempt(() => api.call("POST", `${session}/profile`, {}));
-    case "open_page": {
-      const url = a.url ?? "";
-      const opened = await screen.ask<true>(title, (answer) => ({ kind: "page", url, answer }));
-      return opened ? done : cancelled;
-    }
+    case "open_page":
+      return done;
     case "by_email":
-    case "by_text": {
-      const by = a.type;
-      const item = a.item ?? "";
-      const address = await screen.ask<string>(title, (answer) => ({
-        kind: "address",
-        by,
-        item,
-        answer,
-      }));
-      return address ? { ...done, address } : cancelled;
-    }
-    case "fill_in": {
-      const answers = await screen.ask<FormAnswers>(title, (answer) => ({
-        kind: "form",
-        action: a,
-        answer,
-      }));
-      return answers ? { ...done, answers } : cancelled;
-    }
+    case "by_text":
+      return { ...done, address: given as string };
+    case "fill_in":
+      return { ...done, answers: given as FormAnswers };
     case "send_photo":
-    case "send_file": {
-      const photo = a.type === "send_photo";
-      const file = await screen.ask<File>(title, (answer) => ({ kind: "pick", photo, answer }));
-      return file ? ((await screen.room.send(file)) ? done : failed("refused")) : cancelled;
-    }
+    case "send_file":
+      return (await screen.room.send(given as File)) ? done : failed("refused");
     case "call_back":
       return callBack(a.number ?? "");
     case "dial":

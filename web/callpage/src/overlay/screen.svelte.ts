@@ -2,7 +2,6 @@ import {
   type Api,
   newID,
   type Overlay,
-  type OverlayAction,
   type OverlayOutcome,
   type OverlayRegion,
 } from "@tandem-call/sdk";
@@ -11,7 +10,8 @@ import { SvelteMap } from "svelte/reactivity";
 import { app } from "../lib/app.svelte.ts";
 import { reason } from "../lib/reason.ts";
 import type { Entry, Room } from "../lib/room.svelte.ts";
-import { act, needsConsent } from "./act.ts";
+import { act } from "./act.ts";
+import { type Asked, type Given, needsConsent, type Question } from "./question.ts";
 
 /** An overlay that is, or could be, on the screen. */
 export interface Shown {
@@ -23,15 +23,6 @@ export interface Shown {
   /** The ids of regions that were not there, or not so, in the overlay that it replaced. */
   fresh: ReadonlySet<string>;
 }
-
-/** What the user is asked before an action is done. Whoever asks waits for the answer. */
-export type Question =
-  | { kind: "consent"; actions: OverlayAction[]; answer: (yes: true | undefined) => void }
-  | { kind: "page"; url: string; answer: (yes: true | undefined) => void }
-  | { kind: "address"; by: "by_email" | "by_text"; item: string; answer: Answer<string> }
-  | { kind: "form"; action: OverlayAction; answer: Answer<FormAnswers> }
-  | { kind: "pick"; photo: boolean; answer: Answer<File> };
-type Answer<T> = (v: T | undefined) => void;
 
 /** How far a region's actions have come. */
 export interface Progress {
@@ -55,6 +46,10 @@ export const settleMs = 500;
 /** What is needed to draw an overlay: also by whoever only looks at it. */
 export type OverlayFace = Pick<OverlayScreen, "progress" | "picture" | "press">;
 
+/** What is needed to draw the whole screen with it: also by the preview of the editor. */
+export type Screen = OverlayFace &
+  Pick<OverlayScreen, "all" | "shown" | "plain" | "question" | "step" | "putAway" | "tell">;
+
 /** The provider's screen in one session: what is on it, and what is done there. */
 export class OverlayScreen {
   readonly room: Room;
@@ -66,7 +61,7 @@ export class OverlayScreen {
   /** The overlay that the user looks at; undefined: the newest. */
   #chosen = $state<string>();
   /** What the user is asked. */
-  question = $state.raw<Question & { title: string }>();
+  question = $state.raw<Question>();
   readonly #progress = new SvelteMap<string, Progress>();
   /** The whole overlay as text, with soft keys. */
   plain = $state(matchMedia("(any-pointer: none)").matches);
@@ -172,17 +167,16 @@ export class OverlayScreen {
   }
 
   /** Asks the user something; one thing at a time. */
-  ask<T>(
-    title: string,
-    make: (answer: (v: T | undefined) => void) => Question,
-  ): Promise<T | undefined> {
+  #ask<T extends Given>(of: Shown, title: string, asked: Asked): Promise<T | undefined> {
     return new Promise((resolve) => {
       this.question = {
-        ...make((v) => {
-          this.question = undefined;
-          resolve(v);
-        }),
+        ...asked,
         title,
+        of,
+        answer: (v) => {
+          this.question = undefined;
+          resolve(v as T | undefined);
+        },
       };
     });
   }
@@ -202,16 +196,12 @@ export class OverlayScreen {
         if (last.outcome === "done") {
           const consents = (r.actions ?? []).filter(needsConsent);
           if (needsConsent(action) && !asked) {
-            asked = await this.ask<true>(title, (answer) => ({
-              kind: "consent",
-              actions: consents,
-              answer,
-            }));
+            asked = await this.#ask<true>(s, title, { kind: "consent", actions: consents });
           }
           result =
             needsConsent(action) && !asked
               ? { outcome: "cancelled", reason: "by_user" }
-              : await act(this, this.#api, action, title);
+              : await act(this, this.#api, action, (asks) => this.#ask(s, title, asks));
           last = result;
         }
         await this.#api.call("POST", `${this.#path(s.seq)}/answers`, {

@@ -1,0 +1,126 @@
+import {
+  Api,
+  type Overlay,
+  type OverlayDraft,
+  type StoredOverlay,
+  type StoredOverlayList,
+} from "@tandem-call/sdk";
+import { browserFetch } from "@tandem-call/sdk/browser";
+import { app } from "../../../callpage/src/lib/app.svelte.ts";
+
+/** A draft that is worked on. Its document is what the user writes, and need not be valid. */
+export type Draft = OverlayDraft & { document: Overlay };
+
+/** The overlays of a provider, and the one that is worked on. */
+class Drafts {
+  #api: Api | undefined;
+  /** Whether a key has been accepted. It is in the memory of the page only. */
+  open = $state(false);
+  all = $state.raw<StoredOverlay[]>([]);
+  /** The name of the one that is worked on; one that the list does not have is new. */
+  name = $state("");
+  draft = $state<Draft>();
+  #saved = $state("");
+  /** What signs requests to the provider's server: shown once, when the overlay is made. */
+  secret = $state("");
+
+  readonly stored = $derived(this.all.find((o) => o.name === this.name));
+  readonly changed = $derived(!!this.draft && JSON.stringify(this.draft) !== this.#saved);
+
+  async enter(key: string): Promise<void> {
+    this.#api = new Api(location.origin, {
+      ...app.ports,
+      fetch: (url, init) => {
+        const headers = new Headers(init.headers);
+        headers.set("Authorization", `Bearer ${key}`);
+        return browserFetch(url, { ...init, headers });
+      },
+    });
+    await this.#read();
+    this.open = true;
+  }
+
+  async #read(): Promise<void> {
+    this.all = (await this.#call<StoredOverlayList>("GET", "")).overlays;
+  }
+
+  #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    if (!this.#api) {
+      throw new Error("no key was given");
+    }
+    return this.#api.call<T>(method, `/v1/overlays${path}`, body);
+  }
+
+  #path(): string {
+    return `/${encodeURIComponent(this.name)}`;
+  }
+
+  choose(o: StoredOverlay): void {
+    this.name = o.name;
+    this.#work(o.draft);
+    this.#saved = JSON.stringify(this.draft);
+  }
+
+  create(name: string): void {
+    this.name = name;
+    this.#work({ title: { en: name }, numbers: [] });
+    this.#saved = "";
+  }
+
+  #work(d: OverlayDraft): void {
+    const empty = { version: 1, id: this.name, language: "en", regions: [] };
+    this.secret = "";
+    this.draft = structuredClone({ ...d, document: (d.document ?? empty) as Overlay });
+  }
+
+  /** Takes a whole draft, as `tandem overlay publish` does. */
+  replace(text: string): void {
+    const d = JSON.parse(text) as Partial<Draft> | null;
+    if (!Array.isArray(d?.document?.regions) || !Array.isArray(d.numbers) || !d.title) {
+      throw new TypeError("title, numbers, document.regions");
+    }
+    this.draft = d as Draft;
+  }
+
+  async save(): Promise<void> {
+    const { draft } = this;
+    if (!draft) {
+      return;
+    }
+    const text = JSON.stringify(draft);
+    const { document, ...rest } = draft;
+    // Without a region there is no overlay of one's own: all of it comes from the provider's server.
+    const body = draft.url && document.regions.length === 0 ? rest : draft;
+    const { secret } = await this.#call<StoredOverlay>("PUT", `${this.#path()}/draft`, body);
+    this.secret = (draft.url && secret) || this.secret;
+    this.#saved = text;
+    await this.#read();
+  }
+
+  async publish(): Promise<void> {
+    await this.save();
+    await this.#call("POST", `${this.#path()}/publish`);
+    await this.#read();
+  }
+
+  async rollBack(version: number): Promise<void> {
+    await this.#call("POST", `${this.#path()}/rollback`, { version });
+    await this.#read();
+  }
+
+  /** A picture of the draft as it was last saved, fetched by the server as for a phone. */
+  async picture(region: string, signal: AbortSignal): Promise<Blob> {
+    const path = `/v1/overlays${this.#path()}/pictures/${encodeURIComponent(region)}`;
+    const res = await this.#api?.send("GET", path, { signal });
+    return res ? res.blob() : Promise.reject(new Error("no key was given"));
+  }
+
+  async remove(): Promise<void> {
+    await this.#call("DELETE", this.#path());
+    this.draft = undefined;
+    this.name = "";
+    await this.#read();
+  }
+}
+
+export const drafts = new Drafts();
