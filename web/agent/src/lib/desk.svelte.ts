@@ -15,6 +15,7 @@ import {
 } from "@tandem-call/sdk";
 import { SvelteMap, SvelteSet } from "svelte/reactivity";
 import { app } from "../../../callpage/src/lib/app.svelte.ts";
+import { readable } from "../../../callpage/src/lib/format.ts";
 import type { Room } from "../../../callpage/src/lib/room.svelte.ts";
 
 /** The software's name for the operator's statistics. */
@@ -200,8 +201,18 @@ class Desk {
     this.known.set(id, { ...now, ...(party && { party }) });
   }
 
-  async transfer(id: SessionID, to: string): Promise<void> {
-    await this.#call("POST", `${path(id)}/transfer`, { to });
+  /**
+   * Transfers a session, and with it its call, where that is on the page's own telephone: the other
+   * agent's rings, and this one's is free when it has answered.
+   */
+  async transfer(id: SessionID, to: Agent): Promise<void> {
+    const known = this.known.get(id);
+    const customer = readable(known?.party?.identity ?? known?.customer);
+    await this.#call("POST", `${path(id)}/transfer`, { to: to.id });
+    const { telephone } = app;
+    if (telephone?.call?.state === "active" && telephone.call.other === customer) {
+      await telephone.transfer(readable(to.number), to.extension ?? "");
+    }
   }
 
   async colleagues(): Promise<Agent[]> {

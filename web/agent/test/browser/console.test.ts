@@ -287,15 +287,22 @@ test("another call comes into a tab of its own, and neither takes the focus nor 
   await log(anna).getByText("my oven is broken").waitFor();
 });
 
-test("the session is transferred to another agent, with what was said and noted", async () => {
+// The telephone call goes along: Alice's page follows the REFER to the extension of the other agent.
+test("the session and its call are transferred to another agent, with what was said and noted", async () => {
   await anna.page.getByText("Transfer to…").click();
   await anna.page.getByLabel("Transfer to").selectOption("ben");
   await anna.page.getByRole("button", { name: "Transfer", exact: true }).click();
   await ben.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
   await log(ben).getByText("my oven is broken").waitFor();
   await ben.page.getByRole("region", { name: "Notes" }).getByText("wants a refund").waitFor();
+  await ben.page.getByRole("button", { name: "Answer" }).click();
   await write(ben, "Ben here");
   await log(alice).getByText("Ben here").waitFor();
+  await alice.page.getByRole("button", { name: "Hang up" }).waitFor();
+  await anna.page.getByRole("button", { name: "Hang up" }).waitFor({ state: "detached" });
+  await expect.poll(() => state(ben)).toBe("busy/");
+  expect(await ben.page.getByRole("tab").count()).toBe(1);
+  await alice.page.getByRole("heading", { name: "Session with Ben" }).waitFor();
 });
 
 test("after the call it is written up, and found again; a supervisor sees the team", async () => {

@@ -9,18 +9,26 @@ export function nameOf(
   room: Room | undefined,
 ): string {
   const plain = readable(identity);
-  const member = room?.state.members.find((m) => readable(m.identity) === plain && m.name);
+  const named = room?.state.members.filter((m) => readable(m.identity) === plain && m.name);
+  const member = named?.find((m) => !m.left) ?? named?.[0];
   return member?.name ?? page?.try_it?.find((p) => p.number === plain)?.name ?? plain;
 }
 
-/** One member for each party, however many devices it has in the session; one with a name, if any has. */
+/**
+ * One member for each party, however many devices it has in the session: one that is there, if any is,
+ * and of these one with a name.
+ */
 export function partiesOf(members: readonly Member[]): Member[] {
   const parties = new Map<number, Member>();
   for (const m of members) {
     const known = parties.get(m.side);
-    if (!known || (!known.name && m.name)) {
+    if (!known || rank(m) > rank(known)) {
       parties.set(m.side, m);
     }
   }
   return [...parties.values()];
+}
+
+function rank(m: Member): number {
+  return (m.left ? 0 : 2) + (m.name ? 1 : 0);
 }

@@ -119,7 +119,11 @@ export class Telephone {
 
   #told(call: PhoneCall): void {
     const before: CallState | undefined = this.call?.id === call.id ? this.call.state : undefined;
-    this.call = call;
+    // One that was transferred ends beside the one that goes on, and is not looked at any more.
+    const shown = before !== undefined || call.state !== "ended" || !this.busy;
+    if (shown) {
+      this.call = call;
+    }
     if (call.state === "active" && before !== "active") {
       this.since = Date.now();
     }
@@ -130,7 +134,7 @@ export class Telephone {
       state,
       ref: { call_id: call.id },
     });
-    if (call.state === "ended") {
+    if (call.state === "ended" && shown) {
       this.muted = false;
       this.#clock.after(endedMs, () => {
         if (this.call?.id === call.id) {
@@ -159,6 +163,11 @@ export class Telephone {
   /** Presses keys of the telephone within the call (RFC 4733); false without one. */
   press(keys: string): boolean {
     return this.call?.state === "active" && this.#phone?.press(keys) === true;
+  }
+
+  /** Transfers the call to another phone of its number; resolves when that has answered. */
+  async transfer(number: string, extension: string): Promise<void> {
+    await this.#phone?.transfer(number, extension);
   }
 
   mute(): void {

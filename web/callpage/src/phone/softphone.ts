@@ -4,6 +4,7 @@
  */
 
 import type { Softphone as Account } from "@tandem-call/sdk";
+import type { URI } from "jssip";
 import JsSIP from "jssip";
 import type { RTCSession } from "jssip/lib/RTCSession";
 import type { RTCSessionEvent, UA } from "jssip/lib/UA";
@@ -49,6 +50,12 @@ export class Softphone {
   readonly #events: PhoneEvents;
   #session: RTCSession | undefined;
   #call: PhoneCall | undefined;
+  /** The call from which the present one is transferred, until that is answered. */
+  #before: { session: RTCSession; call: PhoneCall } | undefined;
+  /** A call that another phone's transfer has begun. */
+  #referred: RTCSession | undefined;
+  /** What is sent. */
+  #stream: MediaStream | undefined;
   #tone: Tone | undefined;
   #microphone: MediaStream | undefined;
   #source: Source = "tone";
@@ -91,9 +98,8 @@ export class Softphone {
 
   /** Calls a number. */
   async dial(number: string, source: Source): Promise<void> {
-    const domain = this.#account.uri.replace(/^sips?:[^@]*@|[;?].*$/g, "");
     const mediaStream = await this.#sound(source);
-    this.#ua.call(number.includes("@") ? number : `sip:${number}@${domain}`, {
+    this.#ua.call(number.includes("@") ? number : `sip:${number}@${this.#domain}`, {
       mediaStream,
       pcConfig: this.#ice,
     });
@@ -123,6 +129,35 @@ export class Softphone {
     return true;
   }
 
+  /**
+   * Transfers the call to another phone of its number, by extension (REFER, RFC 3515), and hangs up
+   * when that has answered. The error says why it did not: the call then goes on.
+   */
+  transfer(number: string, extension: string): Promise<void> {
+    const session = this.#session;
+    if (!session?.isEstablished()) {
+      return Promise.reject(new Error("no call"));
+    }
+    const user = extension ? `${number};ext=${extension}` : number;
+    return new Promise((resolve, reject) => {
+      const failed = (e: { status_line?: { reason_phrase?: string } }) =>
+        reject(new Error(e.status_line?.reason_phrase || "not transferred"));
+      session.refer(`sip:${user}@${this.#domain}`, {
+        eventHandlers: {
+          accepted: () => {
+            if (!session.isEnded()) {
+              session.terminate();
+            }
+            resolve();
+          },
+          failed,
+          requestFailed: failed,
+        },
+      });
+      session.on("ended", () => resolve()); // the other side goes its way
+    });
+  }
+
   /** Sends nothing while muted. */
   mute(muted: boolean): void {
     if (muted) {
@@ -145,6 +180,10 @@ export class Softphone {
     return this.#source;
   }
 
+  get #domain(): string {
+    return this.#account.uri.replace(/^sips?:[^@]*@|[;?].*$/g, "");
+  }
+
   get #ice(): RTCConfiguration {
     const iceServers = (this.#account.ice_servers ?? []) as RTCIceServer[];
     return { iceServers };
@@ -159,6 +198,7 @@ export class Softphone {
           audio: { echoCancellation: true, noiseSuppression: true },
         });
         this.#source = "microphone";
+        this.#stream = this.#microphone;
         return this.#microphone;
       } catch (err) {
         this.#events.silent(err);
@@ -166,7 +206,8 @@ export class Softphone {
     }
     this.#source = "tone";
     this.#tone = startTone();
-    return this.#tone.stream;
+    this.#stream = this.#tone.stream;
+    return this.#stream;
   }
 
   #silence(): void {
@@ -176,16 +217,20 @@ export class Softphone {
       track.stop();
     }
     this.#microphone = undefined;
+    this.#stream = undefined;
   }
 
   #begun({ session, request, originator }: RTCSessionEvent): void {
-    if (this.#session && !this.#session.isEnded()) {
+    if (this.#session && !this.#session.isEnded() && session !== this.#referred) {
       session.terminate({ status_code: 486 }); // busy: one line
       return;
     }
+    if (this.#session && this.#call && !this.#session.isEnded()) {
+      this.#before = { session: this.#session, call: this.#call };
+    }
     this.#session = session;
     const identity = session.remote_identity;
-    this.#call = {
+    let call: PhoneCall = {
       // Its types leave out that both kinds of request have it.
       id: (request as unknown as { call_id: string }).call_id,
       direction: originator === "local" ? "outgoing" : "incoming",
@@ -193,22 +238,49 @@ export class Softphone {
       state: originator === "local" ? "calling" : "ringing",
       ...(identity.display_name && { name: identity.display_name }),
     };
+    this.#call = call;
     const own = session;
     const change = (change: Partial<PhoneCall>) => {
-      if (own === this.#session && this.#call) {
-        this.#call = { ...this.#call, ...change };
-        this.#events.call(this.#call);
+      call = { ...call, ...change };
+      if (own === this.#session) {
+        this.#call = call;
       }
+      this.#events.call(call);
     };
     const over = (cause: string) => {
-      if (own === this.#session) {
-        change({ state: "ended", cause });
-        this.#session = undefined;
+      change({ state: "ended", cause });
+      if (own === this.#before?.session) {
+        this.#before = undefined;
+      } else if (own === this.#session) {
         this.#meter?.();
+        this.#session = undefined;
+        if (this.#before) {
+          this.#back(this.#before); // it was not transferred
+          return;
+        }
         this.#silence();
         this.#ear.srcObject = null;
       }
     };
+    session.on("refer", ({ request, accept, reject }) => {
+      // To another phone of the number that the user speaks with, and to nowhere else: it is they who
+      // would pay for it.
+      const uri = (request as unknown as { refer_to: { uri: URI } }).refer_to.uri;
+      const [user] = decodeURIComponent(uri.user).split(";");
+      if (
+        own === this.#session &&
+        user === call.other &&
+        uri.host === this.#domain &&
+        this.#stream
+      ) {
+        const options = { mediaStream: this.#stream, pcConfig: this.#ice };
+        accept((referred: RTCSession) => {
+          this.#referred = referred;
+        }, options);
+      } else {
+        reject();
+      }
+    });
     session.on("progress", () => change({ state: "ringing" }));
     session.on("accepted", () => change({ state: "active" }));
     session.on("confirmed", () => change({ state: "active" }));
@@ -225,16 +297,31 @@ export class Softphone {
     if (session.connection) {
       this.#listen(session.connection); // an outgoing call has its connection already
     }
-    this.#events.call(this.#call);
+    this.#events.call(call);
+  }
+
+  /** Goes on with the call that was to be transferred. */
+  #back({ session, call }: { session: RTCSession; call: PhoneCall }): void {
+    this.#before = undefined;
+    this.#session = session;
+    this.#call = call;
+    const track = session.connection?.getReceivers().find((r) => r.track.kind === "audio")?.track;
+    if (track) {
+      this.#hear(new MediaStream([track]));
+    }
+    this.#events.call(call);
   }
 
   #listen(connection: RTCPeerConnection): void {
     connection.addEventListener("track", ({ streams, track }) => {
-      const stream = streams[0] ?? new MediaStream([track]);
-      this.#ear.srcObject = stream;
-      this.#ear.play().catch(() => {}); // a browser may want a touch first: the button "sound"
-      this.#measure(stream);
+      this.#hear(streams[0] ?? new MediaStream([track]));
     });
+  }
+
+  #hear(stream: MediaStream): void {
+    this.#ear.srcObject = stream;
+    this.#ear.play().catch(() => {}); // a browser may want a touch first: the button "sound"
+    this.#measure(stream);
   }
 
   #measure(stream: MediaStream): void {
