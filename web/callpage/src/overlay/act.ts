@@ -1,5 +1,5 @@
 /** What a touch does: each action of an overlay, as far as this page can (I6). */
-import { type Api, isProblem, type OverlayAction } from "@tandem-call/sdk";
+import { type Api, isProblem, type OverlayAction, type ProfileSent } from "@tandem-call/sdk";
 import type { FormAnswers } from "@tandem-call/sdk/overlay";
 import { app } from "../lib/app.svelte.ts";
 import { type Ask, asks } from "./question.ts";
@@ -38,7 +38,10 @@ export async function act(
         : failed("no_place");
     }
     case "send_contact":
-      return attempt(() => api.call("POST", `${session}/profile`, {}));
+      return attempt(
+        () => api.call<ProfileSent>("POST", `${session}/profile`, {}),
+        ({ fields }) => fields > 0,
+      );
     case "open_page":
       return done;
     case "by_email":
@@ -58,10 +61,10 @@ export async function act(
   }
 }
 
-async function attempt(f: () => Promise<unknown>): Promise<Result> {
+/** Asks the server; something says whether that sent anything at all. */
+async function attempt<T>(f: () => Promise<T>, something = (_: T) => true): Promise<Result> {
   try {
-    await f();
-    return done;
+    return something(await f()) ? done : failed("nothing_to_send");
   } catch (err) {
     return failed(isProblem(err, "not-found", "bad-request") ? "nothing_to_send" : "refused");
   }

@@ -1,21 +1,20 @@
-import type { OverlayResult, OverlayShown } from "@tandem-call/sdk";
 import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Person } from "../../../sdk/test/support/person.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
-import { axe, enrol, fits, launch, open, report, type Watched } from "../support/browser.ts";
+import { axe, enrol, fits, launch, open, type Watched } from "../support/browser.ts";
+import { region, Shop } from "../support/shop.ts";
 
 let browser: Browser;
 let server: TestServer;
 let alice: Watched;
-let agent: Person;
-let session: string;
+let agent: Shop;
 const numbers = { alice: "+442079460051", shop: "+442079460059" };
 
 beforeAll(async () => {
   browser = await launch();
   server = await TestServer.start({ TANDEM_CALLS_INVITE_DELAY: "1h" });
-  agent = await new Person(numbers.shop).enrol(server);
+  agent = new Shop(numbers.shop);
+  await agent.enrol(server);
   await agent.start();
   alice = await open(browser, server.url, {
     geolocation: { latitude: 51.5074, longitude: -0.1278, accuracy: 12 },
@@ -31,37 +30,6 @@ afterAll(async () => {
 });
 afterEach(() => expect(alice.faults).toEqual([]));
 
-const region = (id: string, row: number, more: object) => ({
-  id: id.toLowerCase().replaceAll(" ", "-"),
-  grid: { column: 0, row, width: 4 },
-  text: { en: id },
-  ...more,
-});
-let sent = 0;
-
-/** The agent sends an overlay; what the customer's page says of it comes back. */
-async function send(regions: object[], more: object = {}): Promise<number> {
-  sent++;
-  const document = { version: 1, id: "shop", language: "en", regions, ...more };
-  const { seq } = await agent.device.api.call<{ seq: number }>(
-    "POST",
-    `/v1/sessions/${session}/overlays`,
-    { id: `q${sent}`, document },
-  );
-  return seq;
-}
-
-function said(kind: "tandem.overlay.shown", seq: number): Promise<OverlayShown>;
-function said(kind: "tandem.overlay.result", seq: number, region: string): Promise<OverlayResult>;
-function said(kind: string, seq: number, of?: string): Promise<unknown> {
-  return agent.until(`${kind} of ${seq} ${of ?? ""}`, () =>
-    agent.messages
-      .filter((m) => m.kind === kind)
-      .map((m) => m.body as OverlayResult)
-      .find((b) => b.seq === seq && (of === undefined || b.region === of)),
-  );
-}
-
 /** Makes a picture for the manual, where SHOT_DIR says where to. */
 async function picture(name: string): Promise<void> {
   const { SHOT_DIR } = process.env;
@@ -75,12 +43,8 @@ const press = (name: string) => layer().getByRole("button", { name }).click();
 
 // I4, I5: the overlay lies over the call, is confirmed, and takes all touches.
 test("an overlay in a call is drawn over it, and confirmed", async () => {
-  const opened = agent.next("session", (s) => s.phase === "in_call");
-  agent.call({ number: numbers.alice } as Person);
-  await report(alice, numbers.shop);
-  session = (await opened).id;
-  await alice.page.getByRole("heading", { name: `Session with ${numbers.shop}` }).waitFor();
-  const seq = await send(
+  await agent.meet(alice, numbers.alice);
+  const seq = await agent.send(
     [
       region("Ajax Taxi", 0, {}),
       region("Pick me up here", 1, { display: "flash", actions: [{ type: "send_location" }] }),
@@ -94,7 +58,7 @@ test("an overlay in a call is drawn over it, and confirmed", async () => {
     ],
     { opacity: 60 },
   );
-  expect((await said("tandem.overlay.shown", seq)).state).toBe("shown");
+  expect((await agent.shown(seq)).state).toBe("shown");
   await layer().getByText("Ajax Taxi").waitFor();
   expect(await axe(alice.page)).toEqual([]);
   // What lies below is to be seen, and can be neither touched nor reached by keyboard.
@@ -111,7 +75,7 @@ test("an overlay in a call is drawn over it, and confirmed", async () => {
 });
 
 test("each action is asked about, done, and told to the agent", async () => {
-  const seq = await send([
+  const seq = await agent.send([
     region("Here", 0, {
       actions: [{ type: "send_location" }, { type: "message", value: "At the door" }],
     }),
@@ -127,7 +91,7 @@ test("each action is asked about, done, and told to the agent", async () => {
     region("Keys", 5, { actions: [{ type: "dial", keys: "1#" }] }),
     region("Site", 6, { actions: [{ type: "open_page", url: "https://shop.example/menu" }] }),
   ]);
-  await said("tandem.overlay.shown", seq);
+  await agent.shown(seq);
   const dialog = alice.page.getByRole("dialog");
 
   await press("Here");
@@ -135,7 +99,7 @@ test("each action is asked about, done, and told to the agent", async () => {
   await dialog.getByText("You say: “At the door”").waitFor();
   expect(await axe(alice.page)).toEqual([]);
   await dialog.getByRole("button", { name: "Yes, go on" }).click();
-  expect((await said("tandem.overlay.result", seq, "here")).outcome).toBe("done");
+  expect((await agent.result(seq, "here")).outcome).toBe("done");
   await agent.until("a place", () =>
     agent.messages.some(
       (m) => m.kind === "tandem.place" && JSON.stringify(m.body).includes("51.5074"),
@@ -144,7 +108,7 @@ test("each action is asked about, done, and told to the agent", async () => {
   await agent.until("her words", () => agent.texts().includes("At the door"));
 
   await press("Table");
-  expect(await said("tandem.overlay.result", seq, "table")).toMatchObject({
+  expect(await agent.result(seq, "table")).toMatchObject({
     outcome: "done",
     value: "t4",
   });
@@ -155,19 +119,19 @@ test("each action is asked about, done, and told to the agent", async () => {
   await dialog.getByText("Write an e-mail address").waitFor();
   await dialog.getByLabel("Your e-mail address, to get “menu”").fill("alice@example.com");
   await dialog.getByRole("button", { name: "Send" }).click();
-  expect(await said("tandem.overlay.result", seq, "menu")).toMatchObject({
+  expect(await agent.result(seq, "menu")).toMatchObject({
     address: "alice@example.com",
   });
 
   await press("Photo");
   await dialog.getByRole("button", { name: "Cancel" }).click();
-  expect(await said("tandem.overlay.result", seq, "photo")).toMatchObject({
+  expect(await agent.result(seq, "photo")).toMatchObject({
     outcome: "cancelled",
     reason: "by_user",
   });
 
   await press("Buy");
-  expect(await said("tandem.overlay.result", seq, "buy")).toMatchObject({
+  expect(await agent.result(seq, "buy")).toMatchObject({
     outcome: "failed",
     reason: "not_available",
   });
@@ -175,7 +139,7 @@ test("each action is asked about, done, and told to the agent", async () => {
 
   await press("Keys");
   await dialog.getByRole("button", { name: "Yes, go on" }).click();
-  expect(await said("tandem.overlay.result", seq, "keys")).toMatchObject({
+  expect(await agent.result(seq, "keys")).toMatchObject({
     outcome: "failed",
     reason: "no_call",
   });
@@ -185,7 +149,7 @@ test("each action is asked about, done, and told to the agent", async () => {
   await dialog.getByText("shop.example").waitFor();
   expect(await link.getAttribute("rel")).toContain("noopener");
   await alice.page.keyboard.press("Escape");
-  expect(await said("tandem.overlay.result", seq, "site")).toMatchObject({ outcome: "cancelled" });
+  expect(await agent.result(seq, "site")).toMatchObject({ outcome: "cancelled" });
 });
 
 test("a form: seats on a plan, a day and a number, checked as the server checks them", async () => {
@@ -196,7 +160,7 @@ test("a form: seats on a plan, a day and a number, checked as the server checks 
     taken,
     exact: { x, y: 4000, width: 1800, height: 1800 },
   });
-  const seq = await send([
+  const seq = await agent.send([
     region("book", 0, {
       actions: [
         {
@@ -226,7 +190,7 @@ test("a form: seats on a plan, a day and a number, checked as the server checks 
       ],
     }),
   ]);
-  await said("tandem.overlay.shown", seq);
+  await agent.shown(seq);
   await press("book");
   const dialog = alice.page.getByRole("dialog");
   await dialog.getByRole("button", { name: "Send" }).click();
@@ -245,7 +209,7 @@ test("a form: seats on a plan, a day and a number, checked as the server checks 
   await dialog.getByText("A whole number from 1 to 6, please.").waitFor();
   await dialog.getByLabel(/People/).fill("2");
   await dialog.getByRole("button", { name: "Send" }).click();
-  expect((await said("tandem.overlay.result", seq, "book")).answers).toEqual({
+  expect((await agent.result(seq, "book")).answers).toEqual({
     seat: ["a1", "a2"],
     day: ["2026-12-24"],
     people: ["2"],
@@ -254,12 +218,12 @@ test("a form: seats on a plan, a day and a number, checked as the server checks 
 
 test("what is new is marked; as text, with soft keys; put away and brought back", async () => {
   const yes = region("yes", 0, { display: "wobble", actions: [{ type: "choose", value: "y" }] });
-  await said("tandem.overlay.shown", await send([yes]));
-  const seq = await send([
+  await agent.shown(await agent.send([yes]));
+  const seq = await agent.send([
     yes,
     region("no", 1, { display: "flash", actions: [{ type: "choose", value: "n" }] }),
   ]);
-  await said("tandem.overlay.shown", seq);
+  await agent.shown(seq);
   expect(await layer().getByText("New").count()).toBe(1);
   await layer().getByRole("button", { name: /no/ }).waitFor();
   await alice.page.emulateMedia({ reducedMotion: "reduce" });
@@ -274,22 +238,22 @@ test("what is new is marked; as text, with soft keys; put away and brought back"
   expect(await axe(alice.page)).toEqual([]);
   await fits(alice.page);
   await alice.page.keyboard.press("2");
-  expect(await said("tandem.overlay.result", seq, "no")).toMatchObject({ value: "n" });
+  expect(await agent.result(seq, "no")).toMatchObject({ value: "n" });
   await press("As text");
   await press("Put away");
   expect(await layer().count()).toBe(0);
   await alice.page.getByLabel("Message", { exact: true }).fill("half a thou");
-  const late = await send([region("ok", 0, { actions: [{ type: "choose", value: "k" }] })]);
+  const late = await agent.send([region("ok", 0, { actions: [{ type: "choose", value: "k" }] })]);
   await alice.page.getByText("has something for your screen").waitFor();
   expect(await alice.page.getByLabel("Message", { exact: true }).inputValue()).toBe("half a thou");
   await alice.page.getByRole("button", { name: "Show", exact: true }).click();
-  expect((await said("tandem.overlay.shown", late)).state).toBe("shown");
+  expect((await agent.shown(late)).state).toBe("shown");
 });
 
 // Nothing of a provider's runs as script in the page, and no other server is asked: afterEach looks.
 test("hostile overlays do nothing", async () => {
   const evil = '<img src=x onerror="document.title=1"><script>document.title=1</script>';
-  const seq = await send([
+  const seq = await agent.send([
     { id: "a", grid: { column: 0, row: 0, width: 4 }, text: { en: evil } },
     {
       id: "b",
@@ -297,12 +261,12 @@ test("hostile overlays do nothing", async () => {
       picture: { url: "https://evil.example/x.svg", alt: { en: evil } },
     },
   ]);
-  await said("tandem.overlay.shown", seq);
+  await agent.shown(seq);
   await layer().getByText(evil).first().waitFor();
   expect(await layer().locator("script, img, style, iframe").count()).toBe(0);
   expect(await alice.page.title()).toContain("Tandem");
   // What the server would refuse reaches the page by no other way; were it to, it is not drawn.
-  const refused = agent.device.api.call("POST", `/v1/sessions/${session}/messages`, {
+  const refused = agent.device.api.call("POST", `/v1/sessions/${agent.session}/messages`, {
     id: "evil",
     kind: "overlay",
     body: { version: 1, id: "x", language: "en", regions: [], script: "x" },
