@@ -52,6 +52,31 @@ func newKey(who httpapi.Caller, r wire.CredentialRequest) (credential.New, error
 	return n, nil
 }
 
+// within holds a new key to the limits of the one that makes it, where that one has scopes: it lasts
+// no longer, and is bound to a certificate if that one is.
+func within(by credential.Credential, n credential.New, r wire.CredentialRequest) (credential.New, error) {
+	switch {
+	case len(by.Scopes) == 0:
+	case len(by.Certificate) > 0 && len(n.Certificate) == 0:
+		return n, wire.NewProblem(wire.CodeForbidden, "this key is bound to a certificate: name that of the new key")
+	case !n.Expires.After(by.Expires):
+	case r.Seconds > 0 || r.Days > 0:
+		return n, wire.NewProblem(wire.CodeForbidden, "this key is limited until %s, and makes none that lasts longer", by.Expires.UTC().Format(time.RFC3339))
+	default:
+		n.Expires = by.Expires
+	}
+	return n, nil
+}
+
+// mayEnd reports whether the caller may revoke a key: a limited one none that can do more.
+func mayEnd(who httpapi.Caller, c credential.Credential) bool {
+	if len(who.Scopes) == 0 || who.Credential == c.ID {
+		return true
+	}
+	scopes := scopesOf(c)
+	return len(scopes) > 0 && !slices.ContainsFunc(scopes, func(s httpapi.Scope) bool { return !who.May(s) })
+}
+
 func thumbprint(sum []byte) string { return base64.RawURLEncoding.EncodeToString(sum) }
 
 // scopesOf are the scopes of a key. To say whose number it is takes a scope of its own.

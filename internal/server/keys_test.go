@@ -112,6 +112,59 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// TestLimitedKeysMakeAndEndLimitedOnes: who has the keys' office can neither outlast it, nor shed its
+// certificate, nor end the keys of those above.
+func TestLimitedKeysMakeAndEndLimitedOnes(t *testing.T) {
+	w := newWorld(t)
+	make := func(r wire.CredentialRequest) (c wire.Credential) {
+		w.operator("POST", "/v1/operator/credentials", r, &c)
+		return c
+	}
+	keeper := make(wire.CredentialRequest{Role: "operator", Name: "keeper", Scopes: []string{"keys", "report"}, Seconds: 900})
+	owner := make(wire.CredentialRequest{Role: "operator", Name: "owner"})
+	auditor := make(wire.CredentialRequest{Role: "operator", Name: "auditor", Scopes: []string{"audit"}})
+	element := make(wire.CredentialRequest{Role: "element", Name: "all that an element may", Ranges: []string{"+44"}})
+	reporter := make(wire.CredentialRequest{Role: "element", Name: "reporter", Ranges: []string{"+44"}, Scopes: []string{"report"}})
+
+	create := func(token, body string) (c wire.Credential, status int) {
+		r := w.ask("POST", "/v1/operator/credentials", token, body)
+		if r.status == http.StatusCreated {
+			check(t, json.Unmarshal([]byte(r.body), &c))
+		}
+		return c, r.status
+	}
+	if c, status := create(keeper.Key, `{"role":"element","name":"x","ranges":["+44"],"scopes":["report"]}`); status != http.StatusCreated || c.Expires.After(keeper.Expires) {
+		t.Errorf("a key that outlasts its maker's: %d, %v, not %v", status, c.Expires, keeper.Expires)
+	}
+	if _, status := create(keeper.Key, `{"role":"element","name":"x","ranges":["+44"],"scopes":["report"],"days":1}`); status != http.StatusForbidden {
+		t.Errorf("a key for a day, of one for a quarter of an hour: %d", status)
+	}
+	if c, status := create(owner.Key, `{"role":"element","name":"x","ranges":["+44"],"days":700}`); status != http.StatusCreated || !c.Expires.After(owner.Expires) {
+		t.Errorf("an operator's key without limits: %d, until %v", status, c.Expires)
+	}
+	for _, c := range []struct {
+		name   string
+		key    wire.Credential
+		status int
+	}{
+		{"the owner's", owner, http.StatusForbidden},
+		{"one with another office", auditor, http.StatusForbidden},
+		{"an element's that may more", element, http.StatusForbidden},
+		{"one that may as much", reporter, http.StatusNoContent},
+		{"its own", keeper, http.StatusNoContent},
+	} {
+		if r := w.ask("DELETE", "/v1/operator/credentials/"+c.key.ID, keeper.Key, ""); r.status != c.status {
+			t.Errorf("a keeper ends %s: %d %s", c.name, r.status, r.body)
+		}
+	}
+	if r := w.ask("GET", "/v1/operator/credentials", keeper.Key, ""); r.status != http.StatusUnauthorized {
+		t.Errorf("a key that has ended itself: %d", r.status)
+	}
+	if r := w.ask("DELETE", "/v1/operator/credentials/"+auditor.ID, owner.Key, ""); r.status != http.StatusNoContent {
+		t.Errorf("the owner ends the auditor's: %d %s", r.status, r.body)
+	}
+}
+
 // TestBindings: an element says whose a device is only with the scope, within its range, and by
 // what a network can know; the device then shows its key.
 func TestBindings(t *testing.T) {
@@ -194,6 +247,10 @@ func TestKeyBoundToACertificate(t *testing.T) {
 	staleKey := w.newKey(wire.CredentialRequest{Role: "element", Name: "proxy", Ranges: []string{"+44"}, Certificate: staleThumb})
 	free := w.key("element", "+44")
 	body := strings.Replace(report(dave, "outgoing", "active", "c"), "{", fmt.Sprintf(`{"own":"tel:%s",`, alice), 1)
+	keeper := w.newKey(wire.CredentialRequest{Role: "operator", Name: "keeper", Scopes: []string{"keys", "report"}, Certificate: thumb})
+	made := func(certificate string) string {
+		return fmt.Sprintf(`{"role":"element","name":"x","ranges":["+44"],"scopes":["report"]%s}`, certificate)
+	}
 	for _, c := range []struct {
 		name, key string
 		certs     []tls.Certificate
@@ -214,6 +271,14 @@ func TestKeyBoundToACertificate(t *testing.T) {
 		there.http = &http.Client{Transport: tr}
 		if r := there.ask("POST", "/v1/reports", c.key, body); r.status != c.status {
 			t.Errorf("%s: %d %s", c.name, r.status, r.body)
+		}
+		if c.name != "its certificate" {
+			continue
+		}
+		for certificate, status := range map[string]int{"": 403, `,"certificate":"` + thumb + `"`: 201} { // what it makes needs one too
+			if r := there.ask("POST", "/v1/operator/credentials", keeper, made(certificate)); r.status != status {
+				t.Errorf("made with %q: %d %s", certificate, r.status, r.body)
+			}
 		}
 	}
 }

@@ -38,8 +38,14 @@ func credentialInfo(c credential.Credential) wire.Credential {
 
 func (s operator) CreateCredential(ctx context.Context, who httpapi.Caller, r wire.CredentialRequest) (wire.Credential, error) {
 	n, err := newKey(who, r)
+	if err == nil && who.Credential != adminCredential {
+		var by credential.Credential
+		if by, err = s.keys.Get(ctx, who.Tenant, who.Credential); err == nil {
+			n, err = within(by, n, r)
+		}
+	}
 	if err != nil {
-		return wire.Credential{}, err
+		return wire.Credential{}, problem(s.log, "make a key", err)
 	}
 	id := credential.NewID()
 	var key string
@@ -60,6 +66,9 @@ func (s operator) CreateCredential(ctx context.Context, who httpapi.Caller, r wi
 }
 
 func (s operator) RevokeCredential(ctx context.Context, who httpapi.Caller, id string) error {
+	if c, err := s.keys.Get(ctx, who.Tenant, id); err == nil && !mayEnd(who, c) {
+		return wire.NewProblem(wire.CodeForbidden, "this key is limited to the scopes %v, and ends none that can do more", who.Scopes)
+	}
 	return s.audited(ctx, who, audit.Record{What: audit.CredentialRevoked, On: on("credential", id)}, func() error {
 		return s.keys.Revoke(ctx, who.Tenant, id)
 	})
