@@ -35,17 +35,24 @@ const (
 // Authenticator proves devices by their keys. A challenge can be answered on any node,
 // since nonces are signed rather than kept. That an answer serves only once is remembered
 // for as long as the nonce lasts: by the node that took it and, where several nodes share
-// the devices (Config.Shared), in the device's record too.
+// the devices (Config.Shared), in the device's record too. Where they do not, a nonce dies with
+// the process that gave it, since what it had taken is forgotten then.
 type Authenticator struct {
 	registry *Registry
 	replay   replay
+	process  []byte // random, and part of what is signed; empty where nodes share the devices
 }
 
 // NewAuthenticator returns the authenticator of a registry's devices. It remembers at
 // most maxNonces answers per minute; zero means a million (about 60 MB when full).
 func NewAuthenticator(r *Registry, maxNonces int) *Authenticator {
 	setDefault(&maxNonces, 1<<20)
-	return &Authenticator{registry: r, replay: replay{max: maxNonces}}
+	a := &Authenticator{registry: r, replay: replay{max: maxNonces}}
+	if !r.cfg.Shared {
+		a.process = make([]byte, nonceRandom)
+		rand.Read(a.process)
+	}
+	return a
 }
 
 // A nonce is 16 random bytes, its expiry as a Unix time in 8, and 16 of an HMAC over both.
@@ -60,20 +67,21 @@ func (a *Authenticator) Nonce() string {
 	b := make([]byte, nonceRandom, nonceSize)
 	rand.Read(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.registry.cfg.Now().Add(NonceTTL).Unix()))
-	b = append(b, nonceMAC(a.registry.signing(), b)...)
+	b = append(b, a.nonceMAC(a.registry.signing(), b)...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-func nonceMAC(s secrets, body []byte) []byte {
+func (a *Authenticator) nonceMAC(s secrets, body []byte) []byte {
 	mac := hmac.New(sha256.New, s.nonce)
 	mac.Write(body)
+	mac.Write(a.process)
 	return mac.Sum(nil)[:nonceSize-nonceBody]
 }
 
 // checkNonce returns the random part of a nonce that this server gave and that still lasts.
 func (a *Authenticator) checkNonce(nonce string, now time.Time) (random [nonceRandom]byte, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
-	if err != nil || len(b) != nonceSize || !a.registry.verified(b[nonceBody:], func(s secrets) []byte { return nonceMAC(s, b[:nonceBody]) }) {
+	if err != nil || len(b) != nonceSize || !a.registry.verified(b[nonceBody:], func(s secrets) []byte { return a.nonceMAC(s, b[:nonceBody]) }) {
 		return random, fmt.Errorf("%w: the nonce is not this server's", ErrAssertion)
 	}
 	if now.Unix() >= int64(binary.BigEndian.Uint64(b[nonceRandom:])) {

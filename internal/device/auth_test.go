@@ -189,10 +189,31 @@ func TestNonces(t *testing.T) {
 	want(t, hello(string(flipped)), device.ErrAssertion)
 
 	// A nonce of one node is good on another.
+	shared := func(cfg *device.Config) { cfg.Shared = true }
+	w.restart(shared)
 	elsewhere := w.auth.Nonce()
-	w.restart()
+	w.restart(shared)
 	if err := hello(elsewhere); err != nil {
 		t.Error(err)
+	}
+}
+
+// A server that has forgotten what it took takes nothing of before.
+func TestReplayAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	p := newPhone(t)
+	w.enrol(p, number(t, alice))
+	nonce := w.auth.Nonce()
+	assertion := w.sign(p, jwt.MapClaims{"nonce": nonce})
+	if _, err := w.auth.VerifyHello(t.Context(), "", nonce, assertion); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	_, err := w.auth.VerifyHello(t.Context(), "", nonce, assertion)
+	want(t, err, device.ErrAssertion)
+	nonce = w.auth.Nonce()
+	if _, err := w.auth.VerifyHello(t.Context(), "", nonce, w.sign(p, jwt.MapClaims{"nonce": nonce})); err != nil {
+		t.Errorf("a fresh one: %v", err)
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 // TestRotateSecret: what was made with the secret before is taken for a while, on all nodes,
 // and then no more; at once, if so wanted.
 func TestRotateSecret(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(c *device.Config) { c.Shared = true })
 	p := newPhone(t)
 	d := w.enrol(p, number(t, alice))
-	another, err := device.New(t.Context(), device.Config{Engine: w.engine, Parties: party.New(w.engine, w.clock), Sender: w, Now: w.clock})
+	another, err := device.New(t.Context(), device.Config{Engine: w.engine, Parties: party.New(w.engine, w.clock), Sender: w, Now: w.clock, Shared: true})
 	if err != nil {
 		t.Fatal(err)
 	}
