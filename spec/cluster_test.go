@@ -80,7 +80,10 @@ var onDisk = map[string]string{
 var oneNode = map[string]string{
 	"A4":          "telephones register with the SIP element of one node",
 	"B4":          "asks one node for its connections",
+	"B7":          "asks one node for its counts",
 	"D4":          "asks one node for its counts",
+	"G3":          "asks one node for its counts",
+	"texts":       "asks one node for its counts",
 	"C5":          "a device that is connected to another node is woken",
 	"two_servers": "is about two servers on one data directory",
 }

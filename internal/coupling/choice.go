@@ -2,6 +2,7 @@ package coupling
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,11 +56,7 @@ func (s *Service) Choose(ctx context.Context, tenant wire.TenantID, id wire.Devi
 	if err != nil {
 		return fmt.Errorf("coupling: keep a choice: %w", err)
 	}
-	if now.Session != wire.ChoiceJoin {
-		s.chosen.Store(tenant, true)
-	}
-	s.noteGets(now)
-	return nil
+	return s.tell(ctx, now)
 }
 
 // Unchoose forgets what was chosen for a device.
@@ -67,12 +64,37 @@ func (s *Service) Unchoose(ctx context.Context, tenant wire.TenantID, id wire.De
 	if err := store.Remove(ctx, s.choices, store.Key(string(tenant), string(id))); err != nil {
 		return fmt.Errorf("coupling: forget a choice: %w", err)
 	}
-	s.noteGets(Choice{Tenant: tenant, Device: id})
+	return s.tell(ctx, Choice{Session: wire.ChoiceJoin, Tenant: tenant, Device: id})
+}
+
+// choiceSubject is on which nodes tell each other of choices, as they are stored.
+const choiceSubject = "coupling.choice"
+
+// tell lets a choice hold here, and on the other nodes. What one of them does not hear it finds
+// within a minute.
+func (s *Service) tell(ctx context.Context, c Choice) error {
+	s.note(c)
+	data, err := json.Marshal(c)
+	if err == nil {
+		err = s.cfg.Engine.Publish(ctx, choiceSubject, data)
+	}
+	if err != nil {
+		return fmt.Errorf("coupling: tell of a choice: %w", err)
+	}
 	return nil
 }
 
-// HasChoices reports whether a device of the tenant may do anything but join. What another
-// node was told is known within a minute.
+// onChoice hears of a choice that was made at some node.
+func (s *Service) onChoice(_ string, data []byte) {
+	var c Choice
+	if err := json.Unmarshal(data, &c); err != nil {
+		s.cfg.Log.Error("a node tells of a choice that cannot be read", "err", err)
+		return
+	}
+	s.note(c)
+}
+
+// HasChoices reports whether a device of the tenant may do anything but join.
 func (s *Service) HasChoices(tenant wire.TenantID) bool {
 	_, yes := s.chosen.Load(tenant)
 	return yes
@@ -82,8 +104,11 @@ func (s *Service) HasChoices(tenant wire.TenantID) bool {
 // message, so they are held in memory.
 type gets map[wire.TenantID]map[wire.DeviceID][]wire.DataKind
 
-// noteGets notes a choice that was made at this node.
-func (s *Service) noteGets(c Choice) {
+// note lets a choice hold at this node.
+func (s *Service) note(c Choice) {
+	if c.Session != wire.ChoiceJoin {
+		s.chosen.Store(c.Tenant, true)
+	}
 	s.getsMu.Lock()
 	defer s.getsMu.Unlock()
 	s.gets.put(c)
@@ -104,8 +129,7 @@ func (g gets) put(c Choice) {
 	}
 }
 
-// ChoosesKinds reports whether a device of the tenant may get less than everything. What
-// another node was told is known within a minute.
+// ChoosesKinds reports whether a device of the tenant may get less than everything.
 func (s *Service) ChoosesKinds(tenant wire.TenantID) bool {
 	s.getsMu.RLock()
 	defer s.getsMu.RUnlock()

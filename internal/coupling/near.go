@@ -62,6 +62,11 @@ func (s *Service) lookAgain() {
 // Run lets leases run out, completes what a crash has cut short, and sweeps what is over,
 // until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	cancel, err := s.cfg.Engine.Subscribe(ctx, choiceSubject, s.onChoice)
+	if err != nil {
+		return fmt.Errorf("coupling: hear of other nodes: %w", err)
+	}
+	defer cancel()
 	var swept time.Time
 	for {
 		now := s.cfg.Now()

@@ -72,7 +72,7 @@ type Service struct {
 	chosen    sync.Map // tenants with choices of sessions
 	getsMu    sync.RWMutex
 	gets      gets          // guarded by getsMu
-	getsMade  int           // guarded by getsMu: choices made at this node
+	getsMade  int           // guarded by getsMu: choices that were noted one by one
 	sooner    chan struct{} // a lease was given
 }
 
