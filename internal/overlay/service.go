@@ -118,6 +118,7 @@ type Service struct {
 	kept     store.Table[Kept]
 	openings store.Table[Opening]
 	wake     chan struct{}
+	patience patience
 
 	mu sync.Mutex
 	// predetermined overlays that are live, by tenant, as they were last read.

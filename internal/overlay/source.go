@@ -72,7 +72,12 @@ func (s *Service) ask(ctx context.Context, x Stored, e Edition, q wire.OverlayQu
 		return overlay.Overlay{}, err
 	}
 	id, at := wire.NewID("ovl_"), s.cfg.Now().Unix()
+	server := serverOf(x.Tenant, e.URL)
+	if !s.patience.begin(server) {
+		return overlay.Overlay{}, fmt.Errorf("%w: it did not answer lately, and is being asked", ErrSource)
+	}
 	said, err := s.cfg.Ask(ctx, Question{URL: e.URL, ID: id, Timestamp: at, Signature: signed.Sign(x.Key, id, at, body), Body: body})
+	s.patience.end(server, err == nil)
 	if err != nil {
 		return overlay.Overlay{}, fmt.Errorf("%w: %w", ErrSource, err)
 	}
