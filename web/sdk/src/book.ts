@@ -56,14 +56,15 @@ export class Book {
     return this.#after(() => this.#receive(session, seq, message));
   }
 
-  /** Notes that a profile was put into the address book. */
-  kept(owner: string, contact: string): Promise<Held | undefined> {
+  /**
+   * Notes that what is shown of somebody was put into the address book. Where it was forgotten
+   * meanwhile, since its session is over, it is held again.
+   */
+  kept(shown: Held, contact: string): Promise<Held> {
     return this.#after(async () => {
-      const before = (await this.#store.get(prefix + owner)) as Held | undefined;
-      const held = before && { ...before, contact };
-      if (held) {
-        await this.#write(held);
-      }
+      const before = (await this.#store.get(prefix + shown.owner)) as Held | undefined;
+      const held = { ...(before ?? shown), contact };
+      await this.#write(held);
       return held;
     });
   }

@@ -82,13 +82,10 @@ class People {
 
   /** Puts it into the address book. */
   async keep(owner: string): Promise<void> {
-    if (this.#api) {
+    const shown = this.held.get(owner);
+    if (this.#api && shown) {
       const { id } = await new Profiles(this.#api).keep(owner);
-      const before = this.held.get(owner);
-      this.#set(
-        owner,
-        (await this.#book?.kept(owner, id)) ?? (before && { ...before, contact: id }),
-      );
+      this.#set(owner, (await this.#book?.kept(shown, id)) ?? shown);
     }
   }
 
