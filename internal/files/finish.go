@@ -120,7 +120,11 @@ func (s *Service) content(r Record) (Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strip := strippers[kind]; strip != nil && !r.KeepMetadata {
+	strip, err := stripper(kind)
+	if err != nil && !r.KeepMetadata {
+		return nil, err
+	}
+	if strip != nil && !r.KeepMetadata {
 		if _, err := part.Seek(0, io.SeekStart); err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package files
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -33,6 +34,9 @@ var (
 	ErrChecksum = errors.New("files: checksum mismatch")
 	// ErrDamagedPicture: metadata cannot be removed, since the picture's structure is broken.
 	ErrDamagedPicture = errors.New("files: damaged picture")
+	// ErrUncleanable: metadata of such pictures cannot be removed. It is an ErrDamagedPicture, whose
+	// fate it shares.
+	ErrUncleanable = fmt.Errorf("%w: of a kind that cannot be cleaned", ErrDamagedPicture)
 	// ErrDamaged: confirmed bytes are not on the disk.
 	ErrDamaged = errors.New("files: stored bytes are missing")
 )

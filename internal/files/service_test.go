@@ -276,6 +276,32 @@ func TestTypesComeFromTheContent(t *testing.T) {
 	}
 }
 
+// A picture that may say where it was taken, and cannot be cleaned, goes only if its sender says so.
+func TestPicturesThatCannotBeCleaned(t *testing.T) {
+	h := newHouse(t)
+	for name, content := range map[string]string{
+		"TIFF":      "II*\x00\x08\x00\x00\x00\x00\x00",
+		"JPEG XL":   "\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a",
+		"JPEG 2000": "\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a\x00\x00\x00\x14ftypjp2 ",
+		"Photoshop": "8BPS\x00\x01",
+	} {
+		n := alices("photo", len(content))
+		r := h.create(t, n)
+		h.append(t, r, 0, []byte(content))
+		if err := h.Finish(t.Context(), r.Tenant, "alice", r.ID); !errors.Is(err, files.ErrUncleanable) {
+			t.Errorf("%s: %v, want ErrUncleanable", name, err)
+		}
+		if _, _, err := files.Clean([]byte(content)); !errors.Is(err, files.ErrUncleanable) {
+			t.Errorf("%s, as a picture of a profile: %v", name, err)
+		}
+		n.KeepMetadata = true
+		h.put(t, n, []byte(content))
+	}
+	if r := h.put(t, alices("a.ico", 10), []byte("\x00\x00\x01\x00\x01\x00\x10\x10\x00\x00")); r.Type != "image/x-icon" {
+		t.Errorf("an icon, in which no camera writes: %s", r.Type)
+	}
+}
+
 func TestEmptyFile(t *testing.T) {
 	h := newHouse(t)
 	r := h.create(t, alices("empty.txt", 0))

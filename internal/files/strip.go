@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 )
 
 // strippers remove from a picture what tells where, when and with what it was taken. They
@@ -25,6 +26,20 @@ var strippers = map[string]func(w io.Writer, r io.ReadSeeker) error{
 	"image/avif":             stripHEIF,
 }
 
+// bare are kinds of pictures that no camera writes, and that have no place for what it knows.
+var bare = map[string]bool{"image/bmp": true, "image/x-icon": true, "image/svg+xml": true}
+
+// stripper returns what cleans the kind; nil: nothing need be. ErrUncleanable: it may hold where and
+// when it was taken (TIFF and the raw formats made of it, JPEG XL, JPEG 2000, Photoshop's), and that
+// cannot be removed.
+func stripper(kind string) (func(w io.Writer, r io.ReadSeeker) error, error) {
+	strip := strippers[kind]
+	if strip == nil && strings.HasPrefix(kind, "image/") && !bare[kind] {
+		return nil, fmt.Errorf("%w (%s)", ErrUncleanable, kind)
+	}
+	return strip, nil
+}
+
 // Clean returns a picture without what tells where, when and with what it was taken, where
 // its type is one of those that can be cleaned, and the type that its content has.
 // ErrDamagedPicture.
@@ -32,9 +47,9 @@ func Clean(data []byte) (clean []byte, mediaType string, err error) {
 	if mediaType, err = sniff(bytes.NewReader(data)); err != nil {
 		return nil, "", err
 	}
-	strip := strippers[mediaType]
-	if strip == nil {
-		return data, mediaType, nil
+	strip, err := stripper(mediaType)
+	if strip == nil || err != nil {
+		return data, mediaType, err
 	}
 	var b bytes.Buffer
 	if err := strip(&b, bytes.NewReader(data)); err != nil {

@@ -47,6 +47,8 @@ func addressed(out *fetch.Fetcher) profile.Fetch {
 func cleanPicture(data []byte) ([]byte, string, error) {
 	clean, kind, err := files.Clean(data)
 	switch {
+	case errors.Is(err, files.ErrUncleanable):
+		return nil, "", profile.ErrType
 	case errors.Is(err, files.ErrDamagedPicture):
 		return nil, "", fmt.Errorf("%w: %w", profile.ErrRequest, err)
 	case err != nil:

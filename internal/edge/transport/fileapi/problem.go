@@ -39,6 +39,7 @@ var problems = []struct {
 	{files.ErrTooMany, wire.CodeTooMany, 0, "too many unfinished uploads: complete or delete one"},
 	{files.ErrFull, wire.CodeStorageFull, 0, "there is no room for this file now"},
 	{files.ErrChecksum, wire.CodeBadRequest, statusChecksum, "the bytes do not match Upload-Checksum; none was kept"},
+	{files.ErrUncleanable, wire.CodeUnsupportedType, 0, "the metadata of pictures of this kind cannot be removed; send a JPEG, PNG, GIF, WebP, HEIC or AVIF, or upload it with keep_metadata to send it as it is"},
 	{files.ErrDamagedPicture, wire.CodeUnsupportedType, 0, "the picture is damaged, so that its metadata cannot be removed; upload it with keep_metadata to send it as it is"},
 	{files.ErrConflict, wire.CodeConflict, 0, ""},
 	{store.ErrUncertain, wire.CodeUncertain, 0, "repeat the request"},
