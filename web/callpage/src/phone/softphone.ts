@@ -61,6 +61,8 @@ export class Softphone {
   #source: Source = "tone";
   readonly #ear = new Audio();
   #meter: (() => void) | undefined;
+  /** Ends the call that there is, for this page. */
+  #over: ((cause: string) => void) | undefined;
 
   /** @param socket the address of the SIP server's WebSocket, on the page's own host */
   constructor(account: Account, socket: string, events: PhoneEvents) {
@@ -82,7 +84,10 @@ export class Softphone {
     this.#ua.on("registered", () => events.registered());
     this.#ua.on("unregistered", () => events.unregistered(""));
     this.#ua.on("registrationFailed", (e) => events.unregistered(String(e.cause ?? "")));
-    this.#ua.on("disconnected", () => events.unregistered("connection"));
+    this.#ua.on("disconnected", () => {
+      events.unregistered("connection");
+      this.#lost();
+    });
     this.#ua.on("newRTCSession", (e: RTCSessionEvent) => this.#begun(e));
   }
 
@@ -248,6 +253,9 @@ export class Softphone {
       this.#events.call(call);
     };
     const over = (cause: string) => {
+      if (call.state === "ended") {
+        return; // why it ended is told once
+      }
       change({ state: "ended", cause });
       if (own === this.#before?.session) {
         this.#before = undefined;
@@ -281,6 +289,7 @@ export class Softphone {
         reject();
       }
     });
+    this.#over = over;
     session.on("progress", () => change({ state: "ringing" }));
     session.on("accepted", () => change({ state: "active" }));
     session.on("confirmed", () => change({ state: "active" }));
@@ -310,6 +319,18 @@ export class Softphone {
       this.#hear(new MediaStream([track]));
     }
     this.#events.call(call);
+  }
+
+  /**
+   * The socket is gone, and with it the transaction of a call that rings here (RFC 3261 17.2.4): no
+   * answer of ours would arrive, nor would we hear that the caller has given up.
+   */
+  #lost(): void {
+    const session = this.#session;
+    if (session && this.#call?.direction === "incoming" && this.#call.state === "ringing") {
+      this.#over?.(JsSIP.C.causes.CONNECTION_ERROR);
+      session.terminate();
+    }
   }
 
   #listen(connection: RTCPeerConnection): void {

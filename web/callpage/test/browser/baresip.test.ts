@@ -28,10 +28,11 @@ afterAll(async () => {
   await server?.remove();
 });
 
-/** The page hears the phone. */
-async function heard() {
+/** Each hears the other. */
+async function heardBothWays() {
   const level = () => page.page.getByRole("meter").evaluate((m) => (m as HTMLMeterElement).value);
   await expect.poll(level, { timeout: 60_000 }).toBeGreaterThan(0.05);
+  await expect.poll(() => phone.heard(), { timeout: 60_000 }).toBeGreaterThan(0.01);
 }
 
 test("a real telephone calls the page", async () => {
@@ -39,7 +40,7 @@ test("a real telephone calls the page", async () => {
   const call = page.page.getByRole("alertdialog", { name: `${number} is calling` });
   await call.getByRole("button", { name: "Answer" }).click();
   await page.page.getByText(`In a call with ${number}`).waitFor();
-  await heard();
+  await heardBothWays();
   // The telephone has no device beside it, so there is no session: the user may ask for one (B15).
   await page.page.getByRole("button", { name: "Ask for a session" }).click();
   await page.page.getByRole("button", { name: "Asked" }).waitFor();

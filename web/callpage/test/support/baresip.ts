@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { loudest } from "./sound.ts";
 
 const modules = "/usr/lib/baresip/modules";
 
@@ -55,12 +56,13 @@ export class Baresip {
       "rtcp_mux yes",
       "jitter_buffer_type off",
       `module_path ${modules}`,
-      ...["opus", "ausine", "aubridge", "uuid", "ice", "srtp", "dtls_srtp"].map(
+      ...["opus", "ausine", "aubridge", "uuid", "ice", "srtp", "dtls_srtp", "sndfile"].map(
         (m) => `module ${m}.so`,
       ),
       "module_tmp account.so",
       "module_app menu.so",
       "module_app httpd.so",
+      `snd_path ${dir}`, // what it decodes, and what it encodes, is recorded here
       `http_listen 127.0.0.1:${http}`,
     ];
     const account = `<sip:${number}@127.0.0.1:${sip};transport=tcp>;regint=60;answermode=manual;audio_codecs=opus/48000/2;mediaenc=dtls_srtp;medianat=ice`;
@@ -98,6 +100,15 @@ export class Baresip {
     this.#said = "";
     const res = await fetch(`http://127.0.0.1:${this.#http}/?${encodeURIComponent(keys)}`);
     await res.arrayBuffer();
+  }
+
+  /** How loud it was, at its loudest, what it has heard in its latest call: from 0 to 1. */
+  async heard(): Promise<number> {
+    const latest = (await readdir(this.#dir))
+      .filter((f) => f.endsWith("-dec.wav"))
+      .sort()
+      .at(-1);
+    return latest ? loudest(await readFile(join(this.#dir, latest))) : 0;
   }
 
   async stop(): Promise<void> {

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { loudest } from "./sound.ts";
 
 /**
  * Another real softphone with a SIP and media stack of its own: linphonec (Belledonne), set up to
@@ -139,12 +140,7 @@ user_certificates_path=${dir}
 
   /** How loud it was, at its loudest, what it has heard: from 0 to 1. */
   async heard(): Promise<number> {
-    const wav = await readFile(this.#heard).catch(() => Buffer.alloc(0));
-    let most = 0;
-    for (let at = 44; at + 1 < wav.length; at += 2) {
-      most = Math.max(most, Math.abs(wav.readInt16LE(at)) / 32_768);
-    }
-    return most;
+    return loudest(await readFile(this.#heard).catch(() => Buffer.alloc(0)));
   }
 
   async stop(): Promise<void> {
