@@ -215,6 +215,11 @@ test("templates are sent by keyboard, confirmed by the phone, and answered", asy
   await screen.getByText("Could not be shown (not_valid)").waitFor();
   await screen.getByRole("img", { name: "On it now: Red Golf Monday, Book it" }).waitFor();
   await alice.page.unroute("**/shown");
+  await keyboard.press("Alt+t");
+  await keyboard.type("ask");
+  await keyboard.press("Enter");
+  await screen.getByText("Shown", { exact: true }).waitFor();
+  await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
   await sheet.getByRole("button", { name: "Put away" }).click();
 });
 
