@@ -278,8 +278,10 @@ func TestFeaturesOfANumber(t *testing.T) {
 	})
 	x := w.enrol(alice)
 	_, pending := w.beginCoupling("television")
-	refusals := map[string]string{"/v1/couplings/offers": `{}`, "/v1/couplings/look": fmt.Sprintf(`{"code":%q}`, pending.Code), "/v1/couplings/accept": fmt.Sprintf(`{"code":%q}`, pending.Code)}
-	for path, body := range refusals {
+	typed := fmt.Sprintf(`{"code":%q}`, pending.Code)
+	requests := [][2]string{{"/v1/couplings/offers", `{}`}, {"/v1/couplings/look", typed}, {"/v1/couplings/accept", typed}} // the last uses the code up
+	for _, q := range requests {
+		path, body := q[0], q[1]
 		if r := w.ask("POST", path, w.token(x), body); r.code(t) != wire.CodeForbidden || !strings.Contains(r.body, "coupling") || !strings.Contains(r.body, "sim") {
 			t.Errorf("%s: %+v", path, r)
 		}
@@ -288,7 +290,8 @@ func TestFeaturesOfANumber(t *testing.T) {
 		t.Errorf("a telephone: %+v", r)
 	}
 	w.prove(x, "sim")
-	for path, body := range refusals {
+	for _, q := range requests {
+		path, body := q[0], q[1]
 		if r := w.ask("POST", path, w.token(x), body); r.status >= 300 {
 			t.Errorf("%s, with better proof: %+v", path, r)
 		}
