@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -35,15 +34,12 @@ var sipPaths = []sipPath{
 	{"element", "Tandem's SIP element, reporting both legs", startElement},
 }
 
-// The load: as many calls as can be with some under way at once; then a rate that all can bear, for
-// the delay.
-const (
-	sipUnderWay = 50
-	sipRate     = 100
-)
+// sipUnderWay is how many calls are under way at once, while as many are made as can be.
+const sipUnderWay = 50
 
 // inPath compares calls through the SIP element with calls through Kamailio: INVITE, 180, 200, ACK,
-// re-INVITE, BYE, between two SIPp over UDP on one machine.
+// re-INVITE, BYE, between two SIPp over UDP on one machine. The delay is that of calls one after the
+// other, from INVITE to 180, by a caller of ours: SIPp's clock has steps of some ms.
 func inPath(b *bench) error {
 	for round := range b.rounds {
 		for i := range sipPaths {
@@ -53,11 +49,16 @@ func inPath(b *bench) error {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
+		direct := b.figures["direct p50"][round]
+		for _, p := range sipPaths {
+			b.add(p.name+" added", b.figures[p.name+" p50"][round]-direct)
+		}
 	}
 	b.printf("### Calls through the SIP element, beside Kamailio\n\n")
-	b.row("way", "calls/s", "to Kamailio", fmt.Sprintf("set-up at %d calls/s, ms: mean", sipRate), "p99")
+	b.row("way", "calls/s", "to Kamailio", "INVITE to 180, µs: p50", "p99", "added to p50", "to Kamailio")
 	for _, p := range sipPaths {
-		b.row(p.title, b.figure(p.name+" calls/s", 0), b.ratio(p.name+" calls/s", "kamailio calls/s"), b.figure(p.name+" set-up mean", 2), b.figure(p.name+" set-up p99", 0))
+		b.row(p.title, b.figure(p.name+" calls/s", 0), b.ratio(p.name+" calls/s", "kamailio calls/s"),
+			b.figure(p.name+" p50", 0), b.figure(p.name+" p99", 0), b.figure(p.name+" added", 0), b.ratio(p.name+" added", "kamailio added"))
 	}
 	b.endTable()
 	return nil
@@ -83,26 +84,39 @@ func (p sipPath) measure(b *bench) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	if _, _, err := sippCalls(b, addr, max(10, b.pairs/2), sipRate); err != nil { // all is warm
+	if _, err := sippCalls(b, addr, max(10, b.pairs/2)); err != nil { // all is warm
 		return err
 	}
 	calls := 15 * b.pairs
-	took, _, err := sippCalls(b, addr, calls, 0)
+	took, err := sippCalls(b, addr, calls)
 	if err != nil {
 		return err
 	}
-	_, setups, err := sippCalls(b, addr, 2*b.pairs, sipRate)
-	if err != nil {
-		return err
-	}
-	slices.Sort(setups)
 	b.add(p.name+" calls/s", float64(calls)/took.Seconds())
-	sum := 0.0
-	for _, ms := range setups {
-		sum += ms
+	return p.delay(b)
+}
+
+// delay measures how long a caller waits until it rings, on a way that carries nothing else.
+func (p sipPath) delay(b *bench) (err error) {
+	called, err := newRinging()
+	if err != nil {
+		return err
 	}
-	b.add(p.name+" set-up mean", sum/float64(len(setups)))
-	b.add(p.name+" set-up p99", setups[len(setups)*99/100])
+	defer func() { err = errors.Join(err, called.stop()) }()
+	addr, stop, err := p.start(b, called.LocalAddr().String())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if _, err := setUps(addr, 50); err != nil { // all is warm
+		return err
+	}
+	waits, err := setUps(addr, 2*b.pairs)
+	if err != nil {
+		return err
+	}
+	b.add(p.name+" p50", quantile(slices.Clone(waits), 0.5))
+	b.add(p.name+" p99", quantile(waits, 0.99))
 	return nil
 }
 
@@ -113,12 +127,11 @@ func sippArgs(scenario string, port int) []string {
 	return []string{"-sf", file, "-i", "127.0.0.1", "-p", strconv.Itoa(port), "-nostdin", "-t", "u1", "-buff_size", "4194304"}
 }
 
-// sippCalls makes calls at a rate, or (0) as fast as they go; setups are in ms, from INVITE to 200. SIPp's
-// clock has steps of some ms, so that the mean says more than the median.
-func sippCalls(b *bench, addr string, calls, rate int) (took time.Duration, setups []float64, err error) {
+// sippCalls makes calls as fast as they go.
+func sippCalls(b *bench, addr string, calls int) (took time.Duration, err error) {
 	port, err := testport.Free(1)
 	if err != nil {
-		return 0, nil, err
+		return 0, err
 	}
 	numbers := filepath.Join(b.dir, "numbers.csv")
 	var rows strings.Builder
@@ -127,42 +140,16 @@ func sippCalls(b *bench, addr string, calls, rate int) (took time.Duration, setu
 		fmt.Fprintf(&rows, "%04d;\n", 1000+i)
 	}
 	if err := os.WriteFile(numbers, []byte(rows.String()), 0o600); err != nil {
-		return 0, nil, err
+		return 0, err
 	}
-	args := append(sippArgs("caller.xml", port), "-m", strconv.Itoa(calls), "-s", "+442079460002", "-inf", numbers, "-timeout", "300s", "-trace_rtt", "-rtt_freq", "10")
-	if rate == 0 {
-		args = append(args, "-r", "100000", "-l", strconv.Itoa(sipUnderWay))
-	} else {
-		args = append(args, "-r", strconv.Itoa(rate))
-	}
-	cmd := exec.Command("sipp", append(args, addr)...)
+	cmd := exec.Command("sipp", append(sippArgs("caller.xml", port), "-m", strconv.Itoa(calls), "-s", "+442079460002", "-inf", numbers, "-timeout", "300s",
+		"-r", "100000", "-l", strconv.Itoa(sipUnderWay), addr)...)
 	cmd.Dir = b.dir
 	start := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return 0, nil, fmt.Errorf("sipp: %w: …%s", err, out[max(0, len(out)-3000):])
+		return 0, fmt.Errorf("sipp: %w: …%s", err, out[max(0, len(out)-3000):])
 	}
-	took = time.Since(start)
-	files, err := filepath.Glob(filepath.Join(b.dir, fmt.Sprintf("caller_%d_rtt.csv", cmd.Process.Pid)))
-	if err != nil || len(files) != 1 {
-		return 0, nil, fmt.Errorf("sipp wrote no times: %v, %v", files, err)
-	}
-	f, err := os.Open(files[0])
-	if err != nil {
-		return 0, nil, err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		cells := strings.Split(lines.Text(), ";")
-		if len(cells) > 1 {
-			if ms, err := strconv.ParseFloat(cells[1], 64); err == nil {
-				setups = append(setups, ms)
-			}
-		}
-	}
-	if len(setups) == 0 {
-		return 0, nil, errors.New("sipp measured no set-up")
-	}
-	return took, setups, nil
+	return time.Since(start), nil
 }
 
 func startKamailio(b *bench, called string) (string, func() error, error) {
