@@ -9,7 +9,7 @@
 //
 // The files: load.go (what drives a relay), ws.go (its WebSocket), limit.go, tandem.go,
 // centrifuge.go, nats.go (the servers and how to talk to them), relay.go, match.go,
-// resume.go, idle.go, fanout.go, growth.go, reach.go, sip.go, store.go (one benchmark each), figure.go and
+// resume.go, idle.go, fanout.go, growth.go, reach.go, sip.go and setup.go, store.go (one benchmark each), figure.go and
 // plot.go (what comes out).
 //
 // It runs on Linux only: it reads /proc and uses fdatasync.
