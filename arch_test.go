@@ -128,6 +128,7 @@ var callers = map[string]struct {
 }{
 	"internal/edge/fetch":             {anybody, "it looks at each address that it connects to"},
 	"internal/edge/push/apns":         {operator, "Apple's push service, or the address in push.apns"},
+	"internal/edge/push/email":        {operator, "mail.url: the operator's own submission server"},
 	"internal/edge/push/fcm":          {operator, "Google's push service, or the address in push.fcm; tokens by oauth2 from the same"},
 	"internal/edge/push/sms":          {operator, "codes.url: the operator's own gateway"},
 	"internal/edge/s3store":           {operator, "files.s3.endpoint"},
@@ -144,6 +145,7 @@ var callers = map[string]struct {
 // imports one is a caller.
 var connectors = []string{
 	"github.com/caddyserver/certmagic", "github.com/minio/minio-go/v7", "github.com/nats-io/nats.go", "golang.org/x/oauth2",
+	"github.com/wneessen/go-mail",
 	"github.com/emiago/sipgo", "github.com/emiago/diago", "github.com/coder/websocket",
 }
 

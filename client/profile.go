@@ -34,6 +34,16 @@ func (a *API) ReadProfileSource(ctx context.Context) (p wire.Profile, err error)
 	return p, a.Call(ctx, http.MethodPost, "/v1/profile/source", nil, &p)
 }
 
+// ProveEmail has a code sent to an e-mail address.
+func (a *API) ProveEmail(ctx context.Context, address string) (p wire.EmailProof, err error) {
+	return p, a.Call(ctx, http.MethodPost, "/v1/profile/email", wire.EmailProofRequest{Address: address}, &p)
+}
+
+// ConfirmEmail proves the address with the code.
+func (a *API) ConfirmEmail(ctx context.Context, address, code string) error {
+	return a.Call(ctx, http.MethodPut, "/v1/profile/email", wire.EmailConfirm{Address: address, Code: code}, nil)
+}
+
 // SetPicture sets the picture that a field of the profile shows.
 func (a *API) SetPicture(ctx context.Context, field string, picture []byte) (p wire.Profile, err error) {
 	return p, a.put(ctx, http.MethodPut, "/v1/profile/picture?field="+url.QueryEscape(field), http.DetectContentType(picture), picture, &p)

@@ -133,6 +133,17 @@ func (id Identity) Number() (Number, bool) {
 	return Number{n}, true
 }
 
+// Email returns the e-mail address of an identity of that kind, as it is written in a message.
+func (id Identity) Email() (string, bool) {
+	addr, ok := strings.CutPrefix(id.uri, "mailto:")
+	i := strings.LastIndexByte(addr, '@')
+	if !ok || i < 0 {
+		return "", false
+	}
+	local, ok := unescape(addr[:i])
+	return local + addr[i:], ok
+}
+
 // Mask returns the identity for logs: a number as [Number.Mask], of others the scheme
 // and the first character, "sip:a…"; "withheld" for the zero Identity.
 func (id Identity) Mask() string {

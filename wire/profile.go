@@ -296,3 +296,20 @@ type BlockRequest struct {
 type BlockList struct {
 	Blocked []tel.Identity `json:"blocked"`
 }
+
+// EmailProofRequest asks for a code by e-mail.
+type EmailProofRequest struct {
+	Address string `json:"address" maxLength:"320" doc:"E-mail address, alice@example.com"`
+}
+
+// EmailProof is under way: a code was sent to the address.
+type EmailProof struct {
+	// Expires is when the code stops being valid.
+	Expires time.Time `json:"expires"`
+}
+
+// EmailConfirm proves an e-mail address.
+type EmailConfirm struct {
+	Address string `json:"address" maxLength:"320" doc:"The same address"`
+	Code    string `json:"code" minLength:"6" maxLength:"6" doc:"The six digits received"`
+}

@@ -40,6 +40,7 @@ type profileCommand struct {
 	Export   profileExport   `cmd:"" help:"Write the profile as a vCard or jCard."`
 	Sync     profileSync     `cmd:"" help:"Synchronise the profile with a vCard file, both ways."`
 	Source   profileSource   `cmd:"" help:"Have the server read the profile at an address: a vCard, jCard, page with an hCard, or JSON."`
+	Prove    profileProve    `cmd:"" help:"Prove that an e-mail address is one's own, by a code that is sent there."`
 	Read     profileRead     `cmd:"" help:"Read a profile at an address from here, as another device does that was sent the address."`
 	Ledger   profileLedger   `cmd:"" help:"Show who has received what of it."`
 	Withdraw profileWithdraw `cmd:"" help:"Take back what somebody has received."`
@@ -74,6 +75,32 @@ func (c *profileShow) Run(ctx context.Context) error {
 		}
 		fmt.Printf("group:    %s sees %s, %s; members:%s\n", printable(g.Name), strings.Join(g.Fields, " "), way, identitiesText(g.Members))
 	}
+	return nil
+}
+
+type profileProve struct {
+	account
+	Address string `arg:"" help:"E-mail address."`
+	Code    string `placeholder:"DIGITS" help:"The code that came; without it, one is sent."`
+}
+
+func (c *profileProve) Run(ctx context.Context) error {
+	api, _, err := c.api()
+	if err != nil {
+		return err
+	}
+	if c.Code == "" {
+		p, err := api.ProveEmail(ctx, c.Address)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("a code was sent there, for use until %s; give it with --code\n", p.Expires.UTC().Format(time.RFC3339))
+		return nil
+	}
+	if err := api.ConfirmEmail(ctx, c.Address, c.Code); err != nil {
+		return err
+	}
+	fmt.Println("proved")
 	return nil
 }
 

@@ -303,6 +303,11 @@ func (r *Registry) Sweep(ctx context.Context) (int, error) {
 	if err != nil {
 		return n, fmt.Errorf("device: sweep enrolments: %w", err)
 	}
+	k, err := sweep(ctx, r.mailboxes, func(m mailbox) bool { return !now.Before(m.Expires) })
+	n += k
+	if err != nil {
+		return n, fmt.Errorf("device: sweep e-mail codes: %w", err)
+	}
 	m, err := sweep(ctx, r.limits, func(u usage) bool { return u.over(now) })
 	if err != nil {
 		return n + m, fmt.Errorf("device: sweep limits: %w", err)

@@ -56,6 +56,29 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 			return ids, fmt.Errorf("device: erase: %w", err)
 		}
 	}
+	for _, n := range numbers {
+		if err := store.Remove(ctx, r.limits, store.Key(string(tenant), "mails-of", n.Identity().String())); err != nil {
+			return ids, fmt.Errorf("device: erase: %w", err)
+		}
+	}
+	var codes []mailbox
+	for item, err := range r.mailboxes.Scan(ctx, prefix) {
+		if err != nil {
+			return ids, fmt.Errorf("device: erase: %w", err)
+		}
+		if n, ok := item.Value.Principal.Number(); ok && slices.Contains(numbers, n) {
+			codes = append(codes, item.Value)
+		}
+	}
+	for _, m := range codes {
+		err := store.Remove(ctx, r.mailboxes, mailboxKey(tenant, m.Principal, m.Address))
+		if err == nil {
+			err = store.Remove(ctx, r.limits, store.Key(string(tenant), "mailbox", m.Address.String()))
+		}
+		if err != nil {
+			return ids, fmt.Errorf("device: erase: %w", err)
+		}
+	}
 	var begun []string
 	for item, err := range r.enrolments.Scan(ctx, prefix) {
 		if err != nil {

@@ -29,6 +29,9 @@ type Parties interface {
 	// last is when the device's own proof of before ends or ended, zero if it had none: a party
 	// whose proof has lapsed goes on only for who had it last. It may repeat.
 	Renew(ctx context.Context, tenant wire.TenantID, id tel.Identity, kind string, until, last time.Time) (tel.Identity, error)
+	// Claim makes an identity one of the principal's, until a time, for it was proved, and takes it from
+	// whoever had proved it before. taken: it is another party's on an operator's word, and stays so. It may repeat.
+	Claim(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity, kind string, until time.Time) (taken bool, err error)
 	// Forget makes the identity unknown, with what was linked to it. It may repeat.
 	Forget(ctx context.Context, tenant wire.TenantID, id tel.Identity) error
 }
@@ -45,6 +48,8 @@ type Config struct {
 	Engine  store.Engine
 	Parties Parties
 	Sender  Sender
+	// Mailer sends codes to e-mail addresses; nil: none are proved.
+	Mailer Mailer
 	// Via names the sender's way to the person; "" means "sms".
 	Via string
 	// Text of the message that carries the code; nil means a sentence in English.
@@ -77,6 +82,9 @@ type Config struct {
 	// Codes sent to one number, per hour and per day; zero means 5 and 10. With 3 tries
 	// each, a day's guesses at a number are 30 in a million.
 	NumberPerHour, NumberPerDay int
+	// MailsPerDay is how many codes a party may have sent to e-mail addresses, all together, a day; zero
+	// means 10. An address gets as many as a number.
+	MailsPerDay int
 	// Unlimited reports whether codes to a number are not counted, since they are sent
 	// nowhere; nil: none.
 	Unlimited func(tel.Number) bool
@@ -104,6 +112,7 @@ type Registry struct {
 	numbers    store.Table[numberEntry]
 	enrolments store.Table[enrolment]
 	limits     store.Table[usage]
+	mailboxes  store.Table[mailbox]
 }
 
 // numberEntry says, by its key (tenant, number, device), that the device once proved the
@@ -116,7 +125,7 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Engine == nil || cfg.Parties == nil || cfg.Sender == nil {
 		return nil, errors.New("device: config needs Engine, Parties and Sender")
 	}
-	if cfg.CodeTTL < 0 || cfg.BindingTTL < 0 || cfg.Tries < 0 || cfg.NumberPerHour < 0 || cfg.NumberPerDay < 0 || cfg.AddressPerHour < 0 {
+	if cfg.CodeTTL < 0 || cfg.BindingTTL < 0 || cfg.Tries < 0 || cfg.NumberPerHour < 0 || cfg.NumberPerDay < 0 || cfg.AddressPerHour < 0 || cfg.MailsPerDay < 0 {
 		return nil, errors.New("device: config has a negative limit")
 	}
 	setDefault(&cfg.Via, "sms")
@@ -126,6 +135,7 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	setDefault(&cfg.NumberPerHour, 5)
 	setDefault(&cfg.NumberPerDay, 10)
 	setDefault(&cfg.AddressPerHour, 20)
+	setDefault(&cfg.MailsPerDay, 10)
 	if cfg.Text == nil {
 		cfg.Text = func(code string) string { return code + " is your Tandem code. Tell it to nobody." }
 	}
@@ -164,6 +174,7 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 		numbers:    store.TableOf[numberEntry](cfg.Engine, "device_numbers"),
 		enrolments: store.TableOf[enrolment](cfg.Engine, "enrolments"),
 		limits:     store.TableOf[usage](cfg.Engine, "enrolment_limits"),
+		mailboxes:  store.TableOf[mailbox](cfg.Engine, "mailboxes"),
 	}
 	r.ring.Store(ring)
 	return r, nil

@@ -223,10 +223,37 @@ func (d *Directory) list(ctx context.Context, tenant wire.TenantID, principal, n
 // It may repeat. ErrTaken, ErrPrincipal (the identity has a party of its own with
 // further identities), ErrRequest.
 func (d *Directory) Link(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity) error {
-	return d.link(ctx, tenant, id, principal, ProofOperator)
+	return d.link(ctx, tenant, id, principal, ProofOperator, time.Time{})
 }
 
-func (d *Directory) link(ctx context.Context, tenant wire.TenantID, id, to tel.Identity, kind ProofKind) error {
+// Claim makes an identity one of the party's that principal names, since the party has proved to have
+// it, until a time; whoever had proved it in the same way before has it no more. Taken: it is somebody's
+// on another proof, such as an operator's word, and stays theirs. It may repeat. ErrRequest.
+func (d *Directory) Claim(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity, kind ProofKind, until time.Time) (taken bool, err error) {
+	known, _, err := d.name(ctx, tenant, id)
+	switch {
+	case err != nil:
+		return false, err
+	case known.Principal == principal && id != principal:
+		if !known.Expires.IsZero() {
+			_, err = d.Prove(ctx, tenant, id, kind, until)
+		}
+		return false, err
+	case !known.Principal.IsZero() && known.Principal != id && known.Proof != kind:
+		return true, nil
+	case !known.Principal.IsZero() && known.Principal != id:
+		if err := d.drop(ctx, tenant, id); err != nil {
+			return false, err
+		}
+	}
+	err = d.link(ctx, tenant, id, principal, kind, until)
+	if errors.Is(err, ErrTaken) || errors.Is(err, ErrPrincipal) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (d *Directory) link(ctx context.Context, tenant wire.TenantID, id, to tel.Identity, kind ProofKind, until time.Time) error {
 	if id.IsZero() || to.IsZero() {
 		return fmt.Errorf("%w: a link needs two identities", ErrRequest)
 	}
@@ -269,7 +296,7 @@ func (d *Directory) link(ctx context.Context, tenant wire.TenantID, id, to tel.I
 			}
 			before = n
 		}
-		return nameRecord{Principal: principal, Identity: Identity{id, kind, now, time.Time{}}}, true, nil
+		return nameRecord{Principal: principal, Identity: Identity{id, kind, now, until}}, true, nil
 	})
 	if errors.Is(err, ErrTaken) {
 		return err
@@ -443,5 +470,5 @@ func (d *Directory) Allocate(ctx context.Context, tenant wire.TenantID, principa
 	if principal.IsZero() {
 		return d.Prove(ctx, tenant, id, ProofAllocated, time.Time{})
 	}
-	return id, d.link(ctx, tenant, id, principal, ProofAllocated)
+	return id, d.link(ctx, tenant, id, principal, ProofAllocated, time.Time{})
 }

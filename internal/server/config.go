@@ -49,6 +49,7 @@ type Config struct {
 	TLS    TLS    `koanf:"tls"`
 	Engine Engine `koanf:"engine"`
 	Codes  Codes  `koanf:"codes"`
+	Mail   Mail   `koanf:"mail"`
 	// Couplings of telephones and the devices that carry data for them.
 	Couplings Couplings `koanf:"couplings"`
 	Calls     Calls     `koanf:"calls"`
@@ -116,6 +117,19 @@ type Codes struct {
 	Region string `koanf:"region"`
 	// BindingDays is how long a proof of a number holds.
 	BindingDays int `koanf:"binding_days"`
+}
+
+// Mail is how e-mail is sent: the codes that prove an address.
+type Mail struct {
+	// URL of the submission server, smtps:// or smtp://. Empty: no e-mail is sent, or, where one-time
+	// codes are printed, those for addresses are, too.
+	URL      string `koanf:"url"`
+	Username string `koanf:"username"`
+	Password string `koanf:"password"`
+	// From is the address that messages come from.
+	From string `koanf:"from"`
+	// Roots is a PEM file with what the server's certificate must lead to; empty: this machine's.
+	Roots string `koanf:"roots"`
 }
 
 // Couplings tie telephones to the devices that carry data for them.
@@ -550,6 +564,10 @@ func (c Config) Validate() error {
 		fault(err == nil && u.Host != "", "codes.url: name the gateway's address")
 	default:
 		fault(false, "codes.sender: %q; use dev, kannel or webhook", c.Codes.Sender)
+	}
+	if c.Mail.URL != "" {
+		_, err := c.Mail.sender()
+		fault(err == nil, "mail: %v", err)
 	}
 	fault(c.Codes.BindingDays > 0, "codes.binding_days: at least 1")
 	fault(c.Couplings.CodeTTL > 0, "couplings.code_ttl: more than 0")

@@ -60,6 +60,8 @@ var operations = map[string]struct {
 	"change-profile":      {[]string{"device"}, "", `{"set":[{"id":"fn","name":"fn","value":"x"}]}`, 200},
 	"remove-profile":      {[]string{"device"}, "", ``, 204},
 	"read-profile-source": {[]string{"device"}, "", ``, 400},
+	"prove-email":         {[]string{"device"}, "", `{"address":"x@example.com"}`, 200},
+	"confirm-email":       {[]string{"device"}, "", `{"address":"y@example.com","code":"000000"}`, 410},
 	"preview-profile":     {[]string{"device"}, "", ``, 200},
 	"set-profile-picture": {[]string{"device"}, "", `nothing`, 415},
 	"get-picture":         {[]string{"device"}, "", ``, 404},

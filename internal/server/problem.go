@@ -55,6 +55,8 @@ var problems = []struct {
 	{device.ErrWrongCode, wire.CodeWrongCode, false},
 	{device.ErrCodeExpired, wire.CodeCodeExpired, false},
 	{device.ErrSender, wire.CodeSenderFailed, false},
+	{device.ErrNoMail, wire.CodeForbidden, true},
+	{device.ErrSecondHand, wire.CodeSecondHand, true},
 	{device.ErrTooMany, wire.CodeTooMany, false},
 	{device.ErrBusy, wire.CodeTooMany, false},
 

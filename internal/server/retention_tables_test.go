@@ -347,6 +347,9 @@ func (e *era) fillTables() {
 	_, err = e.devices.Begin(ctx, device.Request{Tenant: tenant, Number: three, Key: unused.PublicKey(), Remote: netip.MustParseAddr("192.0.2.1")})
 	ok(err)
 
+	_, err = e.devices.BeginMailbox(ctx, tenant, a.Device, mustID(e.t, "alice@example.com"))
+	ok(err)
+
 	// What wakes and invites; wishes.
 	ok(e.wakes.Wake(ctx, notify.Matter{Tenant: tenant, Number: three, Ref: "x", Push: wire.Push{Kind: wire.PushInvite, Until: time.Now().Add(time.Minute), Invite: &wire.Invite{ID: "inv_x"}}}))
 	ok(e.guests.Use(ctx, "psh_x", guest.Link{Tenant: tenant, Device: a.Device, Claimant: one, Used: time.Now()}))

@@ -188,8 +188,12 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.codes = &pacedSender{Sender: s.tryIt.watch(sender)}
+	mail, err := mailer(s.cfg, o.Show)
+	if err != nil {
+		return fmt.Errorf("server: mail: %w", err)
+	}
 	s.devices, err = device.New(ctx, device.Config{
-		Engine: s.engine, Parties: s.parties, Sender: s.codes, Via: via, Unlimited: s.tryIt.fictional,
+		Engine: s.engine, Parties: s.parties, Sender: s.codes, Mailer: mail, Via: via, Unlimited: s.tryIt.fictional,
 		BindingTTL: time.Duration(s.cfg.Codes.BindingDays) * 24 * time.Hour,
 		Alert:      s.alertEarlier, OnRevoke: s.closeRevoked, Changing: s.changing, CheckApp: s.checkApp, Barred: s.numberBarred, Log: s.log,
 		Shared: s.cfg.Engine.NATS != "",

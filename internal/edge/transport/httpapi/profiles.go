@@ -27,6 +27,9 @@ type Profiles interface {
 	RemoveProfile(ctx context.Context, who Caller) error
 	// ReadSource reads the caller's profile at its address now.
 	ReadSource(ctx context.Context, who Caller) (wire.Profile, error)
+	// ProveEmail sends a code to an e-mail address, by which ConfirmEmail makes it the caller's party's.
+	ProveEmail(ctx context.Context, who Caller, address tel.Identity) (wire.EmailProof, error)
+	ConfirmEmail(ctx context.Context, who Caller, address tel.Identity, code string) error
 	// Preview says what a party sees of the caller's profile; the zero one is somebody unknown.
 	Preview(ctx context.Context, who Caller, other tel.Identity) (wire.ProfileView, error)
 	SetPicture(ctx context.Context, who Caller, field string, data []byte) (wire.Profile, error)
@@ -125,6 +128,36 @@ func (a *API) profiles() {
 		Codes:       []wire.Code{wire.CodeBadRequest, wire.CodeTooLarge, wire.CodeUnsupportedType},
 	}, func(ctx context.Context, who Caller, _ *struct{}) (*body[wire.Profile], error) {
 		return answer(a.Profiles.ReadSource(ctx, who))
+	})
+	type address struct {
+		Body wire.EmailProofRequest
+	}
+	register(a, Operation{
+		ID: "prove-email", Method: http.MethodPost, Path: "/v1/profile/email", Roles: devices, Tag: tag,
+		Summary:     "Have a code sent to an e-mail address, to prove that it is one's own",
+		Description: "The code is sent to the address; one that was sent before is worth nothing any more. An address gets 5 an hour and 10 a day, a party 10 a day.",
+		Codes:       []wire.Code{wire.CodeBadIdentity, wire.CodeTooMany, wire.CodeSenderFailed, wire.CodeForbidden, wire.CodeSecondHand},
+	}, func(ctx context.Context, who Caller, in *address) (*body[wire.EmailProof], error) {
+		id, err := parseIdentity("body.address", in.Body.Address)
+		if err != nil {
+			return nil, err
+		}
+		return answer(a.Profiles.ProveEmail(ctx, who, id))
+	})
+	type confirm struct {
+		Body wire.EmailConfirm
+	}
+	register(a, Operation{
+		ID: "confirm-email", Method: http.MethodPut, Path: "/v1/profile/email", Roles: devices, Status: http.StatusNoContent, Tag: tag,
+		Summary:     "Prove an e-mail address with the code that was sent there",
+		Description: "It is one of the party's identities from then on, as long as proofs of numbers hold, and no longer of whoever proved it before. A code has 3 tries.",
+		Codes:       []wire.Code{wire.CodeBadIdentity, wire.CodeWrongCode, wire.CodeCodeExpired, wire.CodeConflict, wire.CodeForbidden, wire.CodeSecondHand},
+	}, func(ctx context.Context, who Caller, in *confirm) (*struct{}, error) {
+		id, err := parseIdentity("body.address", in.Body.Address)
+		if err != nil {
+			return nil, err
+		}
+		return done(a.Profiles.ConfirmEmail(ctx, who, id, in.Body.Code))
 	})
 	type other struct {
 		For string `query:"for" maxLength:"512" doc:"The other party; left out: somebody unknown"`
