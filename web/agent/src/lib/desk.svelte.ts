@@ -13,7 +13,7 @@ import {
   type SessionID,
   signIn,
 } from "@tandem-call/sdk";
-import { SvelteMap, SvelteSet } from "svelte/reactivity";
+import { SvelteMap } from "svelte/reactivity";
 import { app } from "../../../callpage/src/lib/app.svelte.ts";
 import { readable } from "../../../callpage/src/lib/format.ts";
 import type { Room } from "../../../callpage/src/lib/room.svelte.ts";
@@ -31,8 +31,6 @@ class Desk {
   readonly known = new SvelteMap<SessionID, AgentConversation>();
   /** What the customer's device can do, once it has said so. */
   readonly abilities = new SvelteMap<SessionID, PlaceAbility>();
-  /** Tabs that the agent has put away. */
-  readonly #away = new SvelteSet<SessionID>();
   /** Members whose devices were asked what they can do. */
   readonly #asked = new Set<string>();
   /** Sessions whose map was opened once: who closes it, has it closed. */
@@ -43,9 +41,7 @@ class Desk {
 
   /** Sessions in the order in which they came. */
   readonly tabs = $derived(
-    [...app.rooms.values()]
-      .filter((r) => !this.#away.has(r.id))
-      .sort((a, b) => Date.parse(a.state.opened) - Date.parse(b.state.opened)),
+    [...app.rooms.values()].sort((a, b) => Date.parse(a.state.opened) - Date.parse(b.state.opened)),
   );
 
   readonly room = $derived(this.tabs.find((r) => r.id === this.shown));
@@ -91,13 +87,14 @@ class Desk {
     }
     device.on("connected", () => void this.#refresh());
     device.on("session", (s) => {
+      if (!app.rooms.has(s.id)) {
+        return; // it was put away
+      }
       if (!this.room?.open && s.phase !== "closed") {
         this.shown = s.id;
       }
       void this.#follow();
-      if (!this.#away.has(s.id)) {
-        void this.look(s.id);
-      }
+      void this.look(s.id);
     });
     // Where the customer is, is shown when it first comes; it takes no focus.
     device.on("message", (m) => {
@@ -227,8 +224,7 @@ class Desk {
   /** Puts a tab away whose session is over, with all that this page keeps of it. */
   putAway(room: Room): void {
     const i = this.tabs.indexOf(room);
-    this.#away.add(room.id);
-    app.rooms.delete(room.id);
+    app.putAway(room.id);
     this.known.delete(room.id);
     this.abilities.delete(room.id);
     this.#mapped.delete(room.id);

@@ -75,6 +75,8 @@ class App {
   end = $state.raw<unknown>();
   info = $state.raw<DeviceInfo>();
   readonly rooms = new SvelteMap<SessionID, Room>();
+  /** Closed sessions that the user has put away. Each new connection tells of them again. */
+  readonly #away = new Set<SessionID>();
   /** Sessions as they were told last, also of earlier runs. */
   past = $state.raw<SessionState[]>([]);
   readonly invites = new SvelteMap<string, Invite>();
@@ -333,8 +335,17 @@ class App {
     return all.filter((s) => !old.includes(s));
   }
 
+  /** Keeps nothing of a closed session any more. */
+  putAway(id: SessionID): void {
+    this.#away.add(id);
+    this.rooms.delete(id);
+  }
+
   #session(told: SessionState): void {
     this.available.delete(told.id);
+    if (this.#away.has(told.id)) {
+      return;
+    }
     // The last word of a session is the same for all members, and leaves out who one is.
     const before = this.rooms.get(told.id)?.state ?? this.past.find((p) => p.id === told.id);
     const you = told.you ?? before?.you;
