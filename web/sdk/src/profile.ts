@@ -64,6 +64,16 @@ export class Profiles {
     return this.#api.call("POST", "/v1/profile/source", undefined, signal);
   }
 
+  /** Has a code sent to an e-mail address, to prove that it is the user's. */
+  async proveEmail(address: string, signal?: AbortSignal): Promise<void> {
+    await this.#api.call("POST", "/v1/profile/email", { address }, signal);
+  }
+
+  /** Proves the address with the code that came. */
+  async confirmEmail(address: string, code: string, signal?: AbortSignal): Promise<void> {
+    await this.#api.call("PUT", "/v1/profile/email", { address, code }, signal);
+  }
+
   /** What somebody sees of it; somebody unknown, if none is named. */
   preview(other = "", signal?: AbortSignal): Promise<ProfileView> {
     const path = `/v1/profile/preview?for=${encodeURIComponent(other)}`;

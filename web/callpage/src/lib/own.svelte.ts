@@ -108,6 +108,17 @@ class Own {
     }
   }
 
+  /** Has a code sent to an e-mail address of the profile. */
+  async proveEmail(address: string): Promise<void> {
+    await this.#profiles?.proveEmail(address);
+  }
+
+  /** Proves it with the code; the profile says so then. */
+  async confirmEmail(address: string, code: string): Promise<void> {
+    await this.#profiles?.confirmEmail(address, code);
+    await this.#ask((p) => p.own());
+  }
+
   async #ask(f: (p: Profiles) => Promise<Profile>): Promise<void> {
     await this.sync();
     if (this.#profiles) {

@@ -105,6 +105,25 @@ const held = () =>
     return n;
   });
 
+test("an e-mail address is proved with the code that is sent there", async () => {
+  const { page } = alice;
+  await view(alice, "profile");
+  await page.getByText("Only claimed").waitFor();
+  await page.getByRole("button", { name: "Prove that it is yours" }).click();
+  const code = await server.code();
+  const field = page.getByLabel("Code from the e-mail");
+  await field.fill(code === "000000" ? "000001" : "000000");
+  await page.getByRole("button", { name: "Prove it" }).click();
+  await page.getByRole("alert").waitFor();
+  expect(await axe(page)).toEqual([]);
+  await fits(page);
+  await field.fill(code);
+  await page.getByRole("button", { name: "Prove it" }).click();
+  await page.getByText("Confirmed").waitFor();
+  expect(await page.getByText("Only claimed").count()).toBe(0);
+  expect(alice.faults).toEqual([]);
+});
+
 test("who wants to be asked first is shown nothing over the call before they say so", async () => {
   await view(bob, "profile/rules");
   await bob.page.getByLabel("asks me before it shows that").check();
