@@ -68,10 +68,15 @@ func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// phone gives a softphone a command by its web page: dial URI, accept, hangup.
+// phone gives a softphone a command: a baresip by its web page, dial URI, accept, hangup and so on; a
+// Linphone what is typed at it.
 func phone(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: phone NAME dial|accept|hangup|hold|resume|transfer|keys [ARG]")
+	}
+	if p := worldOf(ts).program(ts, args[0]); p.in != nil {
+		p.typed(ts, strings.Join(args[1:], " "))
+		return
 	}
 	commands := map[string]string{"dial": "d", "accept": "a", "hangup": "b", "hold": "x", "resume": "X", "transfer": "t"}
 	command, ok := commands[args[1]]

@@ -3,6 +3,7 @@ package spec
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,8 +33,9 @@ import (
 //	end NAME [SIGNAL]          end a background program ("server" too) and wait for it
 //	baresip NAME NUMBER [REGISTRAR [TRANSPORT]]  start a softphone; $NAME_ctrl and $NAME_sip are its
 //	                           addresses. With a registrar it registers there.
+//	linphone NAME NUMBER REGISTRAR  start another softphone, which can transfer a call to another call
 //	signin NAME FILE           sign an agent in with the code or key in a file
-//	phone NAME COMMAND [ARG]   give the softphone a command, as its user would
+//	phone NAME COMMAND [ARG]   give the softphone a command, as its user would: what is typed at a Linphone
 //	tandem ARG …               run the program; its standard output and error can be matched
 //	api METHOD PATH AS [BODY]  call the HTTP API as a device, as nobody (-), as operator, or with the
 //	                           API key in a file (key:FILE); prints status and body
@@ -57,7 +59,7 @@ import (
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "port": findPort, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
-	"baresip": startBaresip, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
+	"baresip": startBaresip, "linphone": startLinphone, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"radicale": startRadicale, "pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
 	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "signin": signIn, "passport": signPassport, "site": startSite,
 }
@@ -80,6 +82,7 @@ type world struct {
 type program struct {
 	name string
 	cmd  *exec.Cmd
+	in   io.Writer     // what is typed at it; nil but for a Linphone
 	done chan struct{} // closed when it has ended
 
 	mu     sync.Mutex
@@ -126,10 +129,16 @@ func (w *world) stop() {
 
 // start starts a program in the background under a name.
 func start(ts *testscript.TestScript, name string, environ []string, path string, args ...string) *program {
+	cmd := exec.Command(path, args...)
+	cmd.Env = environ
+	return launch(ts, name, cmd)
+}
+
+// launch starts a command as a background program.
+func launch(ts *testscript.TestScript, name string, cmd *exec.Cmd) *program {
 	w := worldOf(ts)
-	p := &program{name: name, cmd: exec.Command(path, args...), done: make(chan struct{}), change: make(chan struct{}), taken: map[int]bool{}}
+	p := &program{name: name, cmd: cmd, done: make(chan struct{}), change: make(chan struct{}), taken: map[int]bool{}}
 	p.cmd.Dir = w.work
-	p.cmd.Env = environ
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	ts.Check(p.cmd.Start())
 	go func() {
