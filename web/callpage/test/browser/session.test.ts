@@ -1,4 +1,4 @@
-import type { Browser } from "playwright-core";
+import type { Browser, Locator } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { TcpProxy } from "../../../sdk/test/support/proxy.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
@@ -91,6 +91,26 @@ test("files: a photo with its preview, and a page with a hostile name, which is 
       .getByRole("button", { name: /Show .*html/ })
       .count(),
   ).toBe(0);
+});
+
+test("on a narrow screen with text of double size, a session can be read and written in", async () => {
+  const { page } = bob;
+  const before = page.viewportSize();
+  await page.setViewportSize({ width: 320, height: 640 });
+  await page.evaluate(() => {
+    document.documentElement.style.fontSize = "200%";
+  });
+  const size = async (of: Locator) => (await of.boundingBox()) ?? { width: 0, height: 0 };
+  await expect.poll(async () => (await size(log(bob))).height).toBeGreaterThan(100);
+  // Words are not broken into letters, and what one writes has some room.
+  expect((await size(page.getByRole("heading", { name: "Session with" }))).height).toBeLessThan(
+    160,
+  );
+  expect((await size(page.getByLabel("Message", { exact: true }))).width).toBeGreaterThan(100);
+  await say(bob, "written large");
+  await log(bob).getByText("written large").waitFor();
+  await page.evaluate(() => document.documentElement.removeAttribute("style"));
+  await page.setViewportSize(before ?? { width: 400, height: 780 });
 });
 
 // Lose and regain the network without losing anything.
