@@ -252,7 +252,7 @@ func (k *forking) finish() {
 		res.Status, res.Reason = 500, reasons[500]
 	}
 	if k.call != nil {
-		k.call.failed()
+		k.call.failed(k.branches)
 	} else {
 		k.s.within(k.tx.req, res)
 	}

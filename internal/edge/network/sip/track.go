@@ -17,6 +17,7 @@ type trackedCall struct {
 	s        *shard
 	refresh  *timer
 	passport []string
+	passes   int  // INVITEs of it that came by and have not failed; several if another element leads it back to us
 	kept     bool // in memory
 	doubtful bool // it was picked up so late that it may be over; see shard.recall
 }
@@ -127,9 +128,10 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 			s.e.log.Warn("a call that bears the Call-ID of another one is not reported", "remote", tx.from.remote)
 			return nil
 		}
+		old.passes++
 		return old // it spirals, or forks before us: one call
 	}
-	c := &trackedCall{s: s, passport: m.Raw(Identity), Kept: Kept{
+	c := &trackedCall{s: s, passport: m.Raw(Identity), passes: 1, Kept: Kept{
 		CallID: callID, FromTag: fromTag, Began: time.Now(), User: who.user, Private: who.private,
 		Called: map[string]*Leg{}, Dialogs: map[string]string{}, Holders: map[string]bool{}, CSeqs: map[string]uint32{},
 	}}
@@ -197,8 +199,8 @@ func (c *trackedCall) put(l *Leg) {
 
 // ringing: somebody is called.
 func (c *trackedCall) ringing(user string, res *Message) {
-	if res.Status < 180 || user == "" {
-		return
+	if res.Status < 180 || user == "" || len(c.Dialogs) > 0 {
+		return // who rings after somebody has answered is being cancelled
 	}
 	if l := c.leg(user); l.State == "" {
 		c.say(l, tel.Ringing)
@@ -227,12 +229,19 @@ func (c *trackedCall) answered(user string, res *Message) {
 	c.keep()
 }
 
-// failed: nobody has taken the call.
-func (c *trackedCall) failed() {
-	if len(c.Dialogs) > 0 {
+// failed: one INVITE of the call has reached nobody. It is over with the last: an element before
+// us may try somebody else, as when the call is diverted.
+func (c *trackedCall) failed(branches []*branch) {
+	c.passes--
+	if c.passes <= 0 && len(c.Dialogs) == 0 {
+		c.end()
 		return
 	}
-	c.end()
+	for _, b := range branches {
+		if l := c.Called[b.target.user]; l != nil && l.State == tel.Ringing {
+			c.say(l, tel.Ended)
+		}
+	}
 }
 
 // end ends all legs, and the following.
