@@ -101,16 +101,19 @@ test("on a narrow screen with text of double size, a session can be read and wri
     document.documentElement.style.fontSize = "200%";
   });
   const size = async (of: Locator) => (await of.boundingBox()) ?? { width: 0, height: 0 };
-  await expect.poll(async () => (await size(log(bob))).height).toBeGreaterThan(100);
-  // Words are not broken into letters, and what one writes has some room.
-  expect((await size(page.getByRole("heading", { name: "Session with" }))).height).toBeLessThan(
-    160,
-  );
-  expect((await size(page.getByLabel("Message", { exact: true }))).width).toBeGreaterThan(100);
-  await say(bob, "written large");
-  await log(bob).getByText("written large").waitFor();
-  await page.evaluate(() => document.documentElement.removeAttribute("style"));
-  await page.setViewportSize(before ?? { width: 400, height: 780 });
+  try {
+    await expect.poll(async () => (await size(log(bob))).height).toBeGreaterThan(100);
+    // Words are not broken into letters, and what one writes has some room.
+    expect((await size(page.getByRole("heading", { name: "Session with" }))).height).toBeLessThan(
+      160,
+    );
+    expect((await size(page.getByLabel("Message", { exact: true }))).width).toBeGreaterThan(100);
+    await say(bob, "written large");
+    await log(bob).getByText("written large").waitFor();
+  } finally {
+    await page.evaluate(() => document.documentElement.removeAttribute("style"));
+    await page.setViewportSize(before ?? { width: 400, height: 780 });
+  }
 });
 
 // Lose and regain the network without losing anything.
