@@ -269,18 +269,33 @@ func recent(all []wire.OverlayVersion, live int) (keep, gone []wire.OverlayVersi
 	return keep, gone
 }
 
+// Version returns what a version was published from. ErrNotFound.
+func (s *Service) Version(ctx context.Context, by Owner, name string, version int) (wire.OverlayDraft, error) {
+	if _, err := s.get(ctx, by, name); err != nil {
+		return wire.OverlayDraft{}, err
+	}
+	e, err := s.version(ctx, by, name, version)
+	return e.OverlayDraft, err
+}
+
+func (s *Service) version(ctx context.Context, by Owner, name string, version int) (Edition, error) {
+	e, _, err := s.editions.Get(ctx, editionKey(by.Tenant, name, version))
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && !by.has(e.Numbers):
+		return Edition{}, fmt.Errorf("%w: version %d", ErrNotFound, version)
+	case err != nil:
+		return Edition{}, fmt.Errorf("overlay: read a version: %w", err)
+	}
+	return e, nil
+}
+
 // Rollback makes another version the live one; 0: none. ErrNotFound.
 func (s *Service) Rollback(ctx context.Context, by Owner, name string, version int) (wire.StoredOverlay, error) {
 	var e Edition
 	if version != 0 {
 		var err error
-		if e, _, err = s.editions.Get(ctx, editionKey(by.Tenant, name, version)); errors.Is(err, store.ErrNotFound) {
-			return wire.StoredOverlay{}, fmt.Errorf("%w: version %d", ErrNotFound, version)
-		} else if err != nil {
-			return wire.StoredOverlay{}, fmt.Errorf("overlay: roll back: %w", err)
-		}
-		if !by.has(e.Numbers) {
-			return wire.StoredOverlay{}, fmt.Errorf("%w: version %d", ErrNotFound, version)
+		if e, err = s.version(ctx, by, name, version); err != nil {
+			return wire.StoredOverlay{}, err
 		}
 	}
 	x, err := store.Change(ctx, s.stored, key(by.Tenant, name), func(x Stored, exists bool) (Stored, bool, error) {

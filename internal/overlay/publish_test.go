@@ -44,6 +44,15 @@ func TestPublishAndRollBack(t *testing.T) {
 	if x, err = s.Rollback(ctx, all, "menu", 1); err != nil || x.Live != 1 || live() != "one" {
 		t.Errorf("%+v, %v", x, err)
 	}
+	if d, err := s.Version(ctx, all, "menu", 1); err != nil || !strings.Contains(string(d.Document), `"one"`) {
+		t.Errorf("version 1: %s, %v", d.Document, err)
+	}
+	if _, err := s.Version(ctx, all, "menu", 7); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a version that never was is read: %v", err)
+	}
+	if _, err := s.Version(ctx, Owner{Tenant: "t", Ranges: []string{"tel:+1"}}, "menu", 1); !errors.Is(err, ErrNotFound) {
+		t.Errorf("somebody else's is read: %v", err)
+	}
 	if _, err = s.Rollback(ctx, all, "menu", 7); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a version that never was: %v", err)
 	}

@@ -40,7 +40,7 @@ var scopeOf = map[string]httpapi.Scope{
 	"list-agents": "agents", "set-agent": "agents", "remove-agent": "agents", "invite-agent": "agents", "revoke-sign-ins": "agents",
 	"get-agent-settings": "agents", "set-agent-settings": "agents",
 	"list-overlays": "overlays", "get-overlay": "overlays", "set-overlay-draft": "overlays", "preview-overlay": "overlays", "publish-overlay": "overlays",
-	"roll-back-overlay": "overlays", "remove-overlay": "overlays", "get-overlay-draft-picture": "overlays", "send-overlay": "overlays", "list-overlay-templates": "overlays",
+	"roll-back-overlay": "overlays", "remove-overlay": "overlays", "get-overlay-draft-picture": "overlays", "get-overlay-version": "overlays", "send-overlay": "overlays", "list-overlay-templates": "overlays",
 	"backup": "server", "test-push": "server", "rotate-secrets": "server", "list-tenants": "server", "set-tenant": "server",
 }
 

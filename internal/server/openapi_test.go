@@ -123,6 +123,7 @@ var operations = map[string]struct {
 	"send-overlay":              {[]string{"device", "provider", "operator"}, "", `{"id":"1","template":"x"}`, 404},
 	"overlay-shown":             {[]string{"device"}, "", `{"state":"shown"}`, 404},
 	"answer-overlay":            {[]string{"device"}, "", `{"id":"1","region":"a","action":0,"type":"choose","outcome":"done","value":"x"}`, 404},
+	"get-overlay-version":       {[]string{"provider", "operator"}, "", ``, 404},
 	"get-overlay-draft-picture": {[]string{"provider", "operator"}, "", ``, 404},
 	"get-overlay-picture":       {[]string{"device"}, "", ``, 404},
 
@@ -254,7 +255,7 @@ func TestEveryOperation(t *testing.T) {
 			if open := op.Security == nil; open != (len(o.who) == len(anybody)) {
 				t.Errorf("%s: the document says that anybody may call it: %v", op.OperationID, open)
 			}
-			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png", "{agent}", "none", "{name}/draft", "made/draft", "{name}", "none", "{seq}", "1", "{region}", "none").Replace(path) + o.query
+			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png", "{agent}", "none", "{name}/draft", "made/draft", "{name}", "none", "{seq}", "1", "{version}", "1", "{region}", "none").Replace(path) + o.query
 			for _, who := range anybody {
 				own, token := number(), tokens[who]
 				if who == "device" {

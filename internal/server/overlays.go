@@ -222,6 +222,12 @@ func (s overlays) RollBackOverlay(ctx context.Context, who httpapi.Caller, name 
 	})
 }
 
+func (s overlays) OverlayVersion(ctx context.Context, who httpapi.Caller, name string, version int) (wire.OverlayDraft, error) {
+	return forOwner(s, ctx, who, "overlay's version", func(o overlay.Owner) (wire.OverlayDraft, error) {
+		return s.Server.overlays.Version(ctx, o, name, version)
+	})
+}
+
 func (s overlays) RemoveOverlay(ctx context.Context, who httpapi.Caller, name string) error {
 	_, err := s.change(ctx, who, audit.OverlayRemoved, name, func(o overlay.Owner) (wire.StoredOverlay, error) {
 		return wire.StoredOverlay{}, s.Server.overlays.Remove(ctx, o, name)

@@ -362,6 +362,7 @@ var aimed = map[string]struct {
 	"send-overlay":              {"SESSION", `{"id":"1","template":"OVERLAY"}`, 404},
 	"overlay-shown":             {"SESSION", `{"state":"shown"}`, 404},
 	"answer-overlay":            {"SESSION", `{"id":"1","region":"a","action":0,"type":"choose","outcome":"done","value":"x"}`, 404},
+	"get-overlay-version":       {"OVERLAY", ``, 404},
 	"get-overlay-draft-picture": {"OVERLAY", ``, 404},
 	"get-overlay-picture":       {"SESSION", ``, 404},
 
@@ -458,7 +459,7 @@ func TestWalkOperations(t *testing.T) {
 	for _, f := range foreigners {
 		for i, st := range steps {
 			a, may := aimed[st.id], operations[st.id].who
-			path := strings.NewReplacer("{seq}", "1", "{region}", "a").Replace(st.path)
+			path := strings.NewReplacer("{seq}", "1", "{version}", "1", "{region}", "a").Replace(st.path)
 			path = regexp.MustCompile(`\{\w+\}`).ReplaceAllString(path, strings.TrimPrefix(a.path, "?"))
 			if strings.HasPrefix(a.path, "?") {
 				path = st.path + a.path

@@ -14,6 +14,7 @@ type Overlays interface {
 	SetOverlayDraft(ctx context.Context, who Caller, name string, d wire.OverlayDraft) (wire.StoredOverlay, error)
 	PublishOverlay(ctx context.Context, who Caller, name string) (wire.StoredOverlay, error)
 	RollBackOverlay(ctx context.Context, who Caller, name string, version int) (wire.StoredOverlay, error)
+	OverlayVersion(ctx context.Context, who Caller, name string, version int) (wire.OverlayDraft, error)
 	RemoveOverlay(ctx context.Context, who Caller, name string) error
 	OverlayDraftPicture(ctx context.Context, who Caller, name, region string) (mediaType string, data []byte, err error)
 
@@ -73,6 +74,16 @@ func (a *API) storedOverlays() {
 		Summary: "Make the draft a version, and the live one", Codes: []wire.Code{wire.CodeNotFound},
 	}, func(ctx context.Context, who Caller, in *OverlayPath) (*body[wire.StoredOverlay], error) {
 		return answer(a.Config.Overlays.PublishOverlay(ctx, who, in.Name))
+	})
+	type version struct {
+		OverlayPath
+		Version int `path:"version" minimum:"1"`
+	}
+	register(a, Operation{
+		ID: "get-overlay-version", Method: http.MethodGet, Path: "/v1/overlays/{name}/versions/{version}", Roles: providers, Scope: ScopeOverlays, Tag: tag,
+		Summary: "What a version was published from", Codes: []wire.Code{wire.CodeNotFound},
+	}, func(ctx context.Context, who Caller, in *version) (*body[wire.OverlayDraft], error) {
+		return answer(a.Config.Overlays.OverlayVersion(ctx, who, in.Name, in.Version))
 	})
 	type rollback struct {
 		OverlayPath

@@ -103,6 +103,11 @@ class Drafts {
     await this.#read();
   }
 
+  /** Takes an earlier version up into the draft, where the phone shows it; nothing is saved by that. */
+  async takeUp(version: number): Promise<void> {
+    this.#work(await this.#call<OverlayDraft>("GET", `${this.#path()}/versions/${version}`));
+  }
+
   async rollBack(version: number): Promise<void> {
     await this.#call("POST", `${this.#path()}/rollback`, { version });
     await this.#read();

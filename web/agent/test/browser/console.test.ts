@@ -49,6 +49,13 @@ beforeAll(async () => {
       { text: { en: "Send my details" }, actions: [{ type: "send_contact" }] },
     ]),
   });
+  await publish("x-keys", {
+    title: { en: "Keys" },
+    numbers: [numbers.acme],
+    document: overlay("x-keys", [
+      { text: { en: "Press 1 and hash" }, actions: [{ type: "dial", keys: "1#" }] },
+    ]),
+  });
 });
 afterAll(async () => {
   await browser?.close();
@@ -220,6 +227,30 @@ test("templates are sent by keyboard, confirmed by the phone, and answered", asy
   await keyboard.press("Enter");
   await screen.getByText("Shown", { exact: true }).waitFor();
   await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
+  await sheet.getByRole("button", { name: "Put away" }).click();
+});
+
+// I6: keys of an overlay go into the call as telephone events (RFC 4733).
+test("what the customer presses is dialled in the call", async () => {
+  await alice.page.evaluate(() => {
+    const keys: string[] = [];
+    Object.assign(globalThis, { keys });
+    const { insertDTMF } = RTCDTMFSender.prototype;
+    RTCDTMFSender.prototype.insertDTMF = function (tones, ...more) {
+      keys.push(tones);
+      insertDTMF.call(this, tones, ...more);
+    };
+  });
+  await anna.page.keyboard.press("Alt+t");
+  await anna.page.keyboard.type("keys");
+  await anna.page.keyboard.press("Enter");
+  const sheet = alice.page.getByRole("region", { name: "Screen of Anna" });
+  await sheet.getByRole("button", { name: "Press 1 and hash" }).click();
+  await alice.page.getByText("The keys 1# are pressed in the call.").waitFor();
+  await alice.page.getByRole("button", { name: "Yes, go on" }).click();
+  await log(anna).getByText("Press 1 and hash – Done").waitFor();
+  const keys = () => (globalThis as unknown as { keys: string[] }).keys.join("");
+  await expect.poll(() => alice.page.evaluate(keys)).toBe("1#");
   await sheet.getByRole("button", { name: "Put away" }).click();
 });
 

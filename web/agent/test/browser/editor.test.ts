@@ -95,6 +95,10 @@ test("what is not valid is said beside the preview, and by the server, and chang
 });
 
 test("an earlier version is made live again; a form is written into the whole draft", async () => {
+  await button("Look at version 1").click();
+  await phone().getByRole("button", { name: "Our prices" }).waitFor({ state: "detached" });
+  await phone().getByRole("button", { name: "Pick me up here" }).waitFor();
+  await editor.page.getByText("Not saved yet").waitFor();
   await button("Make version 1 live").click();
   await editor.page.getByText("Version 1 is live.").waitFor();
   expect(await server.command("overlay", "list")).toMatch(/taxi +1 +1 2 /);
@@ -104,7 +108,7 @@ test("an earlier version is made live again; a form is written into the whole dr
   draft.parameters = [
     { id: "car", label: { en: "Car" }, type: "line", max: 40, example: ["Red Golf"] },
   ];
-  draft.document.regions[1] = {
+  draft.document.regions.push({
     id: "when",
     grid: { column: 0, row: 1, width: 4 },
     text: { en: "When does the {{car}} come?" },
@@ -114,7 +118,7 @@ test("an earlier version is made live again; a form is written into the whole dr
         form: { fields: [{ id: "day", label: { en: "Day" }, type: "date", required: true }] },
       },
     ],
-  };
+  });
   await whole.fill(JSON.stringify(draft));
   await button("Take this").click();
   await phone().getByRole("button", { name: "When does the Red Golf come?" }).click();

@@ -1,5 +1,5 @@
 /** What a touch does: each action of an overlay, as far as this page can (I6). */
-import { type Api, isProblem, type OverlayAction, type ProfileSent } from "@tandem-call/sdk";
+import { type Api, isProblem, type OverlayAction, type Profile } from "@tandem-call/sdk";
 import type { FormAnswers } from "@tandem-call/sdk/overlay";
 import { app } from "../lib/app.svelte.ts";
 import { type Ask, asks } from "./question.ts";
@@ -34,14 +34,22 @@ export async function act(
     case "send_location": {
       const uri = await here();
       return uri
-        ? attempt(() => api.call("POST", `${session}/place`, { uri }))
+        ? attempt(async () => {
+            await api.call("POST", `${session}/place`, { uri });
+            return done;
+          })
         : failed("no_place");
     }
     case "send_contact":
-      return attempt(
-        () => api.call<ProfileSent>("POST", `${session}/profile`, {}),
-        ({ fields }) => fields > 0,
-      );
+      return attempt(async () => {
+        // What was sent is no measure: the other one may have it already.
+        const own = await api.call<Profile>("GET", "/v1/profile");
+        if (own.fields.length === 0) {
+          return failed("nothing_to_send");
+        }
+        await api.call("POST", `${session}/profile`, {});
+        return done;
+      });
     case "open_page":
       return done;
     case "by_email":
@@ -61,10 +69,10 @@ export async function act(
   }
 }
 
-/** Asks the server; something says whether that sent anything at all. */
-async function attempt<T>(f: () => Promise<T>, something = (_: T) => true): Promise<Result> {
+/** What comes of asking the server, which may refuse. */
+async function attempt(f: () => Promise<Result>): Promise<Result> {
   try {
-    return something(await f()) ? done : failed("nothing_to_send");
+    return await f();
   } catch (err) {
     return failed(isProblem(err, "not-found", "bad-request") ? "nothing_to_send" : "refused");
   }
