@@ -104,6 +104,7 @@ test("an earlier version is made live again; a form is written into the whole dr
   expect(await server.command("overlay", "list")).toMatch(/taxi +1 +1 2 /);
   await editor.page.locator("summary").filter({ hasText: "The whole draft" }).click();
   const whole = field("The whole draft, as JSON");
+  await expect.poll(() => whole.inputValue()).not.toBe("");
   const draft = JSON.parse(await whole.inputValue());
   draft.parameters = [
     { id: "car", label: { en: "Car" }, type: "line", max: 40, example: ["Red Golf"] },
