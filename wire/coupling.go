@@ -39,7 +39,6 @@ const (
 	MadeAtInstall   CouplingMade = "installer" // with a code that an operator gave the installer
 	MadeByOperator  CouplingMade = "operator"  // an operator took the device's code down
 	MadeByServiceNo CouplingMade = "keyed"     // the device's code was keyed on the phone, in a call to a service number
-	MadeByReport    CouplingMade = "report"    // a network's report named the device, for the call
 )
 
 // CouplingOfferRequest asks for a code to type at a device that is to be coupled.
