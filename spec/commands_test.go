@@ -55,12 +55,13 @@ import (
 //	road NAME FROM SERVER      lay a way to a server, whose beginning is $NAME, or lead it elsewhere; its
 //	                           user comes from the address FROM
 //	radicale NAME              start a CardDAV server with an address book; see startRadicale
+//	mailserver NAME            start a mail server, which prints what it takes; $NAME is its address
 //	site NAME DIR              serve a directory's files, as somebody's web site; $NAME is its address
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "port": findPort, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "linphone": startLinphone, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
-	"radicale": startRadicale, "pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
+	"radicale": startRadicale, "mailserver": startMailServer, "pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
 	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "signin": signIn, "passport": signPassport, "site": startSite,
 }
 

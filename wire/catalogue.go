@@ -74,7 +74,7 @@ var Catalogue = map[Code]Known{
 	CodeStorageFull:      {507, "The server's disk is nearly full", "Nothing was stored. Try later; the operator has been warned.", true},
 	CodeUncertain:        {504, "The outcome is unknown", "Repeat the request with the same id: that is harmless.", true},
 	CodeDraining:         {503, "The server is going down for maintenance", "Connect again; another node or the restarted one will answer.", true},
-	CodeSenderFailed:     {502, "The code could not be sent", "Check the number and try again; if it lasts, tell the operator.", true},
+	CodeSenderFailed:     {502, "The code could not be sent", "Check the number or the address, and try again; if it lasts, tell the operator.", true},
 	CodeMethodNotAllowed: {405, "This address does not take this method", "See /openapi.json.", false},
 	CodeInternal:         {500, "Something went wrong in the server", "Try again; if it lasts, give the operator the id in detail: it is in the server's log.", true},
 }

@@ -2040,7 +2040,7 @@ export const catalogue: Readonly<Record<string, Known>> = {
   "unsupported-type": { status: 415, title: "This content type is not accepted", advice: "See /openapi.json.", retry: false },
   "too-many-requests": { status: 429, title: "Too many requests", advice: "Wait as long as retry_after_s says.", retry: true },
   "internal": { status: 500, title: "Something went wrong in the server", advice: "Try again; if it lasts, give the operator the id in detail: it is in the server's log.", retry: true },
-  "code-not-sent": { status: 502, title: "The code could not be sent", advice: "Check the number and try again; if it lasts, tell the operator.", retry: true },
+  "code-not-sent": { status: 502, title: "The code could not be sent", advice: "Check the number or the address, and try again; if it lasts, tell the operator.", retry: true },
   "draining": { status: 503, title: "The server is going down for maintenance", advice: "Connect again; another node or the restarted one will answer.", retry: true },
   "outcome-unknown": { status: 504, title: "The outcome is unknown", advice: "Repeat the request with the same id: that is harmless.", retry: true },
   "storage-full": { status: 507, title: "The server's disk is nearly full", advice: "Nothing was stored. Try later; the operator has been warned.", retry: true },
