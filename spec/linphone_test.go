@@ -2,7 +2,6 @@ package spec
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tandem-call/tandem/internal/testpeer"
 )
 
 // startLinphone starts a real softphone that understands attended transfer (REFER with Replaces),
@@ -20,28 +21,8 @@ func startLinphone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	name, number, at := args[0], args[1], args[2]
 	dir := filepath.Join(worldOf(ts).work, name)
-	ts.Check(os.MkdirAll(filepath.Join(dir, ".local/share/linphone"), 0o755)) // or else it does not start
-	file := filepath.Join(dir, "linphonerc")
-	ts.Check(os.WriteFile(file, fmt.Appendf(nil, `[sip]
-sip_port=-2
-sip_tcp_port=-2
-sip_tls_port=-2
-use_ipv6=0
-guess_hostname=0
-auto_net_state_mon=0
-register_only_when_network_is_up=0
-default_proxy=0
-media_encryption=none
-[rtp]
-audio_rtp_port=-1
-[proxy_0]
-reg_proxy=<sip:%[2]s>
-reg_route=<sip:%[2]s;lr>
-reg_identity=sip:%[1]s@%[2]s
-reg_expires=60
-reg_sendregister=1
-publish=0
-`, number, at), 0o644))
+	file, err := testpeer.Linphone(dir, number+"@"+at, at, "")
+	ts.Check(err)
 	cmd := exec.Command("linphonec", "-c", file, "-S")
 	cmd.Env = append(environ(ts), "HOME="+dir)
 	in, err := cmd.StdinPipe()

@@ -1,4 +1,4 @@
-// Package testpeer finds the parts of the real programs that tests talk to.
+// Package testpeer finds the parts of the real programs that tests talk to, and writes what configures them.
 package testpeer
 
 import (

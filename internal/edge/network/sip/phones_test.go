@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"github.com/tandem-call/tandem/internal/testpeer"
 	"io"
 	"math/big"
 	"net"
@@ -112,31 +113,8 @@ func (w *world) linphone(number string) *realPhone {
 		at, root = fmt.Sprintf("localhost:%d;transport=tls", port), filepath.Join(dir, "root.pem")
 		w.must(os.WriteFile(root, w.root, 0o600))
 	}
-	file := filepath.Join(dir, "linphonerc")
-	w.must(os.WriteFile(file, fmt.Appendf(nil, `[sip]
-sip_port=-2
-sip_tcp_port=-2
-sip_tls_port=-2
-root_ca=%[3]s
-verify_server_certs=1
-verify_server_cn=1
-use_ipv6=0
-guess_hostname=0
-auto_net_state_mon=0
-register_only_when_network_is_up=0
-default_proxy=0
-media_encryption=none
-[rtp]
-audio_rtp_port=-1
-[proxy_0]
-reg_proxy=<sip:%[2]s>
-reg_route=<sip:%[2]s;lr>
-reg_identity=sip:%[1]s@example.com
-reg_expires=60
-reg_sendregister=1
-publish=0
-`, number, at, root), 0o600))
-	w.must(os.MkdirAll(filepath.Join(dir, ".local/share/linphone"), 0o700)) // or else it does not start
+	file, err := testpeer.Linphone(dir, number+"@example.com", at, root)
+	w.must(err)
 	p := startPhone(w.t, number, dir, "linphonec", "-c", file, "-S")
 	p.says("linphonec>")
 	p.typed("soundcard use files")

@@ -1,4 +1,4 @@
-// Package email sends messages by e-mail: the codes that prove an address (SPEC G; "trust shown").
+// Package email sends messages by e-mail: the codes that prove an address (SPEC G1).
 //
 // [SMTP] submits them to a mail server (RFC 6409), encrypted by implicit TLS (RFC 8314) or STARTTLS
 // (RFC 3207) wherever it is not on this machine itself; [Dev] prints them instead.
