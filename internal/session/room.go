@@ -33,21 +33,23 @@ type room struct {
 	err     error
 	unwatch []func()
 
-	mu      sync.Mutex
-	loading bool
-	early   []store.Entry // watched while loading
-	dead    bool          // evicted: get another one
-	used    time.Time
-	rec     Record
-	members map[wire.DeviceID]uint32 // who is present
-	subs    []*subscriber            // replaced, never changed
-	away    []uint32                 // members without a subscriber, as of counted
-	counted bool                     // away is right
-	head    store.Head               // last entry seen, durable or not
-	sent    map[request]place        // every request in the log
-	flights map[request]*flight      // appends under way
-	doubts  map[request]bool         // sent, and then said to have failed: perhaps not stored
-	garbled bool                     // an unreadable message was told
+	mu        sync.Mutex
+	loading   bool
+	early     []store.Entry // watched while loading
+	dead      bool          // evicted: get another one
+	used      time.Time
+	rec       Record
+	members   map[wire.DeviceID]uint32 // who is present
+	subs      []*subscriber            // replaced, never changed
+	away      []uint32                 // members without a subscriber, as of counted
+	counted   bool                     // away is right
+	head      store.Head               // last entry seen, durable or not
+	sent      map[request]place        // every request in the log
+	flights   map[request]*flight      // appends under way
+	outcomes  []outcome                // known, and not answered yet
+	answering bool                     // somebody answers them
+	doubts    map[request]bool         // sent, and then said to have failed: perhaps not stored
+	garbled   bool                     // an unreadable message was told
 }
 
 type place struct{ epoch, seq uint64 }
@@ -362,15 +364,15 @@ func (r *room) end() store.Head {
 }
 
 // admit enters a message into the index. False: a request that is in the log already,
-// taken by two nodes at once; the first counts. A flight that it returns is to be answered, with
-// its place. r.mu is held.
-func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool, placed *flight) {
+// taken by two nodes at once; the first counts. placed: outcomes became known, which are to be
+// answered. r.mu is held.
+func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh, placed bool) {
 	if e.Epoch == r.head.Epoch && e.Seq <= r.head.Seq {
-		return nil, false, nil
+		return nil, false, false
 	}
 	r.head = store.Head{Epoch: e.Epoch, Seq: e.Seq}
 	if m.from == 0 {
-		return nil, true, nil
+		return nil, true, false
 	}
 	k, at := requestOf(m.from, m.id), place{e.Epoch, e.Seq}
 	if p, ok := r.sent[k]; ok {
@@ -384,7 +386,8 @@ func (r *room) admit(e store.Entry, m entry) (origin *conn, fresh bool, placed *
 			delete(r.flights, k)
 		}
 		if f.placing {
-			f.placing, placed = false, f
+			f.placing, placed = false, true
+			r.outcomes = append(r.outcomes, outcome{f, at, nil})
 		}
 	}
 	return origin, fresh, placed
@@ -408,8 +411,8 @@ func (r *room) onEntry(e store.Entry) {
 	origin, fresh, placed := r.admit(e, m)
 	subs, version := r.subs, r.rec.Version
 	r.mu.Unlock()
-	if placed != nil {
-		r.answer(placed, placed.at, nil)
+	if placed {
+		r.answer()
 	}
 	if m.from == 0 && m.version() > version {
 		r.s.look.add(r.key)

@@ -38,6 +38,13 @@ func (f *flight) open() bool { return !f.synced || f.placing }
 
 type waiter func(wire.Envelope)
 
+// outcome of an append.
+type outcome struct {
+	f   *flight
+	at  place
+	err error
+}
+
 // Send relays a message (wire.TypeSend) or a signal (wire.TypeSignal) to the members it
 // is addressed to. answer is called exactly once (never for a signal without an id that
 // was taken), perhaps before Send returns and
@@ -226,13 +233,31 @@ func (r *room) landed(f *flight, at place, err error) {
 			r.doubts[f.key] = true
 		}
 	}
+	r.outcomes = append(r.outcomes, outcome{f, at, err})
 	r.mu.Unlock()
-	r.answer(f, at, err)
+	r.answer()
 }
 
-// answer gives everybody who waits for an append its outcome.
-func (r *room) answer(f *flight, at place, err error) {
+// answer gives those who wait for an append its outcome, one after the other in the order
+// in which the outcomes became known, whoever found them.
+func (r *room) answer() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.answering {
+		return
+	}
+	r.answering = true
+	for i := 0; i < len(r.outcomes); i++ { // more may come meanwhile
+		o := r.outcomes[i]
+		r.answerOne(o.f, o.at, o.err)
+	}
+	clear(r.outcomes)
+	r.outcomes, r.answering = r.outcomes[:0], false
+}
+
+// answerOne gives everybody who waits for an append its outcome. r.mu is held, but for the time
+// in which they are told.
+func (r *room) answerOne(f *flight, at place, err error) {
 	first, more, over := f.first, f.more, f.over
 	f.first, f.more, f.over = nil, nil, nil
 	var away []wire.DeviceID
@@ -240,6 +265,7 @@ func (r *room) answer(f *flight, at place, err error) {
 		away = r.absent(f.from, f.to)
 	}
 	r.mu.Unlock()
+	defer r.mu.Lock()
 	if over != nil {
 		close(over)
 	}

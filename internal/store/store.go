@@ -100,8 +100,10 @@ type Pending interface {
 	// Wait returns nil once the entry is durable. ErrUncertain when ctx ends first.
 	Wait(ctx context.Context) error
 	// Done calls fn exactly once, with what Wait would return, when the outcome is
-	// known; from a goroutine of the engine, so fn must not block. It spares the
-	// relay a goroutine per message.
+	// known: before Done returns if it is known already, else from a goroutine of the
+	// engine. So fn must not block, nor take a lock that the caller of Done holds. Who
+	// appends to a log and calls Done, one entry after the other, is called in that
+	// order. It spares the relay a goroutine per message.
 	Done(fn func(error))
 }
 

@@ -18,6 +18,7 @@ func Logs(t *testing.T, open Open) {
 		{"AppendAndRead", testAppendAndRead},
 		{"HeadFollowsAck", testHeadFollowsAck},
 		{"DoneOnce", testDoneOnce},
+		{"DoneInOrder", testDoneInOrder},
 		{"WaitCancelled", testWaitCancelled},
 		{"WatchInOrder", testWatchInOrder},
 		{"WatchAndReadJoin", testWatchAndReadJoin},
@@ -108,6 +109,28 @@ func testDoneOnce(t *testing.T, h *harness) {
 			if c := calls[i][j].Load(); c != 1 {
 				t.Fatalf("entry %d: function %d was called %d times", i, j, c)
 			}
+		}
+	}
+}
+
+// testDoneInOrder asks for each outcome right after the append, some so late that it is
+// known already.
+func testDoneInOrder(t *testing.T, h *harness) {
+	const n = 300
+	order := make(chan uint64, n)
+	for i := range n {
+		p := h.begin("log", fmt.Sprint(i), store.Delivery(i%2))
+		if i%7 == 0 {
+			h.wait(p)
+		}
+		p.Done(func(error) { order <- p.Seq() })
+		if i%7 == 0 && len(order) != i+1 {
+			t.Fatalf("entry %d is stored, and %d of %d outcomes are told", i+1, len(order), i+1)
+		}
+	}
+	for i := range n {
+		if seq := receive(h, "outcome", order); seq != uint64(i+1) {
+			t.Fatalf("the outcome of entry %d came in place %d", seq, i+1)
 		}
 	}
 }

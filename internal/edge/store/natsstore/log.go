@@ -183,7 +183,7 @@ func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at tim
 			e.first = seq
 		}
 		t.end = e
-		return pending{s.done, e.n, st.epoch + e.first}, nil
+		return pending{e.n, st.epoch + e.first}, nil
 	}
 }
 

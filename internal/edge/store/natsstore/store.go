@@ -94,8 +94,7 @@ type Store struct {
 	count stream // counters
 	life  context.Context
 	stop  context.CancelFunc
-	done  *callbacks
-	wg    sync.WaitGroup // watches, subscriptions, done
+	wg    sync.WaitGroup // watches, subscriptions
 
 	closing atomic.Bool // set under mu, so that no goroutine starts afterwards
 	full    atomic.Bool // the last write was refused for want of room
@@ -127,7 +126,6 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		buckets: make(map[string]jetstream.Stream),
 		tails:   make(map[string]*tail),
 		watches: make(map[*watch]struct{}),
-		done:    newCallbacks(),
 	}
 	if err := s.connect(); err != nil {
 		stop()
@@ -138,7 +136,6 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		s.nc.Close()
 		return nil, fmt.Errorf("natsstore: prepare streams: %w", err)
 	}
-	s.wg.Go(s.done.run)
 	return s, nil
 }
 
@@ -286,7 +283,6 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.stop()
-	s.done.close()
 	s.wg.Wait()
 	s.nc.Close()
 	return nil

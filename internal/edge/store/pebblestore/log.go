@@ -193,16 +193,17 @@ func (e *entry) Wait(ctx context.Context) error {
 // Done calls fn when the outcome is known; see store.Pending.
 func (e *entry) Done(fn func(error)) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.settled {
-		go fn(e.err) // not under the locks that the caller may hold
+	switch {
+	case e.settled:
+		e.mu.Unlock()
+		fn(e.err)
 		return
-	}
-	if e.fn == nil {
+	case e.fn == nil:
 		e.fn = fn
-	} else {
+	default:
 		e.fns = append(e.fns, fn)
 	}
+	e.mu.Unlock()
 }
 
 // settle takes down that the entries of a pack, the first of those under way, are durable.
