@@ -46,12 +46,8 @@ func (c *agentAdd) Run(ctx context.Context) error {
 type agentList struct{ operator }
 
 func (c *agentList) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.AgentList
-	if err := api.Call(ctx, http.MethodGet, "/v1/agents", nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/agents", &l); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

@@ -40,12 +40,8 @@ func (c *partyUnblock) Run(ctx context.Context) error {
 type partyBlocks struct{ operator }
 
 func (c *partyBlocks) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.BarredList
-	if err := api.Call(ctx, http.MethodGet, "/v1/operator/barred", nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/operator/barred", &l); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

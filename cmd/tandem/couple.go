@@ -273,12 +273,8 @@ type couplingList struct {
 }
 
 func (c *couplingList) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.CouplingList
-	if err := api.Call(ctx, http.MethodGet, "/v1/couplings?number="+url.QueryEscape(c.Number), nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/couplings?number="+url.QueryEscape(c.Number), &l); err != nil {
 		return err
 	}
 	for _, x := range l.Couplings {

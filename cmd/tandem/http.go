@@ -71,6 +71,28 @@ func (o operator) api() (*client.API, error) {
 	return client.NewKeyAPI("http://admin", "", hc), nil
 }
 
+// call makes a request that has no answer but success.
+func (o operator) call(ctx context.Context, method, path string, in any) error {
+	api, err := o.api()
+	if err != nil {
+		return err
+	}
+	if err := api.Call(ctx, method, path, in, nil); err != nil {
+		return err
+	}
+	fmt.Println("done")
+	return nil
+}
+
+// get reads what the server answers at path.
+func (o operator) get(ctx context.Context, path string, into any) error {
+	api, err := o.api()
+	if err != nil {
+		return err
+	}
+	return api.Call(ctx, http.MethodGet, path, nil, into)
+}
+
 // forTenant says in each request for which tenant it is.
 type forTenant struct {
 	tenant string

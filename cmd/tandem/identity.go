@@ -58,12 +58,8 @@ func (c *identityUnshare) Run(ctx context.Context) error {
 type identityShared struct{ operator }
 
 func (c *identityShared) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.SharedList
-	if err := api.Call(ctx, http.MethodGet, "/v1/operator/shared-identities", nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/operator/shared-identities", &l); err != nil {
 		return err
 	}
 	for _, id := range l.Identities {
@@ -79,17 +75,4 @@ type identityRecycle struct {
 
 func (c *identityRecycle) Run(ctx context.Context) error {
 	return c.call(ctx, http.MethodDelete, "/v1/operator/numbers/"+url.PathEscape(c.Number)+"/devices", nil)
-}
-
-// call makes a request that has no answer but success.
-func (o operator) call(ctx context.Context, method, path string, in any) error {
-	api, err := o.api()
-	if err != nil {
-		return err
-	}
-	if err := api.Call(ctx, method, path, in, nil); err != nil {
-		return err
-	}
-	fmt.Println("done")
-	return nil
 }

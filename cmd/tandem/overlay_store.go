@@ -119,12 +119,8 @@ func readLimited(file string) ([]byte, error) {
 type overlayList struct{ operator }
 
 func (c *overlayList) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.StoredOverlayList
-	if err := api.Call(ctx, http.MethodGet, "/v1/overlays", nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/overlays", &l); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

@@ -38,12 +38,8 @@ func (c *tenantSet) Run(ctx context.Context) error {
 type tenantList struct{ operator }
 
 func (c *tenantList) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.TenantList
-	if err := api.Call(ctx, http.MethodGet, "/v1/operator/tenants", nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/operator/tenants", &l); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

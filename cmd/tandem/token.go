@@ -79,12 +79,8 @@ func certificateThumbprint(file string) (string, error) {
 type tokenList struct{ operator }
 
 func (c *tokenList) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.CredentialList
-	if err := api.Call(ctx, http.MethodGet, "/v1/operator/credentials", nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/operator/credentials", &l); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

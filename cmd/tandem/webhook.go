@@ -60,12 +60,8 @@ func showSecret(w wire.Webhook) error {
 type webhookList struct{ operator }
 
 func (c *webhookList) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	var l wire.WebhookList
-	if err := api.Call(ctx, http.MethodGet, "/v1/operator/webhooks", nil, &l); err != nil {
+	if err := c.get(ctx, "/v1/operator/webhooks", &l); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

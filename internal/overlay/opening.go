@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/overlay"
@@ -102,24 +99,7 @@ const giveUp = 2 * time.Minute
 
 // work does all openings that are there.
 func (s *Service) work(ctx context.Context) error {
-	var g errgroup.Group
-	g.SetLimit(atOnce)
-	var mu sync.Mutex
-	var all error
-	for item, err := range s.openings.Scan(ctx, "") {
-		if err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		g.Go(func() error {
-			err := s.workOn(ctx, item)
-			mu.Lock()
-			defer mu.Unlock()
-			all = errors.Join(all, err)
-			return nil
-		})
-	}
-	_ = g.Wait() // all has what failed
-	return all
+	return store.WorkOn(ctx, s.openings, atOnce, s.workOn)
 }
 
 // workOn does one opening, and takes it off. One that was noted again meanwhile stays.
@@ -133,13 +113,9 @@ func (s *Service) workOn(ctx context.Context, item store.Item[Opening]) error {
 	if err != nil {
 		s.cfg.Log.Info("no predetermined overlay was sent", "session", o.Session, "err", err)
 	}
-	err = s.openings.Delete(ctx, item.Key, item.Rev)
-	switch {
-	case errors.Is(err, store.ErrConflict):
+	again, err := store.Finish(ctx, s.openings, item)
+	if again {
 		s.signal()
-		return nil
-	case errors.Is(err, store.ErrNotFound):
-		return nil
 	}
 	return err
 }

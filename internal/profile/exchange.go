@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -60,26 +57,7 @@ func (s *Service) Run(ctx context.Context) error {
 const atOnce = 16
 
 // work does all jobs that are there.
-func (s *Service) work(ctx context.Context) error {
-	var g errgroup.Group
-	g.SetLimit(atOnce)
-	var mu sync.Mutex
-	var all error
-	for item, err := range s.jobs.Scan(ctx, "") {
-		if err != nil {
-			return errors.Join(err, g.Wait())
-		}
-		g.Go(func() error {
-			err := s.workOn(ctx, item)
-			mu.Lock()
-			defer mu.Unlock()
-			all = errors.Join(all, err)
-			return nil
-		})
-	}
-	_ = g.Wait() // all has what failed
-	return all
-}
+func (s *Service) work(ctx context.Context) error { return store.WorkOn(ctx, s.jobs, atOnce, s.workOn) }
 
 // workOn does one job, and takes it off. One that was noted again meanwhile stays.
 func (s *Service) workOn(ctx context.Context, item store.Item[Job]) error {
@@ -87,13 +65,9 @@ func (s *Service) workOn(ctx context.Context, item store.Item[Job]) error {
 	if err := s.exchange(ctx, j.Tenant, j.Session); err != nil && !errors.Is(err, ErrClosed) && s.cfg.Now().Sub(j.At) < time.Hour {
 		return err
 	}
-	err := s.jobs.Delete(ctx, item.Key, item.Rev)
-	switch {
-	case errors.Is(err, store.ErrConflict):
+	again, err := store.Finish(ctx, s.jobs, item)
+	if again {
 		s.signal()
-		return nil
-	case errors.Is(err, store.ErrNotFound):
-		return nil
 	}
 	return err
 }
