@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
 	"strings"
@@ -26,6 +27,18 @@ func (f *flow) send(b []byte) bool {
 
 // alive: something can be sent by it.
 func (f *flow) alive() bool { return f.conn == nil || !f.conn.over() }
+
+// final: when the connection is over, nothing more comes from the other side. Of a WebSocket
+// that is so (RFC 7118 5), while others may connect anew to answer (RFC 3261 18.2.2).
+func (f *flow) final() bool { return f.transport == "WS" || f.transport == "WSS" }
+
+// whenOver calls then, in the shard, when the connection of a flow ends. It is forgotten by stop.
+func (s *shard) whenOver(f *flow, then func()) (stop func() bool) {
+	if f.conn == nil {
+		return func() bool { return false }
+	}
+	return context.AfterFunc(f.conn.ended, func() { s.do(then) })
+}
 
 // backTo is the flow for answers to a request with this Via on top: where it came from;
 // over UDP, without rport, at the port that Via says (RFC 3261 18.2.2, RFC 3581 4).

@@ -20,14 +20,15 @@ type forking struct {
 
 // branch is one target of it.
 type branch struct {
-	target target
-	client *clientTx
-	to     *flow
-	over   bool
-	rang   bool // a provisional answer has come: it may be cancelled (RFC 3261 9.1)
-	giving bool // it shall be cancelled
-	gone   bool // CANCEL is on its way
-	timerC *timer
+	target  target
+	client  *clientTx
+	to      *flow
+	over    bool
+	rang    bool // a provisional answer has come: it may be cancelled (RFC 3261 9.1)
+	giving  bool // it shall be cancelled
+	gone    bool // CANCEL is on its way
+	timerC  *timer
+	unwatch func() bool // nothing is to be done when the connection ends; nil: nothing is
 }
 
 // fork forwards a request to its targets, all at once.
@@ -40,6 +41,9 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 		tx.trying = true
 		tx.reply(100)
 		tx.cancelled = k.giveUp
+		if tx.from.final() {
+			tx.unwatch = s.whenOver(tx.from, tx.cancel) // no answer would find who calls
+		}
 		if !inDialog && !targets[0].service {
 			k.call = s.track(tx, who, targets)
 		}
@@ -71,6 +75,9 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 				b.timerC = s.after(timerC, func() { k.tooLong(b) })
 			}
 			b.client = s.sendRequest(c, id, to, func(res *Message) { k.got(b, res) })
+			if tx.invite() {
+				b.unwatch = s.whenOver(to, func() { k.lost(b) })
+			}
 		})
 	}
 }
@@ -130,8 +137,7 @@ func (k *forking) got(b *branch, res *Message) {
 	if b.over && res.Status/100 != 2 {
 		return
 	}
-	b.over = true
-	s.stop(b.timerC)
+	b.end(s)
 	switch {
 	case res.Status/100 == 2:
 		if k.call != nil {
@@ -211,10 +217,36 @@ func (k *forking) failed(b *branch, status int) {
 	if b.over {
 		return
 	}
-	b.over = true
-	k.s.stop(b.timerC)
+	b.end(k.s)
+	if b.client != nil {
+		b.client.over()
+	}
 	k.keep(k.tx.answer(status))
 	k.finish()
+}
+
+// end: nothing more is expected of the branch.
+func (b *branch) end(s *shard) {
+	b.over = true
+	s.stop(b.timerC)
+	if b.unwatch != nil {
+		b.unwatch()
+	}
+}
+
+// lost: the connection to whom it rings at is over. Unless it is final, there is some time to connect
+// anew and answer.
+func (k *forking) lost(b *branch) {
+	if b.over {
+		return
+	}
+	fail := func() { k.failed(b, 430) } // RFC 5626 11
+	if b.to.final() {
+		fail()
+		return
+	}
+	k.s.stop(b.timerC)
+	b.timerC = k.s.after(k.s.e.times.t4, fail)
 }
 
 // silent: nothing came back for a request that is not INVITE.
@@ -247,9 +279,13 @@ func (k *forking) finish() {
 	if k.given && res.Status/100 != 6 {
 		res = k.tx.answer(487)
 	}
-	if res.Status == 503 { // it is ours that has failed, not the element itself (RFC 3261 16.7 step 6)
+	switch res.Status {
+	case 503: // it is ours that has failed, not the element itself (RFC 3261 16.7 step 6)
 		res = res.Clone()
 		res.Status, res.Reason = 500, reasons[500]
+	case 430: // is said to the elements between only (RFC 5626 11)
+		res = res.Clone()
+		res.Status, res.Reason = 480, reasons[480]
 	}
 	if k.call != nil {
 		k.call.failed(k.branches)

@@ -154,7 +154,7 @@ func (l *location) put(user string, kept []*binding) {
 // dropFlow forgets what was registered over a WebSocket that is over: its contacts are
 // good for nothing else (RFC 7118 5).
 func (l *location) dropFlow(c *conn) {
-	if c.transport != "WS" && c.transport != "WSS" {
+	if !c.flow().final() {
 		return
 	}
 	l.sweep(func(b *binding) bool { return b.via.conn == c })

@@ -32,6 +32,7 @@ type realPhone struct {
 	t    *testing.T
 	name string
 	in   io.Writer
+	kill func() // and waits until it is gone
 
 	mu     sync.Mutex
 	out    []byte // said, and not asked for yet
@@ -96,10 +97,11 @@ func startPhone(t *testing.T, name, dir, program string, args ...string) *realPh
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v (scripts/test-deps installs it)", err)
 	}
-	t.Cleanup(func() {
+	p.kill = sync.OnceFunc(func() {
 		cancel()
 		_ = cmd.Wait() // it was killed: asked kindly, baresip takes five seconds
 	})
+	t.Cleanup(p.kill)
 	return p
 }
 

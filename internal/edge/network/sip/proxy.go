@@ -461,9 +461,7 @@ func (s *shard) cancel(m *Message, f *flow) {
 		return
 	}
 	tx.reply(200)
-	if invite.cancelled != nil {
-		invite.cancelled()
-	}
+	invite.cancel()
 }
 
 // response takes an answer to a request that we sent.

@@ -14,7 +14,7 @@ func (s *shard) reach(t target, then func(*flow)) {
 			then(t.flow)
 			return
 		}
-		if t.flow.transport == "WS" || t.flow.transport == "WSS" {
+		if t.flow.final() {
 			then(nil)
 			return
 		}

@@ -36,6 +36,7 @@ type serverTx struct {
 	trying bool
 	// cancelled is called when the caller gives up.
 	cancelled func()
+	unwatch   func() bool // forgets the connection of who calls; nil: it is not watched
 }
 
 // serverKey is what makes two requests the same transaction (RFC 3261 17.2.3). An ACK, and
@@ -56,6 +57,13 @@ func (s *shard) newServerTx(key string, m *Message, f *flow) *serverTx {
 	s.servers[key] = tx
 	s.e.stats.Transactions.Add(1)
 	return tx
+}
+
+// cancel: the caller gives up, or is gone.
+func (tx *serverTx) cancel() {
+	if tx.cancelled != nil {
+		tx.cancelled()
+	}
 }
 
 func (tx *serverTx) invite() bool { return tx.req.Method == "INVITE" }
@@ -103,6 +111,9 @@ func (tx *serverTx) respond(m *Message) {
 		return
 	}
 	tx.cancelled = nil
+	if tx.unwatch != nil {
+		tx.unwatch()
+	}
 	patience := tx.s.e.times.patience()
 	switch {
 	case !tx.invite():

@@ -66,7 +66,8 @@ type conn struct {
 	transport string
 	remote    netip.AddrPort
 	out       chan []byte
-	done      chan struct{}
+	ended     context.Context // done when the connection is over
+	end       context.CancelFunc
 	once      sync.Once
 	write     func([]byte) error // one message
 	close     func() error
@@ -74,14 +75,7 @@ type conn struct {
 
 func (c *conn) flow() *flow { return &flow{transport: c.transport, remote: c.remote, conn: c} }
 
-func (c *conn) over() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
+func (c *conn) over() bool { return c.ended.Err() != nil }
 
 // send queues a message. A peer that reads too slowly loses its connection.
 func (c *conn) send(b []byte) bool {
@@ -100,7 +94,7 @@ func (c *conn) send(b []byte) bool {
 
 func (c *conn) stop() {
 	c.once.Do(func() {
-		close(c.done)
+		c.end()
 		_ = c.close() // it is over either way
 		c.e.conns.remove(c)
 		c.e.location.dropFlow(c)
@@ -112,7 +106,7 @@ func (c *conn) finish() {
 	select {
 	case c.out <- nil:
 		select {
-		case <-c.done:
+		case <-c.ended.Done():
 		case <-time.After(writeTime):
 		}
 	default:
@@ -125,7 +119,7 @@ func (c *conn) pump() {
 	defer c.e.work.Done()
 	for {
 		select {
-		case <-c.done:
+		case <-c.ended.Done():
 			return
 		case b := <-c.out:
 			if b == nil {
@@ -157,12 +151,14 @@ type remoteKey struct {
 // newConn makes a connection one of ours; nil if there are too many. The caller starts its
 // pump, and says that it has done reading.
 func (e *Element) newConn(transport string, remote netip.AddrPort, write func([]byte) error, shut func() error) *conn {
-	c := &conn{e: e, id: rand.Uint64(), transport: transport, remote: remote, out: make(chan []byte, unwritten), done: make(chan struct{}), write: write, close: shut}
+	c := &conn{e: e, id: rand.Uint64(), transport: transport, remote: remote, out: make(chan []byte, unwritten), write: write, close: shut}
+	c.ended, c.end = context.WithCancel(context.Background())
 	k := &e.conns
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.shut || len(k.all) >= e.cfg.MaxConnections || k.perAddr[remote.Addr()] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback() {
 		e.stats.RefusedConns.Add(1)
+		c.end()
 		return nil
 	}
 	k.all[c.id] = c

@@ -99,6 +99,7 @@ type agent struct {
 	transport string
 	addr      netip.AddrPort // its own
 	send      func([]byte)
+	drop      func() // ends its connection, as if the program was killed
 	in        chan *Message
 	contact   string
 	seq       int
@@ -147,6 +148,7 @@ func (w *world) newAgentAt(user, transport, at string) *agent {
 		w.must(err)
 		a.addr = c.LocalAddr().(*net.TCPAddr).AddrPort()
 		a.send = func(b []byte) { _, err := c.Write(b); w.must(err) }
+		a.drop = func() { c.Close() }
 		read.Go(func() {
 			r := bufio.NewReader(c)
 			for {
@@ -162,6 +164,7 @@ func (w *world) newAgentAt(user, transport, at string) *agent {
 		c, _, err := websocket.Dial(w.t.Context(), w.web.URL, &websocket.DialOptions{Subprotocols: []string{Subprotocol}})
 		w.must(err)
 		a.send = func(b []byte) { w.must(c.Write(w.t.Context(), websocket.MessageText, b)) }
+		a.drop = func() { c.CloseNow() }
 		ctx, cancel := context.WithCancel(context.Background())
 		read.Go(func() {
 			for {

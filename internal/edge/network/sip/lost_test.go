@@ -1,0 +1,117 @@
+package sip
+
+import (
+	"testing"
+	"time"
+)
+
+// TestPhoneLost: a phone whose connection ends while it rings does not ring any more: the caller
+// hears what is left, and that at once where nothing more can come from the phone.
+func TestPhoneLost(t *testing.T) {
+	for _, transport := range []string{"WS", "TCP"} {
+		ring := func(t *testing.T, phones ...string) (w *world, a *agent, invite *Message, ringing []*agent, got []*Message) {
+			t.Helper()
+			w = newWorld(t)
+			a = w.newAgent(alice, "UDP")
+			for _, transport := range phones {
+				b := w.newAgent(bob, transport)
+				b.register()
+				ringing = append(ringing, b)
+			}
+			invite = a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", ringing[0].aor()))
+			for _, b := range ringing {
+				m := b.request("INVITE")
+				b.reply(m, 180)
+				a.answer("INVITE", 180)
+				got = append(got, m)
+			}
+			w.legs(alice+" outgoing ringing", bob+" incoming ringing")
+			return w, a, invite, ringing, got
+		}
+		t.Run(transport+" alone", func(t *testing.T) {
+			w, a, invite, phones, _ := ring(t, transport)
+			phones[0].drop()
+			a.tell(ackOf(invite, a.answer("INVITE", 480)))
+			w.legs(alice+" outgoing ended", bob+" incoming ended")
+			w.idle()
+		})
+		t.Run(transport+" beside one that answers", func(t *testing.T) {
+			w, a, invite, phones, got := ring(t, transport, "TCP")
+			phones[0].drop()
+			w.branchesEnd(1)
+			phones[1].reply(got[1], 200)
+			ok := a.answer("INVITE", 200)
+			w.legs(alice+" outgoing active", bob+" incoming active")
+			a.tell(a.calling(invite, ok).ask("BYE"))
+			phones[1].reply(phones[1].request("BYE"), 200)
+			w.legs(alice+" outgoing ended", bob+" incoming ended")
+		})
+		for name, first := range map[string]bool{"before": true, "after": false} {
+			t.Run(transport+" "+name+" another one is busy", func(t *testing.T) {
+				w, a, invite, phones, got := ring(t, transport, "TCP")
+				busy := func() {
+					phones[1].reply(got[1], 486)
+					phones[1].request("ACK")
+				}
+				if first {
+					phones[0].drop()
+					w.branchesEnd(1)
+					busy()
+				} else {
+					busy()
+					phones[0].drop()
+				}
+				a.tell(ackOf(invite, a.answer("INVITE", 486)))
+				w.legs(alice+" outgoing ended", bob+" incoming ended")
+			})
+		}
+	}
+}
+
+// TestReconnected: a phone whose TCP connection ends while it rings may answer by another one
+// (RFC 3261 18.2.2).
+func TestReconnected(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "TCP")
+	b.register()
+	a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	got := b.request("INVITE")
+	b.reply(got, 180)
+	a.answer("INVITE", 180)
+	b.drop()
+	w.newAgent(bob, "TCP").reply(got, 200)
+	a.answer("INVITE", 200)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+}
+
+// TestCallerLost: a caller whose WebSocket ends gives up: no answer would find it.
+func TestCallerLost(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "WS"), w.newAgent(bob, "UDP")
+	b.register()
+	a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	got := b.request("INVITE")
+	b.reply(got, 180)
+	a.answer("INVITE", 180)
+	a.drop()
+	b.reply(b.request("CANCEL"), 200)
+	b.reply(got, 487)
+	b.request("ACK")
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
+// idle waits until no transaction is under way.
+func (w *world) idle() { w.t.Helper(); w.transactions(0) }
+
+// branchesEnd waits until so many of two branches are over: with the INVITE that came there are as
+// many transactions as branches and one.
+func (w *world) branchesEnd(n int64) { w.t.Helper(); w.transactions(3 - n) }
+
+func (w *world) transactions(want int64) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); w.e.Stats().Transactions > want; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("%d transactions are under way", w.e.Stats().Transactions)
+		}
+	}
+}
