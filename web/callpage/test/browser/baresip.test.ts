@@ -2,7 +2,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { TestServer } from "../../../sdk/test/support/server.ts";
 import { Baresip } from "../support/baresip.ts";
-import { launch, open, type Watched } from "../support/browser.ts";
+import { launchOutward, open, type Watched } from "../support/browser.ts";
 import { freePorts } from "../support/ports.ts";
 
 let browser: Browser;
@@ -13,7 +13,9 @@ const number = "+442079460052";
 let sip: number;
 
 beforeAll(async () => {
-  browser = await launch();
+  // Baresip 1.0.0 settles on the first pair of addresses that a Chromium with several nominates
+  // (docs/callpage.md): with loopback beside another one it would hear nothing.
+  browser = await launchOutward();
   // Its own takes the port beside it for TLS.
   sip = await freePorts(5);
   server = await TestServer.start({ TANDEM_SIP_LISTEN: `127.0.0.1:${sip}` });
@@ -55,9 +57,9 @@ test("the page calls a real telephone", async () => {
   await page.page.getByRole("button", { name: "Call", exact: true }).click();
   await phone.says(/incoming call from|INCOMING/i);
   await phone.press("a");
-  // Sound in this direction depends on the machine's addresses (docs/callpage.md).
   await page.page.getByText(`In a call with ${number}`).waitFor();
   await phone.says(/Call established/);
+  await heardBothWays();
   await page.page.getByRole("button", { name: "Hang up" }).click();
   await phone.says(/terminated|closed/i);
   expect(page.faults).toEqual([]);

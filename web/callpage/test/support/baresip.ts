@@ -14,6 +14,8 @@ export class Baresip {
   #said = "";
   #gone = false;
   readonly #wakes = new Set<() => void>();
+  /** What was recorded before the last keys. */
+  #old: string[] = [];
 
   private constructor(dir: string, http: number) {
     this.#dir = dir;
@@ -97,17 +99,19 @@ export class Baresip {
 
   /** Presses keys, as its user: "d" dials, "a" answers, "b" hangs up. */
   async press(keys: string): Promise<void> {
+    this.#old = await this.#recorded();
     this.#said = "";
     const res = await fetch(`http://127.0.0.1:${this.#http}/?${encodeURIComponent(keys)}`);
     await res.arrayBuffer();
   }
 
-  /** How loud it was, at its loudest, what it has heard in its latest call: from 0 to 1. */
+  async #recorded(): Promise<string[]> {
+    return (await readdir(this.#dir)).filter((f) => f.endsWith("-dec.wav"));
+  }
+
+  /** How loud it was, at its loudest, what it has heard in the call that the last keys began: from 0 to 1. */
   async heard(): Promise<number> {
-    const latest = (await readdir(this.#dir))
-      .filter((f) => f.endsWith("-dec.wav"))
-      .sort()
-      .at(-1);
+    const latest = (await this.#recorded()).find((f) => !this.#old.includes(f));
     return latest ? loudest(await readFile(join(this.#dir, latest))) : 0;
   }
 

@@ -5,14 +5,25 @@ import { expect } from "vitest";
 /** What is loaded into a page to look for faults of accessibility. */
 const axeSource = axeCore.source;
 
-/** Debian's Chromium, with a microphone that needs no hardware and no question; and with more, by its flags. */
+/**
+ * Debian's Chromium, with a microphone that needs no hardware and no question; and with more, by its
+ * flags. Its calls go over loopback, too.
+ */
 export function launch(...more: string[]): Promise<Browser> {
+  return start("--allow-loopback-in-peer-connection", ...more);
+}
+
+/** The same, whose calls go over the machine's other addresses alone, as browsers' calls do. */
+export function launchOutward(): Promise<Browser> {
+  return start();
+}
+
+function start(...more: string[]): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox",
       "--disable-background-networking",
-      "--allow-loopback-in-peer-connection",
       "--use-fake-device-for-media-stream",
       "--use-fake-ui-for-media-stream",
       "--autoplay-policy=no-user-gesture-required",
