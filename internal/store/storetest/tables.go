@@ -25,6 +25,7 @@ func Tables(t *testing.T, open Open) {
 		{"RevisionsNeverRepeat", testRevisionsNeverRepeat},
 		{"Scan", testScan},
 		{"ScanWhileWriting", testScanWhileWriting},
+		{"ScanOfFolders", testScanOfFolders},
 		{"OddKeys", testOddKeys},
 		{"TablesAreApart", testTablesAreApart},
 		{"ValueSizes", testValueSizes},
@@ -183,6 +184,81 @@ func testScanWhileWriting(t *testing.T, h *harness) {
 		}
 		seen = got["b"]
 	}
+}
+
+// testScanOfFolders has each writer change the records of a folder of its own, and find there
+// after each change what it must, while others look at all folders and never see one go back.
+func testScanOfFolders(t *testing.T, h *harness) {
+	const writers, steps = 4, 120
+	folder := func(w int) string { return fmt.Sprintf("f%d/", w) }
+	keys := []string{"a", "a/b", "a/c", "a/c/d", "b", "c"}
+	done := make(chan struct{})
+	var writing, looking sync.WaitGroup
+	for w := range writers {
+		writing.Go(func() {
+			model := map[string]store.Rev{}
+			for i := range steps {
+				key := folder(w) + keys[rand.IntN(len(keys))]
+				var err error
+				if rev := model[key]; rev != 0 && rand.IntN(3) == 0 {
+					err = h.Delete(h.ctx, "t", key, rev)
+					delete(model, key)
+				} else if model[key], err = h.Put(h.ctx, "t", key, fmt.Append(nil, i), rev); rand.IntN(4) == 0 && err == nil {
+					_, err = h.Get(h.ctx, "t", key)
+				}
+				if err != nil {
+					t.Errorf("step %d: %v", i, err)
+					return
+				}
+				for _, prefix := range []string{folder(w), folder(w) + "a/", folder(w) + "a/c/"} {
+					found := map[string]store.Rev{}
+					last := ""
+					for r, err := range h.Scan(h.ctx, "t", prefix) {
+						if err != nil || r.Key <= last || len(r.Value) == 0 {
+							t.Errorf("scan of %s: %q after %q, %q, %v", prefix, r.Key, last, r.Value, err)
+							return
+						}
+						found[r.Key], last = r.Rev, r.Key
+						clear(r.Value) // it is ours
+					}
+					for key, rev := range model {
+						if strings.HasPrefix(key, prefix) && found[key] != rev {
+							t.Errorf("step %d: %s is at revision %d in a scan of %s, want %d", i, key, found[key], prefix, rev)
+							return
+						}
+					}
+					for key := range found {
+						if model[key] == 0 {
+							t.Errorf("step %d: %s is in a scan of %s, and was deleted", i, key, prefix)
+							return
+						}
+					}
+				}
+			}
+		})
+	}
+	for range 2 {
+		looking.Go(func() {
+			seen := map[string]store.Rev{}
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				for r, err := range h.Scan(h.ctx, "t", folder(n%writers)) {
+					if err != nil || r.Rev < seen[r.Key] {
+						t.Errorf("%s went from revision %d to %d: %v", r.Key, seen[r.Key], r.Rev, err)
+						return
+					}
+					seen[r.Key] = r.Rev
+				}
+			}
+		})
+	}
+	writing.Wait()
+	close(done)
+	looking.Wait()
 }
 
 func testOddKeys(t *testing.T, h *harness) {
