@@ -27,6 +27,7 @@ type CouplingKind string
 const (
 	Permanent CouplingKind = "permanent" // until somebody ends it, or the proof behind it expires
 	Temporary CouplingKind = "temporary" // while the two are near each other
+	ForCall   CouplingKind = "call"      // beside the one call whose report carries the device's address
 )
 
 // CouplingMade says in which way a coupling was made.
@@ -39,6 +40,7 @@ const (
 	MadeAtInstall   CouplingMade = "installer" // with a code that an operator gave the installer
 	MadeByOperator  CouplingMade = "operator"  // an operator took the device's code down
 	MadeByServiceNo CouplingMade = "keyed"     // the device's code was keyed on the phone, in a call to a service number
+	MadeByReport    CouplingMade = "report"    // the report of a call carried the id of the device's request
 )
 
 // CouplingOfferRequest asks for a code to type at a device that is to be coupled.
@@ -70,7 +72,9 @@ type CouplingRequest struct {
 
 // CouplingPending is a device's request to be coupled.
 type CouplingPending struct {
-	ID string `json:"id" doc:"To claim with, and the nonce of the assertion"`
+	// It is also the device's address for one call (Report.Coupled): whoever has it may couple the
+	// device, so it goes to the phone's side only.
+	ID string `json:"id" doc:"To claim with, and the nonce of the assertion; and the device's address in the report of a call"`
 	// Code to be typed at the phone, told to an operator, or keyed in a call.
 	Code    string    `json:"code" doc:"Nine digits, e.g. 019-450-730; hyphens do not matter"`
 	Expires time.Time `json:"expires"`
@@ -119,7 +123,8 @@ type Coupling struct {
 	Created time.Time    `json:"created"`
 	// Until it ends at the latest.
 	Until time.Time `json:"until"`
-	// Expires, of a temporary coupling: unless the two are near each other by then, it lapses.
+	// Expires, of a temporary coupling: unless the two are near each other by then, it lapses. Of one
+	// for a call: unless the call's report is repeated by then, it ends.
 	Expires time.Time `json:"expires,omitzero"`
 	// Apart: a temporary coupling that has lapsed; nearness brings it back.
 	Apart bool `json:"apart,omitempty"`

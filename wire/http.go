@@ -94,6 +94,8 @@ type Binding struct {
 	// Vouched is how whoever vouches for a coupled device has proved the number.
 	Vouched string    `json:"vouched,omitempty" doc:"Of a coupled device: the proof of who vouches for it"`
 	Expires time.Time `json:"expires"`
+	// ForCall: it carries data beside the one call whose report named it.
+	ForCall bool `json:"for_call,omitempty"`
 }
 
 // DeviceChange changes what a device says of itself; absent fields stay.

@@ -126,6 +126,10 @@ type Report struct {
 	// the networks vouch for it; the call's first report may carry them. One in compact form
 	// needs at to be the time of the request's Date.
 	Passports []string `json:"passports,omitempty" jsonschema:"maxItems=4"`
+	// Coupled are the addresses of devices that are to carry data for the own party in this call
+	// (B8): the id of one of the party's devices, or of a device's own request to be coupled
+	// (CouplingPending.ID), which it has handed over. Repeat them with the report.
+	Coupled []string `json:"coupled,omitempty" jsonschema:"maxItems=4"`
 	// Profile is the address at which the reporting device's own profile lives (G2): the server
 	// reads it there from now on. As source in ProfileChange.
 	Profile string `json:"profile,omitempty"`

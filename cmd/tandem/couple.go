@@ -57,7 +57,7 @@ func (c *deviceCouple) Run(ctx context.Context) error {
 		return err
 	}
 	info, err := client.Couple(ctx, id, q, func(p wire.CouplingPending) {
-		fmt.Printf("code: %s\nType it at the phone (tandem device couplings accept), tell it to the operator, or key it in a call to the service number.\n", p.Code)
+		fmt.Printf("code: %s\naddress: %s\nThe address, in the report of a call, couples this device for that call (tandem report --coupled).\nThe code couples it for longer: type it at the phone (tandem device couplings accept), tell it to the operator, or key it in a call to the service number.\n", p.Code, p.ID)
 	})
 	if err != nil {
 		return err
@@ -117,6 +117,8 @@ func couplingLine(x wire.Coupling) string {
 		state = "apart"
 	case x.Kind == wire.Temporary:
 		state = "near"
+	case x.Kind == wire.ForCall:
+		state = "in the call"
 	}
 	return fmt.Sprintf("%s %s with %s, %s, made by %s, vouched for by %s, %s", x.ID, printable(x.Name), x.Number, x.Kind, x.Made, x.Vouched, state)
 }

@@ -33,7 +33,7 @@ func (t *turn) depart() {
 			j.Sides = slices.DeleteFunc(j.Sides, func(s int) bool { return s == side })
 			for _, l := range legs {
 				if l.Side == side {
-					j.Devices = subtract(j.Devices, l.Devices)
+					j.Devices = subtract(j.Devices, l.members())
 				}
 			}
 			t.do(Effect{Do: Part, Session: j.Session, At: t.now, Sides: []Side{{Index: side, Principal: t.Parties[side].Identity}}})

@@ -96,7 +96,7 @@ const (
 	JoinDevices Do = "join"     // Session, Sides, At: further devices, or a further party
 	Part        Do = "part"     // Session, Sides, At: parties that have left a call that goes on
 	CallUp      Do = "call_up"  // Session: the pair is in a call again
-	CallEnded   Do = "ended"    // Session, At
+	CallEnded   Do = "ended"    // Session, At, Sides: of each party the devices that were brought into it
 	Invite      Do = "invite"   // To, Invite
 	ReadOut     Do = "read"     // To, Words: the side that reads
 	TypeIn      Do = "type"     // To, Words: the side that types
@@ -134,6 +134,8 @@ type Side struct {
 	Shown tel.Identity `json:"shown,omitzero"`
 	// Devices that speak of the leg, first; the party's others follow unless Shared.
 	Devices []wire.DeviceID `json:"devices,omitempty"`
+	// Brought are those of Devices that a report has brought into the call.
+	Brought []wire.DeviceID `json:"brought,omitempty"`
 	// Shared: the party's other devices have no part in it.
 	Shared bool `json:"shared,omitempty"`
 	// At is when it was decided, in JoinDevices and Part: what comes late must not undo what

@@ -28,10 +28,10 @@ func (t *turn) follow(legs []Leg) {
 			continue
 		}
 		t.link(l, j.Session)
-		if newcomers := subtract(l.Devices, j.Devices); len(newcomers) > 0 && j.inCall() && l.Up() && slices.Contains(j.Sides, l.Side) {
+		if newcomers := subtract(l.members(), j.Devices); len(newcomers) > 0 && j.inCall() && l.Up() && slices.Contains(j.Sides, l.Side) {
 			j.Devices = append(j.Devices, newcomers...)
 			t.do(Effect{Do: JoinDevices, Session: j.Session, At: t.now, Sides: []Side{{
-				Index: l.Side, Principal: t.Parties[l.Side].Identity, Devices: newcomers, Shared: t.Parties[l.Side].Shared,
+				Index: l.Side, Principal: t.Parties[l.Side].Identity, Devices: newcomers, Brought: l.Brought, Shared: t.Parties[l.Side].Shared,
 			}}})
 		}
 	}
@@ -94,7 +94,18 @@ func (t *turn) giveUp() {
 
 func (t *turn) endCall(j *Joint, at time.Time) {
 	j.Ended = at
-	t.do(Effect{Do: CallEnded, Session: j.Session, At: at})
+	t.do(Effect{Do: CallEnded, Session: j.Session, At: at, Sides: t.release(j)})
+}
+
+// release takes the devices that were brought into a session's call off it.
+func (t *turn) release(j *Joint) (sides []Side) {
+	for _, l := range t.legs(t.now) {
+		if l.Session == j.Session && len(l.Brought) > 0 {
+			j.Devices = subtract(j.Devices, subtract(l.Brought, l.Devices))
+			sides = append(sides, Side{Index: l.Side, Principal: t.Parties[l.Side].Identity, Devices: l.Brought})
+		}
+	}
+	return sides
 }
 
 // mayTakeUp: the session of a call that is over serves a new call (legs) only between the
@@ -122,9 +133,10 @@ func (t *turn) open(legs ...Leg) bool {
 	for _, l := range legs {
 		t.link(l, id)
 		j.Single = j.Single || l.Withheld || l.Hidden
-		j.Devices = append(j.Devices, subtract(l.Devices, j.Devices)...)
+		j.Devices = append(j.Devices, subtract(l.members(), j.Devices)...)
 		if i := slices.Index(j.Sides, l.Side); i >= 0 {
-			sides[i].Devices = append(sides[i].Devices, subtract(l.Devices, sides[i].Devices)...)
+			sides[i].Devices = append(sides[i].Devices, subtract(l.members(), sides[i].Devices)...)
+			sides[i].Brought = append(sides[i].Brought, subtract(l.Brought, sides[i].Brought)...)
 			continue
 		}
 		j.Sides = append(j.Sides, l.Side)
@@ -139,7 +151,7 @@ func (t *turn) open(legs ...Leg) bool {
 // names it; who dialled into a conference is shown as it named itself.
 func (t *turn) sideOf(l Leg, legs []Leg) Side {
 	p := t.Parties[l.Side]
-	s := Side{Index: l.Side, Principal: p.Identity, Devices: slices.Clone(l.Devices), Shared: p.Shared}
+	s := Side{Index: l.Side, Principal: p.Identity, Devices: l.members(), Brought: slices.Clone(l.Brought), Shared: p.Shared}
 	if l.Hidden {
 		return s
 	}
@@ -188,7 +200,7 @@ func (t *turn) gather() {
 			continue
 		}
 		t.link(l, current.Session)
-		current.Devices = append(current.Devices, subtract(l.Devices, current.Devices)...)
+		current.Devices = append(current.Devices, subtract(l.members(), current.Devices)...)
 		if !slices.Contains(current.Sides, l.Side) {
 			current.Sides = append(current.Sides, l.Side)
 		}

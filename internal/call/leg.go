@@ -43,8 +43,8 @@ type Leg struct {
 	// Evidence is the best of those whose statement is in force.
 	Evidence  Evidence
 	Reporters []Reporter
-	// Devices that speak of it.
-	Devices []wire.DeviceID
+	// Devices that speak of it, and those that were brought into it.
+	Devices, Brought []wire.DeviceID
 	// Session that it is joined to.
 	Session wire.SessionID
 	// Last is when the last lease runs out, or did.
@@ -57,6 +57,11 @@ type Leg struct {
 	upHeard  time.Time
 	endHeard time.Time
 	joined   time.Time
+}
+
+// members are the leg's own devices in the session.
+func (l Leg) members() []wire.DeviceID {
+	return append(slices.Clone(l.Devices), subtract(l.Brought, l.Devices)...)
 }
 
 // Up reports whether one speaks on it, or could after a hold.
@@ -221,6 +226,7 @@ func (r Record) leg(statements []int, now time.Time) Leg {
 		if s.Reporter.Device != "" && !slices.Contains(l.Devices, s.Reporter.Device) {
 			l.Devices = append(l.Devices, s.Reporter.Device)
 		}
+		l.Brought = append(l.Brought, subtract(s.Brought, l.Brought)...)
 		l.Hidden = l.Hidden || d.Withheld
 		l.Withheld = l.Withheld || d.Other.IsZero() || d.OtherWithheld
 		if !d.Other.IsZero() {

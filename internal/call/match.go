@@ -108,7 +108,7 @@ func (r Record) busyJoint(a, b Leg) bool {
 // device that speaks of this very leg counts.
 func (r Record) reachable(l Leg) bool {
 	p := r.Parties[l.Side]
-	return len(l.Devices) > 0 || p.Reachable && !p.Shared
+	return len(l.members()) > 0 || p.Reachable && !p.Shared
 }
 
 // keyed: a reference is the same on both sides, which nobody else can know; or they

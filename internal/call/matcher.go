@@ -90,6 +90,9 @@ type Config struct {
 	// TellParty tells a party, besides its devices, what it is asked, and that it is not any
 	// more: by text message, for instance. It may be repeated. Nil: only devices are told.
 	TellParty func(ctx context.Context, tenant wire.TenantID, principal tel.Identity, t wire.Type, body any) error
+	// Release lets those devices of a side go that were brought into a call which is over. It may be
+	// repeated. Nil: they stay.
+	Release func(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
 	// Now is the clock; time.Now.
 	Now func() time.Time
 	// Fresh makes identifiers and words; random ones.

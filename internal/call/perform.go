@@ -117,6 +117,11 @@ func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err e
 		}
 	case CallEnded:
 		err = m.Sessions.CallEnded(ctx, rec.Tenant, e.Session, e.At, e.Seq)
+		for _, s := range e.Sides {
+			if err == nil && m.Release != nil {
+				err = m.Release(ctx, rec.Tenant, e.Session, s)
+			}
+		}
 	case Invite:
 		// Since it was decided the party may have taken another call, whose report did not see
 		// the question yet.

@@ -76,9 +76,15 @@ type Report struct {
 	wire.Report
 	// Asked: a person asks for the session (B15); the other side is then asked at once.
 	Asked bool
+	// Named are the devices that it brings into this call (B8), and Brought those of them that may
+	// come now; the others do with [Matcher.Arrived].
+	Named, Brought []wire.DeviceID
 	// Raw is the report as it came, for explanations; at most [MaxRaw] bytes are kept.
 	Raw json.RawMessage
 }
+
+// MaxBrought bounds the devices that one reporter brings into one call.
+const MaxBrought = 8
 
 // MaxRaw bounds a statement's raw text, in bytes, so that a record stays well below
 // store.MaxValue.
@@ -138,7 +144,10 @@ type Statement struct {
 	UpHeard time.Time `json:"up_heard,omitzero"` // when it was first heard to be active
 	Asked   bool      `json:"asked,omitempty"`   // as in Report
 	Queue   string    `json:"queue,omitempty"`   // the last that was named
-	Expires time.Time `json:"expires"`
+	// Devices that its reports have brought into the call, and those that may come.
+	Named   []wire.DeviceID `json:"named,omitempty"`
+	Brought []wire.DeviceID `json:"brought,omitempty"`
+	Expires time.Time       `json:"expires"`
 
 	// Session that the leg is joined to, and since when, by our clock.
 	Session wire.SessionID `json:"session,omitempty"`
@@ -177,6 +186,8 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 		s.Began, s.First = at, now
 	case !s.After.IsZero() && !at.After(s.After):
 		return s // about the call before
+	}
+	switch s.bring(r); {
 	case s.olderOrSame(r, at), r.State == tel.Ringing && s.everActive() && s.standing(now):
 		s.note(r.State, at, now)
 		s.Reporter.Evidence = stronger(s.Reporter.Evidence, r.Reporter.Evidence)
@@ -186,6 +197,7 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 		return s
 	case s.ended() && r.State != tel.Ended, r.State == tel.Ringing && s.everActive():
 		s = Statement{Side: s.Side, Began: at, First: now, After: s.At}
+		s.bring(r)
 	}
 	s.note(r.State, at, now)
 	withheld := s.Details.OtherWithheld // it stays so for the call
@@ -201,6 +213,15 @@ func (s Statement) hear(r Report, now time.Time, rules Rules) Statement {
 	}
 	s.lease(r, now, rules)
 	return s
+}
+
+// bring notes the devices that a report brings into the call: they stay for as long as it lasts.
+func (s *Statement) bring(r Report) {
+	add := func(to, more []wire.DeviceID) []wire.DeviceID {
+		all := append(slices.Clone(to), subtract(more, to)...)
+		return all[:min(len(all), MaxBrought)]
+	}
+	s.Named, s.Brought = add(s.Named, r.Named), add(s.Brought, r.Brought)
 }
 
 func stronger(a, b Evidence) Evidence {
@@ -240,7 +261,7 @@ func (s *Statement) lease(r Report, now time.Time, rules Rules) {
 // report gives the statement back as a report, to hand it to another record.
 func (s Statement) report(tenant wire.TenantID) Report {
 	return Report{
-		Tenant: tenant, Reporter: s.Reporter, Raw: s.Raw, Asked: s.Asked,
+		Tenant: tenant, Reporter: s.Reporter, Raw: s.Raw, Asked: s.Asked, Named: s.Named, Brought: s.Brought,
 		Report: wire.Report{
 			PartyDetails: s.Details, Seq: s.Seq, At: s.At, Queue: s.Queue,
 			TTLSeconds: int(s.Expires.Sub(s.Heard) / time.Second),

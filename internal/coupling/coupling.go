@@ -75,8 +75,10 @@ type Coupling struct {
 	App     *wire.App         `json:"app,omitempty"`
 	Kind    wire.CouplingKind `json:"kind"`
 	Voucher Voucher           `json:"voucher"`
-	Created time.Time         `json:"created"`
-	// Expires is when the lease of a temporary coupling runs out.
+	// Request of the device that a call's report carried, of a coupling for that call.
+	Request string    `json:"request,omitempty"`
+	Created time.Time `json:"created"`
+	// Expires is when the lease of a coupling that is not permanent runs out.
 	Expires time.Time `json:"expires,omitzero"`
 	// Apart: the lease has run out, and the device was told so.
 	Apart bool `json:"apart,omitempty"`
@@ -141,7 +143,7 @@ func network(a netip.Addr) string {
 
 // until is when the device's binding ends.
 func (c Coupling) until() time.Time {
-	if c.Kind == wire.Temporary {
+	if c.leased() {
 		return c.Expires
 	}
 	return c.Voucher.Until
@@ -149,8 +151,11 @@ func (c Coupling) until() time.Time {
 
 // lapsed: the lease has run out.
 func (c Coupling) lapsed(now time.Time) bool {
-	return c.Kind == wire.Temporary && !now.Before(c.Expires)
+	return c.leased() && !now.Before(c.Expires)
 }
+
+// leased: it lasts for as long as something renews it.
+func (c Coupling) leased() bool { return c.Kind == wire.Temporary || c.Kind == wire.ForCall }
 
 // Info is the coupling as its party sees it.
 func (c Coupling) Info(now time.Time) wire.Coupling {
@@ -162,7 +167,7 @@ func (c Coupling) Info(now time.Time) wire.Coupling {
 
 // request is what the registry of devices is asked for.
 func (c Coupling) request() device.Request {
-	return device.Request{Tenant: c.Voucher.Tenant, Number: c.Voucher.Number, Key: c.Key, Name: c.Name, Client: c.Client, App: c.App}
+	return device.Request{Tenant: c.Voucher.Tenant, Number: c.Voucher.Number, Key: c.Key, Name: c.Name, Client: c.Client, App: c.App, ForCall: c.Kind == wire.ForCall}
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
 )
 
 // lookEvery is how often Run looks at all couplings, at least and at most.
@@ -104,7 +105,7 @@ func (s *Service) look(ctx context.Context, now time.Time) (time.Time, error) {
 		switch c := item.Value; {
 		case c.Ended, !now.Before(c.Voucher.Until), c.lapsed(now) && !c.Apart:
 			over = append(over, item)
-		case c.Kind == "temporary" && !c.Apart:
+		case c.leased() && !c.Apart:
 			next = earliest(next, c.Expires)
 		}
 	}
@@ -114,7 +115,7 @@ func (s *Service) look(ctx context.Context, now time.Time) (time.Time, error) {
 		switch {
 		case c.Ended:
 			err = s.finish(ctx, item.Key, c)
-		case !now.Before(c.Voucher.Until):
+		case !now.Before(c.Voucher.Until), c.Kind == wire.ForCall:
 			err = s.End(ctx, c)
 		default:
 			err = s.lapse(ctx, item.Key)

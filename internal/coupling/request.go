@@ -317,7 +317,10 @@ func (r Request) tie(id wire.DeviceID, now time.Time, lease time.Duration) Coupl
 		ID: g.Coupling, Device: id, Key: r.Key, Name: r.Name, Client: r.Client, App: r.App,
 		Kind: g.Kind, Voucher: g.Voucher, Created: now,
 	}
-	if c.Kind == wire.Temporary {
+	if c.Kind == wire.ForCall {
+		c.Request = r.ID
+	}
+	if c.leased() {
 		c.Expires = earliest(now.Add(lease), c.Voucher.Until)
 	}
 	return c

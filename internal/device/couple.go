@@ -19,6 +19,12 @@ func FirstHand(b wire.Binding) ProofKind {
 	return b.Kind
 }
 
+// ForCall: the device carries data beside one call only, and is no device of the party's otherwise.
+func (d Device) ForCall(now time.Time) bool {
+	current := d.Current(now)
+	return len(current) > 0 && !slices.ContainsFunc(current, func(b wire.Binding) bool { return !b.ForCall })
+}
+
 // Couple binds the device to the number on the word of somebody who has proved it by
 // vouched, until that time at most (B8). A device that was coupled before is bound anew.
 // ErrRequest, ErrKey, ErrRevoked, ErrOtherParty. It may repeat.
@@ -29,7 +35,7 @@ func (r *Registry) Couple(ctx context.Context, q Request, vouched ProofKind, unt
 	if !slices.Contains([]ProofKind{ProofCode, ProofNetwork, ProofSIM, ProofOperator}, vouched) {
 		return Device{}, fmt.Errorf("%w: a proof of the kind %q cannot be vouched with", ErrRequest, vouched)
 	}
-	return r.bind(ctx, q, wire.Binding{Number: q.Number, Kind: ProofCoupled, Vouched: vouched, Proved: r.cfg.Now(), Expires: until})
+	return r.bind(ctx, q, wire.Binding{Number: q.Number, Kind: ProofCoupled, Vouched: vouched, Proved: r.cfg.Now(), Expires: until, ForCall: q.ForCall})
 }
 
 // Uncouple ends the device's coupling with the number; a device left without a binding is

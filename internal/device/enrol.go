@@ -39,6 +39,8 @@ type Request struct {
 	App *wire.App
 	// Remote is the address the request came from; the zero Addr where there is none.
 	Remote netip.Addr
+	// ForCall: it is to carry data beside the one call whose report named it; see Couple.
+	ForCall bool
 }
 
 func (r *Registry) check(q Request) error {

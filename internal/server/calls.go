@@ -65,7 +65,8 @@ func (s calls) take(ctx context.Context, who httpapi.Caller, r wire.Report, urge
 func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, urgent bool) (wire.Ack, error) {
 	passports := r.Passports
 	profile := r.Profile
-	r.Passports, r.Profile = nil, "" // they say nothing of the call, and are not kept with it
+	coupled := r.Coupled
+	r.Passports, r.Profile, r.Coupled = nil, "", nil // they say nothing of the call, and are not kept with it
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return wire.Ack{}, problem(s.log, "report", err)
@@ -84,6 +85,9 @@ func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, ur
 	}
 	if err == nil {
 		err = s.vouched(ctx, &report, passports)
+	}
+	if err == nil && len(coupled) > 0 {
+		err = s.carried(ctx, who, coupled, &report)
 	}
 	if err == nil && profile != "" {
 		err = s.namedProfile(ctx, who, profile)
@@ -218,7 +222,7 @@ func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal 
 	list, err := d.devices.OfParty(ctx, tenant, principal)
 	var ids []wire.DeviceID
 	for _, dev := range list {
-		if d.proved(dev) {
+		if d.proved(dev) && !dev.ForCall(time.Now()) {
 			ids = append(ids, dev.ID)
 		}
 	}

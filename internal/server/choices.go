@@ -20,12 +20,22 @@ import (
 
 // joining leaves of a side's devices those that join by themselves. Where none does, all do:
 // a party without a device would be in no session.
+// What a report has brought into the call joins whatever was chosen, if it may act by now.
 func (s *Server) joining(ctx context.Context, tenant wire.TenantID, side call.Side) (call.Side, error) {
+	gone, err := s.goneOf(ctx, tenant, side)
+	if err != nil {
+		return side, err
+	}
+	side.Devices = slices.DeleteFunc(slices.Clone(side.Devices), func(d wire.DeviceID) bool { return slices.Contains(gone, d) })
 	if !s.couples.HasChoices(tenant) {
 		return side, nil
 	}
 	var join []wire.DeviceID
 	for _, d := range side.Devices {
+		if slices.Contains(side.Brought, d) {
+			join = append(join, d)
+			continue
+		}
 		c, err := s.couples.Chosen(ctx, tenant, d)
 		if err != nil {
 			return side, err

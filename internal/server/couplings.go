@@ -306,6 +306,9 @@ func (s *Server) coupled(ctx context.Context, c coupling.Coupling, again bool) e
 		}
 		s.tellOwners(ctx, c, wire.NoticeCoupled)
 	}
+	if c.Kind == wire.ForCall {
+		return s.matcher.Arrived(ctx, t, c.Voucher.Number.Identity(), c.Device)
+	}
 	return s.joinRunning(ctx, t, c.Voucher.Number.Identity(), c.Device)
 }
 

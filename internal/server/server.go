@@ -245,7 +245,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	s.matcher, err = call.New(call.Config{
 		Records:   store.TableOf[call.Record](s.engine, "calls"),
 		Index:     store.TableOf[call.IndexEntry](s.engine, "calls-by-party"),
-		Directory: directory{s}, Sessions: opener{s}, Notifier: notifier{s}, Invitable: s.invitable, TellParty: s.tellParty,
+		Directory: directory{s}, Sessions: opener{s}, Notifier: notifier{s}, Invitable: s.invitable, TellParty: s.tellParty, Release: s.released,
 		Rules: call.Rules{
 			Lease: s.cfg.Calls.Lease, Skew: s.cfg.Calls.ClockSkew, InviteDelay: s.cfg.Calls.InviteDelay,
 			QuestionsPerHour: s.cfg.Calls.InvitesPerHour, Partial: s.cfg.Calls.PartialDetails, Retention: s.cfg.Calls.Retention,

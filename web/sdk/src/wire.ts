@@ -298,6 +298,8 @@ export interface Report extends PartyDetails {
   typed?: boolean;
   /** passports are the values of the call's SIP Identity header fields (RFC 8224), with which the networks vouch for it; the call's first report may carry them. One in compact form needs at to be the time of the request's Date. */
   passports?: string[];
+  /** coupled are the addresses of devices that are to carry data for the own party in this call (B8): the id of one of the party's devices, or of a device's own request to be coupled (CouplingPending.ID), which it has handed over. Repeat them with the report. */
+  coupled?: string[];
   /** profile is the address at which the reporting device's own profile lives (G2): the server reads it there from now on. As source in ProfileChange. */
   profile?: string;
 }
@@ -733,7 +735,7 @@ export interface CouplingRequest {
 
 /** CouplingPending is a device's request to be coupled. */
 export interface CouplingPending {
-  /** To claim with, and the nonce of the assertion */
+  /** It is also the device's address for one call (Report.Coupled): whoever has it may couple the device, so it goes to the phone's side only. */
   id: string;
   /** code to be typed at the phone, told to an operator, or keyed in a call. */
   code: string;
@@ -1501,6 +1503,8 @@ export interface Binding {
   /** vouched is how whoever vouches for a coupled device has proved the number. */
   vouched?: string;
   expires: Time;
+  /** for_call: it carries data beside the one call whose report named it. */
+  for_call?: boolean;
 }
 
 /** ICEServer is an RTCIceServer (W3C WebRTC 4.2.2). */
@@ -1511,7 +1515,7 @@ export interface ICEServer {
 }
 
 /** CouplingKind says how long a coupling lasts. */
-export type CouplingKind = "permanent" | "temporary";
+export type CouplingKind = "permanent" | "temporary" | "call";
 
 /** A telephone number in E.164 form: +442079460001. */
 export type PhoneNumber = string;
@@ -1535,7 +1539,7 @@ export interface Coupling {
   created: Time;
   /** until it ends at the latest. */
   until: Time;
-  /** expires, of a temporary coupling: unless the two are near each other by then, it lapses. */
+  /** expires, of a temporary coupling: unless the two are near each other by then, it lapses. Of one for a call: unless the call's report is repeated by then, it ends. */
   expires?: Time;
   /** apart: a temporary coupling that has lapsed; nearness brings it back. */
   apart?: boolean;
@@ -2112,7 +2116,7 @@ export const envelopeFields: Readonly<Record<string, Schema>> = {
 /** Which fields each type of a device's frames has, and what its body is. */
 export const deviceFrames: Readonly<Record<DeviceFrame["type"], { required: readonly string[]; optional: readonly string[]; body?: Schema }>> = {
   hello: { required: ["body"], optional: ["id"], body: {"properties":{"assertion":{"maxLength":4096,"minLength":1,"type":"string"},"client":{"maxLength":128,"type":"string"}},"required":["assertion"],"type":"object"} },
-  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"profile":{"type":"string"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
+  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"coupled":{"items":{"type":"string"},"maxItems":4,"type":"array"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"profile":{"type":"string"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
   ask: { required: ["id","body"], optional: [], body: {"properties":{"other":{"maxLength":512,"type":"string"}},"type":"object"} },
   send: { required: ["id","session","kind"], optional: ["to","body"] },
   signal: { required: ["session","kind"], optional: ["id","to","body"] },

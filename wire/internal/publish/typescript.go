@@ -56,7 +56,7 @@ var explained = map[reflect.Type]string{
 // choices are the types that are one of a few strings.
 var choices = map[reflect.Type][]string{
 	reflect.TypeFor[wire.Phase]():         {string(wire.InCall), string(wire.AfterCall), string(wire.Closed)},
-	reflect.TypeFor[wire.CouplingKind]():  {string(wire.Permanent), string(wire.Temporary)},
+	reflect.TypeFor[wire.CouplingKind]():  {string(wire.Permanent), string(wire.Temporary), string(wire.ForCall)},
 	reflect.TypeFor[wire.SessionChoice](): {string(wire.ChoiceJoin), string(wire.ChoiceTold), string(wire.ChoiceNone)},
 	reflect.TypeFor[wire.PlaceShow]():     {string(wire.ShowMap), string(wire.ShowPicture), string(wire.ShowLink), string(wire.ShowNone)},
 	reflect.TypeFor[wire.Consent]():       {string(wire.ConsentOnce), string(wire.ConsentCall), string(wire.ConsentLive), string(wire.ConsentNo), string(wire.ConsentNever)},
