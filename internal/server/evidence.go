@@ -25,19 +25,28 @@ var certificateTypes = []string{
 	"application/octet-stream", "binary/octet-stream", "text/plain", "",
 }
 
+// pemRoots reads the certificates of authorities from a PEM file that a setting names. ErrConfig.
+func pemRoots(setting, path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, setting, err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%w: %s: %s holds no certificate in PEM", ErrConfig, setting, path)
+	}
+	return roots, nil
+}
+
 // newPassports makes the verifier of PASSporTs; nil where no roots are configured.
 func (s *Server) newPassports(version string) (*passport.Verifier, error) {
 	c := s.cfg.Evidence
 	if c.STIRRoots == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(c.STIRRoots)
+	roots, err := pemRoots("evidence.stir_roots", c.STIRRoots)
 	if err != nil {
-		return nil, fmt.Errorf("%w: evidence.stir_roots: %w", ErrConfig, err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%w: evidence.stir_roots: %s holds no certificate in PEM", ErrConfig, c.STIRRoots)
+		return nil, err
 	}
 	networks := make([]netip.Prefix, len(c.Networks))
 	for i, n := range c.Networks {

@@ -57,6 +57,9 @@ func TestRootsAreReadAtStart(t *testing.T) {
 		if _, err := w.make(func(c *server.Config) { c.Evidence.STIRRoots = file }); !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), "evidence.stir_roots") {
 			t.Errorf("%s: %v", file, err)
 		}
+		if _, err := w.make(func(c *server.Config) { c.SIP.Mode, c.SIP.TLSRoots = server.SIPOpen, file }); !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), "sip.tls_roots") {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
 

@@ -60,6 +60,11 @@ type SIP struct {
 	Ranges []string `koanf:"ranges"`
 	// Trusted are the networks of elements whose word on identities is taken.
 	Trusted []string `koanf:"trusted"`
+	// TrustedNames are the SIP domains of such elements that prove who they are by a certificate
+	// (RFC 5922); TLSRoots is a PEM file with the authorities of elements' certificates; empty: the
+	// system's.
+	TrustedNames []string `koanf:"trusted_names"`
+	TLSRoots     string   `koanf:"tls_roots"`
 	// NextHop is where calls go that nobody here answers to.
 	NextHop string `koanf:"next_hop"`
 	// Watch are the SIP URIs of users at other elements whose calls are watched; WatchUser and
@@ -110,6 +115,9 @@ func (c Config) validateSIP(fault func(ok bool, format string, args ...any)) {
 	for _, n := range s.Trusted {
 		_, err := netip.ParsePrefix(n)
 		fault(err == nil, "sip.trusted: %q is not a network such as 10.0.0.0/8", n)
+	}
+	for _, n := range s.TrustedNames {
+		fault(n != "" && !strings.ContainsAny(n, "*/:@ "), "sip.trusted_names: %q is not a domain such as pbx.example.com, without wildcards", n)
 	}
 	for _, r := range s.Ranges {
 		fault(strings.HasPrefix(r, "+") && len(r) > 1 && strings.Trim(r[1:], "0123456789") == "", "sip.ranges: %q is not the beginning of a number such as +44207946", r)
@@ -167,6 +175,11 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
 		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
 		Holds: s.mayRegister, Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
+	}
+	if c.TrustedNames = s.cfg.SIP.TrustedNames; s.cfg.SIP.TLSRoots != "" {
+		if c.TLSRoots, err = pemRoots("sip.tls_roots", s.cfg.SIP.TLSRoots); err != nil {
+			return nil, err
+		}
 	}
 	if s.service, err = s.newService(); err != nil {
 		return nil, err

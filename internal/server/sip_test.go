@@ -95,6 +95,7 @@ func TestSIPModes(t *testing.T) {
 	bad(func(c *server.Config) { c.SIP.Listen = "5060" }, "sip.listen")
 	bad(func(c *server.Config) { c.SIP.TLSListen = "127.0.0.1:5061" }, "sip.tls_listen")
 	bad(func(c *server.Config) { c.SIP.Trusted = []string{"10.0.0.1"} }, "sip.trusted")
+	bad(func(c *server.Config) { c.SIP.TrustedNames = []string{"*.example.com"} }, "sip.trusted_names")
 	bad(func(c *server.Config) { c.SIP.Ranges = []string{"0044"} }, "sip.ranges")
 	bad(func(c *server.Config) { c.SIP.ICE = []string{"http://x"} }, "sip.ice")
 	bad(func(c *server.Config) { c.SIP.PasswordFor = time.Second }, "sip.password_for")

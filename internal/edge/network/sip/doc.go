@@ -17,7 +17,7 @@
 //
 // From the bottom up: message.go, syntax.go, uri.go, address.go (the words); parse.go,
 // validate.go, fault.go (what is taken, and what is answered to the rest, RFC 4475);
-// transport.go, websocket.go, flow.go (the ways to peers); shard.go, timer.go,
+// transport.go, tls.go, websocket.go, flow.go (the ways to peers); shard.go, timer.go,
 // transaction.go (RFC 3261 17, RFC 6026); proxy.go, fork.go, reach.go (RFC 3261 16),
 // registrar.go, location.go, digest.go, token.go; track.go, report.go (what is reported);
 // element.go puts them together.

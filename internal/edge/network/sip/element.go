@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,8 +37,8 @@ type Config struct {
 	// TLSListen is the address for TLS, whose certificates are in TLS; "": none.
 	TLSListen string
 	TLS       *tls.Config
-	// TLSClient is how other elements' certificates are checked; nil: by the system's roots.
-	TLSClient *tls.Config
+	// TLSRoots are the authorities of other elements' certificates; nil: the system's.
+	TLSRoots *x509.CertPool
 	// Host is put into Via and Record-Route, for those who are not on a connection. Zero: that of
 	// Listen, or else Domain.
 	Host string
@@ -49,6 +50,9 @@ type Config struct {
 	// Trusted are the networks of elements whose word on identities is taken (RFC 3325), and
 	// who may have requests forwarded anywhere (as an IMS does with an application server).
 	Trusted []netip.Prefix
+	// TrustedNames are the SIP domains of such elements that prove who they are by a certificate,
+	// over TLS (RFC 5922), from wherever they connect.
+	TrustedNames []string
 	// NextHop is the SIP URI of the element that calls go to when nobody here has the number; "":
 	// they are refused.
 	NextHop string
@@ -256,7 +260,7 @@ func New(cfg Config) (_ *Element, err error) {
 		}
 	}
 	if cfg.TLSListen != "" {
-		l, err := tls.Listen("tcp", cfg.TLSListen, cfg.TLS)
+		l, err := tls.Listen("tcp", cfg.TLSListen, e.serverTLS())
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrListen, err)
 		}
@@ -408,7 +412,7 @@ func (e *Element) count(status int) { e.stats.answers[status/100].Add(1) }
 
 // trusts reports whether the other end of the flow is an element whose word is taken.
 func (e *Element) trusts(f *flow) bool {
-	return e.inside(f.remote.Addr())
+	return e.inside(f.remote.Addr()) || e.trustedConn(f.conn)
 }
 
 // inside: the address is of the networks whose word is taken.

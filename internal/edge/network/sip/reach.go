@@ -2,6 +2,8 @@ package sip
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
 )
@@ -42,7 +44,7 @@ func (s *shard) reach(t target, then func(*flow)) {
 		}
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
-		if t.inside && !s.e.inside(a.Unmap()) {
+		if t.inside && !s.e.inside(a.Unmap()) && !(transport == "TLS" && s.e.trustedName(host)) {
 			then(nil)
 			return
 		}
@@ -51,7 +53,7 @@ func (s *shard) reach(t target, then func(*flow)) {
 			then(&flow{transport: "UDP", udp: s.e.udp, remote: to})
 			return
 		}
-		if c := s.e.conns.to(transport, to); c != nil && !c.over() {
+		if c := s.e.conns.to(transport, to, host); c != nil {
 			then(c.flow())
 			return
 		}
@@ -100,7 +102,7 @@ func (e *Element) connect(ctx context.Context, transport, host string, port uint
 			continue
 		}
 		for _, a := range addrs {
-			if t.inside && !e.inside(a.Unmap()) {
+			if t.inside && !e.inside(a.Unmap()) && !(transport == "TLS" && e.trustedName(host)) {
 				continue
 			}
 			to := netip.AddrPortFrom(a.Unmap(), p.port)
@@ -114,7 +116,11 @@ func (e *Element) connect(ctx context.Context, transport, host string, port uint
 			if err == nil {
 				return f
 			}
-			e.log.Info("an element could not be reached", "transport", transport, "remote", to, "err", err)
+			level := slog.LevelInfo
+			if errors.Is(err, errCertificate) {
+				level = slog.LevelWarn
+			}
+			e.log.Log(ctx, level, "an element could not be reached", "transport", transport, "remote", to, "err", err)
 		}
 	}
 	return nil

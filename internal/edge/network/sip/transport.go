@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,7 @@ type conn struct {
 	ended     context.Context // done when the connection is over
 	end       context.CancelFunc
 	once      sync.Once
+	proof     *x509.Certificate  // of a TLS peer, checked; nil: it has shown none
 	write     func([]byte) error // one message
 	close     func() error
 }
@@ -186,10 +188,14 @@ func (k *conns) byID(id uint64) *conn {
 	return k.all[id]
 }
 
-func (k *conns) to(transport string, remote netip.AddrPort) *conn {
+// to returns a connection to an address that leads to the host, as a URI names it; nil if there is none.
+func (k *conns) to(transport string, remote netip.AddrPort, host string) *conn {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.byRemote[remoteKey{transport, remote}]
+	if c := k.byRemote[remoteKey{transport, remote}]; c != nil && !c.over() && c.proved(host) {
+		return c
+	}
+	return nil
 }
 
 func (k *conns) len() int {
@@ -246,11 +252,16 @@ func (e *Element) streamConn(nc net.Conn, transport string) *conn {
 	if c == nil {
 		return nil
 	}
+	if t, ok := nc.(*tls.Conn); ok && t.ConnectionState().HandshakeComplete { // we have connected
+		e.conns.prove(c, t.ConnectionState())
+	}
 	go c.pump()
 	go func() {
 		defer e.work.Done()
 		defer c.stop()
-		e.readStream(nc, c)
+		if e.shake(nc, c) {
+			e.readStream(nc, c)
+		}
 	}()
 	return c
 }
@@ -325,7 +336,7 @@ func readMessage(r *bufio.Reader) (*Message, *Fault) {
 
 // dial finds or makes a connection, away from any shard.
 func (e *Element) dial(ctx context.Context, transport string, to netip.AddrPort, name string) (*flow, error) {
-	if c := e.conns.to(transport, to); c != nil && !c.over() {
+	if c := e.conns.to(transport, to, name); c != nil {
 		return c.flow(), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
@@ -335,12 +346,7 @@ func (e *Element) dial(ctx context.Context, transport string, to netip.AddrPort,
 		return nil, fmt.Errorf("sip: connect: %w", err)
 	}
 	if transport == "TLS" {
-		cfg := e.cfg.TLSClient.Clone()
-		if cfg == nil {
-			cfg = &tls.Config{}
-		}
-		cfg.ServerName = name
-		tc := tls.Client(nc, cfg)
+		tc := tls.Client(nc, e.clientTLS(name, nc))
 		if err := tc.HandshakeContext(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("sip: TLS: %w", err), nc.Close())
 		}
