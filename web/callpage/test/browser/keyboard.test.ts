@@ -70,6 +70,120 @@ async function tabTo({ page }: Watched, name: string | RegExp, key = "Tab"): Pro
   throw new Error(`Tab does not reach ${name}; it passes ${passed.join(", ")}`);
 }
 
+/** What the user comes to with the next Tab. */
+interface Stop {
+  name: string;
+  /** The focus has left the page at its end, and comes in again at its beginning. */
+  outside: boolean;
+  /** It was come to before. */
+  again: boolean;
+  /** It is in sight, framed, and not hidden by anything that lies over it. */
+  seen: boolean;
+}
+
+function stop(page: Page): Promise<Stop> {
+  return page.evaluate(() => {
+    const { been } = globalThis as { been?: Set<Element> };
+    const e = document.activeElement as HTMLInputElement;
+    // What takes no room of its own is shown by its label.
+    const small = e.getBoundingClientRect().width < 2;
+    const shown: Element = (small && e.labels?.[0]) || e;
+    const { outlineStyle, outlineWidth } = getComputedStyle(shown);
+    // The part of it that is not scrolled away.
+    let { left, right, top, bottom } = shown.getBoundingClientRect();
+    const cut = (box: DOMRect) => {
+      left = Math.max(left, box.left);
+      right = Math.min(right, box.right);
+      top = Math.max(top, box.top);
+      bottom = Math.min(bottom, box.bottom);
+    };
+    cut(new DOMRect(0, 0, innerWidth, innerHeight));
+    // A dialog lies over everything around it.
+    for (
+      let p = shown;
+      p !== document.documentElement && !p.matches(":modal");
+      p = p.parentElement as Element
+    ) {
+      const around = p.parentElement as Element;
+      if (around !== document.documentElement && getComputedStyle(around).overflow !== "visible") {
+        cut(around.getBoundingClientRect());
+      }
+    }
+    const parts = [0.1, 0.5, 0.9];
+    const free = parts.some((x) =>
+      parts.some((y) =>
+        shown.contains(
+          document.elementFromPoint(left + x * (right - left), top + y * (bottom - top)),
+        ),
+      ),
+    );
+    return {
+      name: (e.ariaLabel ?? e.labels?.[0]?.textContent ?? e.textContent ?? "").trim(),
+      outside: e === document.body,
+      again: been?.has(e) ?? false,
+      seen:
+        outlineStyle !== "none" &&
+        Number.parseFloat(outlineWidth) >= 2 &&
+        right > left &&
+        bottom > top &&
+        free,
+    };
+  });
+}
+
+/**
+ * Goes through what is shown with Tab, on a narrow screen with letters of double size, until it comes
+ * around: to everything that can be used (WCAG 2.2, 2.1.1), out of it again (2.1.2), and each is in
+ * sight when it has the focus, and not hidden (2.4.7, 2.4.11).
+ */
+async function around({ page }: Watched): Promise<void> {
+  const before = page.viewportSize();
+  await page.setViewportSize({ width: 320, height: 640 });
+  await page.evaluate(() => {
+    document.documentElement.style.fontSize = "200%";
+    (globalThis as { been?: Set<Element> }).been = new Set();
+  });
+  const passed: string[] = [];
+  for (;;) {
+    await page.keyboard.press("Tab");
+    const at = await stop(page);
+    if (at.again) {
+      break;
+    }
+    expect(passed.length, `Tab comes around: ${passed.join(", ")}`).toBeLessThan(150);
+    passed.push(at.name);
+    if (!at.outside) {
+      await expect
+        .poll(async () => (await stop(page)).seen, {
+          message: `${page.url()}: one sees that the focus is on “${at.name}”`,
+        })
+        .toBe(true);
+    }
+    await page.evaluate(() => {
+      const { been } = globalThis as { been?: Set<Element> };
+      been?.add(document.activeElement as Element);
+    });
+  }
+  const missed = await page.evaluate(() => {
+    const { been } = globalThis as { been?: Set<Element> };
+    const within = document.querySelector("dialog:modal") ?? document.body;
+    const groups = [...(been ?? [])].map((e) => (e as HTMLInputElement).name).filter(Boolean);
+    return [
+      ...within.querySelectorAll<HTMLInputElement>(
+        "a[href], button, input, select, textarea, summary, [tabindex]",
+      ),
+    ]
+      .filter((e) => e.tabIndex >= 0 && !e.disabled && !e.closest("[inert]"))
+      .filter((e) => e.checkVisibility({ visibilityProperty: true }) && !been?.has(e))
+      .filter((e) => e.type !== "radio" || !groups.includes(e.name)) // arrows go on from one of them
+      .map((e) => e.outerHTML.slice(0, 120));
+  });
+  expect(missed, page.url()).toEqual([]);
+  expect(passed.filter(Boolean).length, page.url()).toBeGreaterThan(1);
+  await page.evaluate(() => document.documentElement.removeAttribute("style"));
+  await page.setViewportSize(before ?? { width: 400, height: 780 });
+}
+
 /** Buttons that a finger must not miss: 44 pixels at least (WCAG 2.2, 2.5.5). */
 async function large({ page }: Watched, ...names: string[]): Promise<void> {
   for (const name of names) {
@@ -165,6 +279,21 @@ test("the log is scrolled by its keys", async () => {
   await expect.poll(top).toBeGreaterThanOrEqual(before);
 });
 
+test("a session and its dialogs, with letters of double size", async () => {
+  await around(bob);
+  await press(bob, "Show door.png large");
+  await bob.page.getByRole("dialog").getByRole("img", { name: "door.png" }).waitFor();
+  await around(bob);
+  await bob.page.keyboard.press("Escape");
+  for (const name of ["Places", "Leave"]) {
+    await press(bob, name);
+    await bob.page.getByRole("dialog").waitFor();
+    await around(bob);
+    await bob.page.keyboard.press("Escape");
+    await bob.page.getByRole("dialog").waitFor({ state: "detached" });
+  }
+});
+
 test("after the call: more time, and leaving, with the focus back after the dialog", async () => {
   await press(alice, "The call is over");
   await alice.page.getByText(/The session stays open for/).waitFor();
@@ -210,6 +339,15 @@ test("settings: choices go by the arrows, and the view's title has the focus whe
   expect((await focused(alice.page)).name).toBe("Remove this device");
 });
 
+test("every view, with letters of double size", async () => {
+  const views = ["", "settings", "hand", "enrol", "devices", "contacts", "first"];
+  for (const view of [...views, "profile", "profile/groups", "profile/rules", "profile/ledger"]) {
+    await alice.page.goto(`${server.url}/#/${view}`);
+    await alice.page.getByRole("heading").first().waitFor();
+    await around(alice);
+  }
+});
+
 test("a call from page to page: called, answered, muted, hung up", async () => {
   const caller = await open(browser, `http://alice.tandem.localhost:${server.port}/`);
   const called = await open(browser, `http://bob.tandem.localhost:${server.port}/`);
@@ -218,6 +356,8 @@ test("a call from page to page: called, answered, muted, hung up", async () => {
   await press(caller, "Call Bob");
   await called.page.getByRole("alertdialog", { name: "Alice is calling" }).waitFor();
   await large(called, "Answer", "Decline");
+  await around(called);
+  await called.page.getByRole("button", { name: "Answer" }).focus();
   await large(caller, "Hang up");
   // It rings: the answer is one key away.
   expect((await focused(called.page)).name).toBe("Answer");
