@@ -35,11 +35,16 @@ function browsers(): readonly string[] {
   return globalThis.navigator?.languages ?? [];
 }
 
-/** The time of day. */
+const timesOfDay = new Map<string, Intl.DateTimeFormat>();
+
+/** The time of day. A log shows hundreds, and a format costs more than its use: it is made once. */
 export function timeOfDay(ms: number, language: string): string {
-  return new Intl.DateTimeFormat(locale(language), { hour: "2-digit", minute: "2-digit" }).format(
-    ms,
-  );
+  let format = timesOfDay.get(language);
+  if (!format) {
+    format = new Intl.DateTimeFormat(locale(language), { hour: "2-digit", minute: "2-digit" });
+    timesOfDay.set(language, format);
+  }
+  return format.format(ms);
 }
 
 /** A day, of a time in RFC 3339. */
