@@ -138,6 +138,7 @@ var callers = map[string]struct {
 	"internal/edge/network/ivr":       {operator, "the SIP element of this very server"},
 	"internal/edge/telephony/baresip": {own, "the telephone on the user's own machine"},
 	"client":                          {own, "the user's own server"},
+	"client/nearby":                   {own, "machines on the user's own links, by multicast"},
 	"cmd/tandem":                      {own, "the user's own server, and the admin socket"},
 }
 
@@ -145,7 +146,7 @@ var callers = map[string]struct {
 // imports one is a caller.
 var connectors = []string{
 	"github.com/caddyserver/certmagic", "github.com/minio/minio-go/v7", "github.com/nats-io/nats.go", "golang.org/x/oauth2",
-	"github.com/wneessen/go-mail",
+	"github.com/wneessen/go-mail", "golang.org/x/net/ipv4",
 	"github.com/emiago/sipgo", "github.com/emiago/diago", "github.com/coder/websocket",
 }
 

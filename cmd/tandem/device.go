@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -254,23 +255,35 @@ func (c *deviceRemove) Run(ctx context.Context) error {
 
 type deviceRun struct {
 	account
-	Detect      string `placeholder:"PHONE[:ADDR]" help:"Telephone to listen to: baresip, or baresip:HOST:PORT of its ctrl_tcp."`
-	SIPUsers    bool   `name:"sip-users" help:"Keep SIP addresses as they are; otherwise sip:+44…@host means the number."`
-	Inbox       string `placeholder:"DIR" help:"Where received files go (default: beside the device's key)."`
-	Accept      bool   `help:"Accept invitations unasked; otherwise they are shown and asked for."`
-	ReportsFrom string `name:"reports-from" placeholder:"ADDR" help:"Take reports of a network element at this address (host:port), and forward them."`
-	ReportsKey  string `name:"reports-key" type:"existingfile" placeholder:"FILE" help:"Key that the element must send as bearer token; needed beyond this machine."`
-	Near        bool   `help:"Say regularly that this device is here, for temporary couplings, and come back when its telephone is."`
-	CanPlace    bool   `name:"can-place" help:"Say, when it is asked, that this device can tell where it is (with tandem place share)."`
-	At          string `placeholder:"GEO" help:"Where this device is, for good; it is shared as your rules say (tandem place rule). Implies --can-place."`
-	Maps        string `enum:"map,picture,link,none" default:"none" help:"What it says that it can show of a place: map, picture, link, none."`
-	PIDFLO      bool   `name:"pidf-lo" help:"Say that it wants places as PIDF-LO too."`
-	SSE         bool   `name:"sse" help:"Use server-sent events instead of WebSocket."`
-	JSON        bool   `name:"json" help:"Print what happens as JSON, one object a line."`
-	Verbose     bool   `short:"v" help:"Tell more."`
+	Detect      string   `placeholder:"PHONE[:ADDR]" help:"Telephone to listen to: baresip, or baresip:HOST:PORT of its ctrl_tcp."`
+	SIPUsers    bool     `name:"sip-users" help:"Keep SIP addresses as they are; otherwise sip:+44…@host means the number."`
+	Inbox       string   `placeholder:"DIR" help:"Where received files go (default: beside the device's key)."`
+	Accept      bool     `help:"Accept invitations unasked; otherwise they are shown and asked for."`
+	ReportsFrom string   `name:"reports-from" placeholder:"ADDR" help:"Take reports of a network element at this address (host:port), and forward them."`
+	ReportsKey  string   `name:"reports-key" type:"existingfile" placeholder:"FILE" help:"Key that the element must send as bearer token; needed beyond this machine."`
+	Near        bool     `help:"Say regularly that this device is here, for temporary couplings, and come back when its telephone is."`
+	Link        []string `placeholder:"NETWORK,..." help:"With --near: the networks on which the other device is looked for, by the names of their interfaces; none: nowhere (default: all)."`
+	CanPlace    bool     `name:"can-place" help:"Say, when it is asked, that this device can tell where it is (with tandem place share)."`
+	At          string   `placeholder:"GEO" help:"Where this device is, for good; it is shared as your rules say (tandem place rule). Implies --can-place."`
+	Maps        string   `enum:"map,picture,link,none" default:"none" help:"What it says that it can show of a place: map, picture, link, none."`
+	PIDFLO      bool     `name:"pidf-lo" help:"Say that it wants places as PIDF-LO too."`
+	SSE         bool     `name:"sse" help:"Use server-sent events instead of WebSocket."`
+	JSON        bool     `name:"json" help:"Print what happens as JSON, one object a line."`
+	Verbose     bool     `short:"v" help:"Tell more."`
 }
 
 func (c *deviceRun) Run(ctx context.Context) error {
+	if c.Near && !slices.Equal(c.Link, []string{"none"}) {
+		id, err := c.identity()
+		if err != nil {
+			return err
+		}
+		near, end := context.WithCancel(ctx)
+		var answering sync.WaitGroup
+		defer answering.Wait()
+		defer end()
+		answering.Go(func() { answerNear(near, id, c.Link, slog.New(slog.NewTextHandler(os.Stderr, nil))) })
+	}
 	for {
 		err := c.run(ctx)
 		var p *wire.Problem
@@ -354,7 +367,7 @@ func (c *deviceRun) run(ctx context.Context) error {
 	group.Go(func() error { return before.Run(ctx, log) })
 	group.Go(func() error { return d.Run(ctx) })
 	if c.Near {
-		group.Go(func() error { stayNear(ctx, d.API(), log); return nil })
+		group.Go(func() error { stayNear(ctx, d.API(), id, c.Link, log); return nil })
 	}
 	if c.ReportsFrom != "" {
 		l, key, err := listenForReports(c.ReportsFrom, c.ReportsKey)

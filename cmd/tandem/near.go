@@ -7,17 +7,24 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/client"
+	"github.com/tandem-call/tandem/client/nearby"
 	"github.com/tandem-call/tandem/wire"
 )
 
 // hereEvery is how often a device says that it is here, at least; more often where a lease is short.
 const hereEvery = 20 * time.Second
 
+// linksEvery is how often a device looks which links it has.
+const linksEvery = time.Minute
+
+// findWithin is how long the other device has to answer on a local link.
+const findWithin = 500 * time.Millisecond
+
 // stayNear says again and again that this device is here, for its temporary couplings, with
 // which it is coupled or which it vouches for.
-func stayNear(ctx context.Context, api *client.API, log *slog.Logger) {
+func stayNear(ctx context.Context, api *client.API, me *client.Identity, networks []string, log *slog.Logger) {
 	for {
-		wait, err := here(ctx, api)
+		wait, err := here(ctx, api, me, networks)
 		if err != nil && ctx.Err() == nil {
 			log.Warn("the server was not told that this device is here", "err", err)
 		}
@@ -28,7 +35,7 @@ func stayNear(ctx context.Context, api *client.API, log *slog.Logger) {
 }
 
 // here says it once, and returns how long to wait.
-func here(ctx context.Context, api *client.API) (time.Duration, error) {
+func here(ctx context.Context, api *client.API, me *client.Identity, networks []string) (time.Duration, error) {
 	wait := hereEvery
 	var l wire.CouplingList
 	if err := api.Call(ctx, "GET", "/v1/couplings", nil, &l); err != nil {
@@ -39,7 +46,13 @@ func here(ctx context.Context, api *client.API) (time.Duration, error) {
 		if c.Kind != wire.Temporary {
 			continue
 		}
-		c, err := api.Near(ctx, c.ID, false)
+		link := false
+		if c.Device != me.Device && c.Key != nil { // the phone's side
+			var err error
+			link, err = nearby.Find(ctx, *c.Key, findWithin, networks...)
+			errs = append(errs, err)
+		}
+		c, err := api.Near(ctx, c.ID, link)
 		if errs = append(errs, err); err == nil {
 			wait = min(wait, max(time.Second, time.Until(c.Expires)/3))
 		}
@@ -68,6 +81,22 @@ func awaitNear(ctx context.Context, api *client.API, id *client.Identity, log *s
 		}
 		if !sleep(ctx, hereEvery/4) {
 			return false
+		}
+	}
+}
+
+// answerNear answers on local links for as long as the device runs, whether it is away or not.
+func answerNear(ctx context.Context, id *client.Identity, networks []string, log *slog.Logger) {
+	for {
+		now, end := context.WithTimeout(ctx, linksEvery)
+		err := nearby.Answer(now, id.Key, id.PublicKey(), networks...)
+		end()
+		if err != nil {
+			log.Warn("this device is not found on local links", "err", err)
+			sleep(ctx, hereEvery)
+		}
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
