@@ -1,6 +1,10 @@
 package sip
 
 import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -82,6 +86,65 @@ func TestReconnected(t *testing.T) {
 	w.newAgent(bob, "TCP").reply(got, 200)
 	a.answer("INVITE", 200)
 	w.legs(alice+" outgoing active", bob+" incoming active")
+}
+
+// TestAnswerByNewConnection: an element that has closed its TCP connection while the phone rang, as
+// many do, gets the answer by a new one, at the address that its Via says (RFC 3261 18.2.2); but if its
+// word counts for nothing, nobody is connected to.
+func TestAnswerByNewConnection(t *testing.T) {
+	for _, trusted := range []bool{true, false} {
+		t.Run(fmt.Sprint(trusted), func(t *testing.T) {
+			w, phone := closedWorld(t, func(c *Config) {
+				if trusted {
+					c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+				}
+			})
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			w.must(err)
+			defer l.Close()
+			a, b := phone(alice, "TCP"), phone(bob, "UDP")
+			b.register()
+			a.addr = netip.MustParseAddrPort(l.Addr().String())
+			m := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+			if !trusted {
+				res := a.answer("INVITE", 407)
+				a.tell(ackOf(m, res))
+				a.tell(a.again(m, res))
+			}
+			got := b.request("INVITE")
+			b.reply(got, 180)
+			a.answer("INVITE", 180)
+			a.drop()
+			w.unconnected()
+			b.reply(got, 200)
+			w.legs(alice+" outgoing active", bob+" incoming active")
+			if !trusted {
+				w.must(l.(*net.TCPListener).SetDeadline(time.Now().Add(100 * time.Millisecond)))
+				if c, err := l.Accept(); err == nil {
+					c.Close()
+					t.Error("it connects to whoever calls")
+				}
+				return
+			}
+			w.must(l.(*net.TCPListener).SetDeadline(time.Now().Add(patience)))
+			c, err := l.Accept()
+			w.must(err)
+			defer c.Close()
+			if m, fault := readMessage(bufio.NewReader(c)); m == nil || fault != nil || m.Status != 200 {
+				t.Errorf("%+v, %v", m, fault)
+			}
+		})
+	}
+}
+
+// unconnected waits until no connection is left.
+func (w *world) unconnected() {
+	w.t.Helper()
+	for end := time.Now().Add(patience); w.e.Stats().Connections > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("%d connections are left", w.e.Stats().Connections)
+		}
+	}
 }
 
 // TestCallerLost: a caller whose WebSocket ends gives up: no answer would find it.

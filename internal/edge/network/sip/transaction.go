@@ -105,7 +105,9 @@ func (tx *serverTx) respond(m *Message) {
 		return
 	}
 	tx.last = m.Encode()
-	tx.back.send(tx.last)
+	if !tx.back.send(tx.last) {
+		tx.anew()
+	}
 	tx.s.e.count(m.Status)
 	if !final || tx.state == txAccepted {
 		return
@@ -133,6 +135,24 @@ func (tx *serverTx) respond(m *Message) {
 			tx.repeat = tx.s.after(tx.interval, tx.again)
 		}
 	}
+}
+
+// anew sends the last answer by a new connection to where the request came from, if that was an
+// element's, over TCP, and is over (RFC 3261 18.2.2). Elements close what is silent, also while a
+// phone rings.
+func (tx *serverTx) anew() {
+	e, f := tx.s.e, tx.from
+	if f.transport != "TCP" || !e.cfg.Open && !e.trusts(f) {
+		return
+	}
+	b := tx.last
+	hop := uri{scheme: "sip", host: f.remote.Addr().String(), port: tx.req.topVia().port, params: params{{"transport", "tcp"}}}
+	tx.s.reach(target{hop: hop}, func(to *flow) {
+		if to != nil {
+			tx.back = to
+			to.send(b)
+		}
+	})
 }
 
 // again repeats a final answer to INVITE until its ACK comes (timer G).
