@@ -133,6 +133,12 @@ type Report struct {
 	// Profile is the address at which the reporting device's own profile lives (G2): the server
 	// reads it there from now on. As source in ProfileChange.
 	Profile string `json:"profile,omitempty"`
+	// Place of the own party as the network knows it (F), or the same in PIDFLO; from elements and
+	// providers only. It waits for the party's consent, and is forgotten with the call.
+	Place *Place `json:"place,omitempty"`
+	// PIDFLO is the place as a PIDF-LO document (RFC 4119, 5491), which must say that it may be passed
+	// on (retransmission-allowed).
+	PIDFLO string `json:"pidf_lo,omitempty" maxLength:"65536"`
 }
 
 // Ack says that a request was carried out and stored.

@@ -34,6 +34,9 @@ const (
 	MaxPlaceNever = 1000
 	// PlacePictureHours is how long the picture of a place can be fetched.
 	PlacePictureHours = 24
+	// PlaceNetworkMinutes is how long a place that the network has reported waits for its party's
+	// consent, after the last report of it.
+	PlaceNetworkMinutes = 60
 )
 
 // Kinds of message about places, all from the server.
@@ -161,12 +164,14 @@ type PlaceProperties struct {
 
 // PlaceShare shares the caller's place, at its user's touch, or as an answer.
 type PlaceShare struct {
-	// Place to share; or URI, or PIDFLO.
+	// Place to share; or URI, PIDFLO, or Network.
 	Place *Place `json:"place,omitempty"`
 	// URI is the place as a geo: URI (RFC 5870), instead of Place.
 	URI string `json:"uri,omitempty" maxLength:"256"`
 	// PIDFLO is the place as a PIDF-LO document (RFC 4119, 5491), instead of Place.
 	PIDFLO string `json:"pidf_lo,omitempty" maxLength:"65536"`
+	// Network: the place that the network has reported of the caller's party for this call.
+	Network bool `json:"network,omitempty"`
 	// Request that it answers; it goes to whoever asked.
 	Request string `json:"request,omitempty" maxLength:"64"`
 	// To members; without it, all others. Not with Request.
@@ -258,4 +263,15 @@ type PlaceRuleFor struct {
 // PlaceRulesHere lists them for a session.
 type PlaceRulesHere struct {
 	Rules []PlaceRuleFor `json:"rules"`
+}
+
+// NetworkPlace is where the network says that the caller's own party is. Only the party sees it,
+// until it shares it.
+type NetworkPlace struct {
+	Place Place  `json:"place"`
+	URI   string `json:"uri"`
+	Words string `json:"words"`
+	// At is when it was reported, Until when it is forgotten, if the call has not ended before.
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until"`
 }

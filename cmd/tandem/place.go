@@ -19,13 +19,14 @@ import (
 
 // placeCommand asks for places and shares this device's, in a session.
 type placeCommand struct {
-	Check  placeCheck  `cmd:"" help:"Can the other device say where it is, and show a place?"`
-	Ask    placeAsk    `cmd:"" help:"Ask where the other one is."`
-	Answer placeAnswer `cmd:"" help:"Answer who asks where you are."`
-	Share  placeShare  `cmd:"" help:"Share where you are: once, or live by sharing again."`
-	Stop   placeStop   `cmd:"" help:"Stop sharing, and take back every consent."`
-	Rule   placeRule   `cmd:"" help:"Who gets your place without a question each time."`
-	Export placeExport `cmd:"" help:"Write a place in another form, for networks and emergency services. Needs no server."`
+	Check   placeCheck   `cmd:"" help:"Can the other device say where it is, and show a place?"`
+	Ask     placeAsk     `cmd:"" help:"Ask where the other one is."`
+	Answer  placeAnswer  `cmd:"" help:"Answer who asks where you are."`
+	Share   placeShare   `cmd:"" help:"Share where you are: once, or live by sharing again."`
+	Stop    placeStop    `cmd:"" help:"Stop sharing, and take back every consent."`
+	Network placeNetwork `cmd:"" help:"Where does the network say that you are?"`
+	Rule    placeRule    `cmd:"" help:"Who gets your place without a question each time."`
+	Export  placeExport  `cmd:"" help:"Write a place in another form, for networks and emergency services. Needs no server."`
 }
 
 // other returns the member addressed; the first of another party, where none is named.
@@ -141,7 +142,7 @@ func (c *placeAnswer) Run(ctx context.Context) error {
 
 type placeShare struct {
 	choice
-	At      string          `arg:"" help:"Where: geo:51.5074,-0.1278;u=35 (RFC 5870), a GeoJSON Feature, a PIDF-LO document, or - for one of these on standard input."`
+	At      string          `arg:"" help:"Where: geo:51.5074,-0.1278;u=35 (RFC 5870), a GeoJSON Feature, a PIDF-LO document, - for one of these on standard input, or network for where the network says that you are."`
 	Request string          `placeholder:"ID" help:"The question that it answers, again."`
 	To      []wire.MemberID `placeholder:"MEMBER" help:"Members addressed (default: all other parties)."`
 	Minutes int             `help:"Share live for so long: share again to move."`
@@ -172,6 +173,8 @@ func at(text string) (q wire.PlaceShare, err error) {
 	}
 	text = strings.TrimSpace(text)
 	switch {
+	case text == "network":
+		q.Network = true
 	case strings.HasPrefix(text, "<"):
 		q.PIDFLO = text
 	case json.Valid([]byte(text)):
@@ -195,6 +198,21 @@ func share(ctx context.Context, api *client.API, s wire.SessionState, q wire.Pla
 		live = ", live until " + shared.Until.Local().Format(time.TimeOnly)
 	}
 	fmt.Printf("shared with %d members%s\n", len(shared.To), live)
+	return nil
+}
+
+type placeNetwork struct{ choice }
+
+func (c *placeNetwork) Run(ctx context.Context) error {
+	api, s, err := c.pick(ctx)
+	if err != nil {
+		return err
+	}
+	var k wire.NetworkPlace
+	if err := api.Call(ctx, http.MethodGet, placePath(s)+"/network", nil, &k); err != nil {
+		return err
+	}
+	fmt.Printf("%s\n%s, said at %s; nobody else sees it until you share it: tandem place share network\n", k.URI, k.Words, k.At.Local().Format(time.TimeOnly))
 	return nil
 }
 

@@ -78,6 +78,7 @@ type object struct {
 			Heading string   `xml:"urn:ietf:params:xml:ns:pidf:geopriv10:dynamic heading"`
 		} `xml:"urn:ietf:params:xml:ns:pidf:geopriv10:dynamic Dynamic"`
 	} `xml:"urn:ietf:params:xml:ns:pidf:geopriv10 location-info"`
+	Rules rules `xml:"urn:ietf:params:xml:ns:pidf:geopriv10 usage-rules"`
 }
 
 type length struct {
@@ -106,12 +107,18 @@ type civic struct {
 // Parse reads the first place of a document that has coordinates: of a device, else of a tuple,
 // else of a person (RFC 5491 3.4). ErrDocument, ErrNoPlace.
 func Parse(doc []byte) (wire.Place, error) {
+	where, _, err := ParseWithUsage(doc)
+	return where, err
+}
+
+// ParseWithUsage is Parse, and what may be done with the place.
+func ParseWithUsage(doc []byte) (wire.Place, Usage, error) {
 	if len(doc) > MaxBytes {
-		return wire.Place{}, fmt.Errorf("%w: more than %d bytes", ErrDocument, MaxBytes)
+		return wire.Place{}, Usage{}, fmt.Errorf("%w: more than %d bytes", ErrDocument, MaxBytes)
 	}
 	var p presence
 	if err := xml.Unmarshal(doc, &p); err != nil {
-		return wire.Place{}, fmt.Errorf("%w: %w", ErrDocument, err)
+		return wire.Place{}, Usage{}, fmt.Errorf("%w: %w", ErrDocument, err)
 	}
 	all := p.Devices
 	for _, t := range p.Tuples {
@@ -125,10 +132,10 @@ func Parse(doc []byte) (wire.Place, error) {
 				continue
 			}
 			where.Properties.Time = h.Timestamp
-			return where, err
+			return where, o.Rules.usage(), err
 		}
 	}
-	return wire.Place{}, ErrNoPlace
+	return wire.Place{}, Usage{}, ErrNoPlace
 }
 
 // place is the object's, by its first shape. ErrNoPlace, ErrDocument.

@@ -185,12 +185,13 @@ func (s *Service) Refused(ctx context.Context, tenant wire.TenantID, p tel.Ident
 	return list, nil
 }
 
-// Erase removes what is kept of a party: its rules and whom it never wants to be asked by; and
+// Erase removes what is kept of a party: where the network says that it is, its rules and whom it never wants to be asked by; and
 // others' rules for it: who has the number next is somebody else. That others never want to be
 // asked by it stays ([Service.EraseRefusals]). What is kept of sessions goes with [Service.Drop].
 func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
 	for _, id := range ids {
-		if err := store.Remove(ctx, s.rules, store.Key(string(tenant), id.String())); err != nil {
+		err := store.Remove(ctx, s.rules, store.Key(string(tenant), id.String()))
+		if err = errors.Join(err, s.Forget(ctx, tenant, id)); err != nil {
 			return fmt.Errorf("place: erase: %w", err)
 		}
 	}

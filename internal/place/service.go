@@ -92,6 +92,7 @@ type Service struct {
 	states   store.Table[State]
 	refusals store.Table[Refusal]
 	rules    store.Table[Rules]
+	known    store.Table[Known]
 	seal     *seal
 	has      sync.Map // tenants with states
 	wake     chan struct{}
@@ -119,8 +120,8 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, states: store.TableOf[State](cfg.Engine, "places"), refusals: store.TableOf[Refusal](cfg.Engine, "place-refusals"),
-		rules: store.TableOf[Rules](cfg.Engine, "place-rules"),
-		wake:  make(chan struct{}, 1), last: map[wire.DeviceID]time.Time{},
+		rules: store.TableOf[Rules](cfg.Engine, "place-rules"), known: store.TableOf[Known](cfg.Engine, "place-network"),
+		wake: make(chan struct{}, 1), last: map[wire.DeviceID]time.Time{},
 	}
 	var err error
 	if s.seal, err = newSeal(ctx, cfg.Engine); err != nil {
@@ -323,7 +324,7 @@ func (s *Service) Answer(ctx context.Context, tenant wire.TenantID, id wire.Sess
 
 // Share shares a device's place (F3, F4).
 func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, q wire.PlaceShare) (wire.PlaceShared, error) {
-	where, err := Read(q)
+	where, err := s.shared(ctx, tenant, id, d, q)
 	if err != nil {
 		return wire.PlaceShared{}, err
 	}
@@ -487,7 +488,7 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) sweep(ctx context.Context) (time.Time, error) {
 	now := s.cfg.Now()
 	next := now.Add(time.Minute)
-	var all error
+	all := s.sweepKnown(ctx)
 	for item, err := range s.states.Scan(ctx, "") {
 		if err != nil {
 			return now.Add(time.Second), errors.Join(all, err)

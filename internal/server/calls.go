@@ -64,9 +64,9 @@ func (s calls) take(ctx context.Context, who httpapi.Caller, r wire.Report, urge
 
 func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, urgent bool) (wire.Ack, error) {
 	passports := r.Passports
-	profile := r.Profile
-	coupled := r.Coupled
-	r.Passports, r.Profile, r.Coupled = nil, "", nil // they say nothing of the call, and are not kept with it
+	profile, coupled, placed := r.Profile, r.Coupled, placed{place: r.Place, doc: r.PIDFLO}
+	// They say nothing of the call, and are not kept with it.
+	r.Passports, r.Profile, r.Coupled, r.Place, r.PIDFLO = nil, "", nil, nil, ""
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return wire.Ack{}, problem(s.log, "report", err)
@@ -92,6 +92,9 @@ func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, ur
 	if err == nil && profile != "" {
 		err = s.namedProfile(ctx, who, profile)
 	}
+	if err == nil {
+		err = placed.read(who.Role)
+	}
 	if err != nil {
 		err = problem(s.log, "report", err)
 		if forbidden(err) {
@@ -108,6 +111,9 @@ func (s calls) report(ctx context.Context, who httpapi.Caller, r wire.Report, ur
 	o, err := s.matcher.Report(ctx, report)
 	if err == nil {
 		err = s.reported(ctx, report, o)
+	}
+	if err == nil {
+		err = s.placed(ctx, report, placed)
 	}
 	return wire.Ack{Session: o.Session}, problem(s.log, "report", err)
 }

@@ -92,6 +92,7 @@ var operations = map[string]struct {
 	"get-place-rules":      {[]string{"device"}, "", ``, 200},
 	"set-place-rules":      {[]string{"device"}, "", `{"rules":[{"group":"emergency","consent":"call"}],"never":[]}`, 200},
 	"get-place-rules-here": {[]string{"device"}, "", ``, 404},
+	"get-network-place":    {[]string{"device"}, "", ``, 404},
 	"get-place-picture":    {anybody, "", ``, 404},
 	// A provider's key needs the scope agents: TestSpec/I1.
 	"list-agents":               {[]string{"operator"}, "", "", 200},

@@ -268,6 +268,7 @@ func (e *era) fillTables() {
 	_, err = e.files.Append(ctx, tenant, a.Device, up.ID, 0, strings.NewReader("plans"), nil)
 	ok(err)
 	ok(e.files.Finish(ctx, tenant, a.Device, up.ID))
+	ok(e.places.Know(ctx, tenant, mustID(e.t, alice), wire.Place{Type: "Feature", Geometry: wire.PlacePoint{Type: "Point", Coordinates: []float64{0, 51}}}, time.Time{}))
 	ok(e.places.SetAbility(ctx, tenant, session, a.Device, wire.PlaceAbility{Provide: true, Show: "map"}))
 	asked, err := e.places.Ask(ctx, tenant, session, b.Device, wire.PlaceAskRequest{To: "1"})
 	ok(err)

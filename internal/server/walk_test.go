@@ -334,6 +334,7 @@ var aimed = map[string]struct {
 	"get-place-rules":           {"", "", 200},
 	"set-place-rules":           {"", `{"rules":[],"never":[]}`, 200},
 	"get-place-rules-here":      {"SESSION", "", 404},
+	"get-network-place":         {"SESSION", "", 404},
 	"list-agents":               {"", "", 200},
 	"set-agent":                 {"AGENT", `{"name":"Eve","number":"+442079460899"}`, 200},
 	"remove-agent":              {"AGENT", "", 404},

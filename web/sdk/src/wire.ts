@@ -302,6 +302,10 @@ export interface Report extends PartyDetails {
   coupled?: string[];
   /** profile is the address at which the reporting device's own profile lives (G2): the server reads it there from now on. As source in ProfileChange. */
   profile?: string;
+  /** place of the own party as the network knows it (F), or the same in PIDFLO; from elements and providers only. It waits for the party's consent, and is forgotten with the call. */
+  place?: Place;
+  /** pidf_lo is the place as a PIDF-LO document (RFC 4119, 5491), which must say that it may be passed on (retransmission-allowed). */
+  pidf_lo?: string;
 }
 
 /** Ask asks for a data session beside a call that is up (B15), at the phone or at a coupled device. It says what a report by a person says, and has the other side asked at once if that has not reported the call. */
@@ -1031,12 +1035,14 @@ export interface PlaceAnswer {
 
 /** PlaceShare shares the caller's place, at its user's touch, or as an answer. */
 export interface PlaceShare {
-  /** place to share; or URI, or PIDFLO. */
+  /** place to share; or URI, PIDFLO, or Network. */
   place?: Place;
   /** uri is the place as a geo: URI (RFC 5870), instead of Place. */
   uri?: string;
   /** pidf_lo is the place as a PIDF-LO document (RFC 4119, 5491), instead of Place. */
   pidf_lo?: string;
+  /** network: the place that the network has reported of the caller's party for this call. */
+  network?: boolean;
   /** request that it answers; it goes to whoever asked. */
   request?: string;
   /** to members; without it, all others. Not with Request. */
@@ -1346,6 +1352,16 @@ export interface PartyDetails {
   ref?: Ref;
 }
 
+/** Place is a GeoJSON Feature (RFC 7946 3.2) with a point. */
+export interface Place {
+  /** type is "Feature". */
+  type: string;
+  /** geometry is the point. */
+  geometry: PlacePoint;
+  /** properties of the measurement. */
+  properties: PlaceProperties;
+}
+
 /** Names a party: a tel:, sip:, mailto:, user:, acct: or id: URI. The server writes the canonical form, so that two that are equal name the same; it reads a number as people write it, too. */
 export type Identity = string;
 
@@ -1433,16 +1449,6 @@ export interface FieldVersion {
 
 /** KeepRule says what becomes of a profile that somebody else sends. */
 export type KeepRule = "ask" | "once" | "always" | "never";
-
-/** Place is a GeoJSON Feature (RFC 7946 3.2) with a point. */
-export interface Place {
-  /** type is "Feature". */
-  type: string;
-  /** geometry is the point. */
-  geometry: PlacePoint;
-  /** properties of the measurement. */
-  properties: PlaceProperties;
-}
 
 /** Consent is what somebody who is asked for a place says. */
 export type Consent = "once" | "call" | "live" | "no" | "never";
@@ -1779,18 +1785,6 @@ export interface Ref {
   local?: string;
 }
 
-/** ProfilePicture is a picture that the server keeps, to be fetched when it is not there yet. */
-export interface ProfilePicture {
-  /** path to fetch it from, by its owner and by devices that were sent it. */
-  path: string;
-  /** sha256 of the bytes, in hexadecimal. */
-  sha256: string;
-  /** type is the media type that the server recognised. */
-  type: string;
-  /** size in bytes. */
-  size: number;
-}
-
 /** PlacePoint is a GeoJSON Point (RFC 7946 3.1.2). */
 export interface PlacePoint {
   /** type is "Point". */
@@ -1811,6 +1805,18 @@ export interface PlaceProperties {
   time?: Time;
   /** address in words, where whoever says the place knows it. */
   address?: string;
+}
+
+/** ProfilePicture is a picture that the server keeps, to be fetched when it is not there yet. */
+export interface ProfilePicture {
+  /** path to fetch it from, by its owner and by devices that were sent it. */
+  path: string;
+  /** sha256 of the bytes, in hexadecimal. */
+  sha256: string;
+  /** type is the media type that the server recognised. */
+  type: string;
+  /** size in bytes. */
+  size: number;
 }
 
 /** ActionType is what a touch does. There are no others. */
@@ -2116,7 +2122,7 @@ export const envelopeFields: Readonly<Record<string, Schema>> = {
 /** Which fields each type of a device's frames has, and what its body is. */
 export const deviceFrames: Readonly<Record<DeviceFrame["type"], { required: readonly string[]; optional: readonly string[]; body?: Schema }>> = {
   hello: { required: ["body"], optional: ["id"], body: {"properties":{"assertion":{"maxLength":4096,"minLength":1,"type":"string"},"client":{"maxLength":128,"type":"string"}},"required":["assertion"],"type":"object"} },
-  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"coupled":{"items":{"type":"string"},"maxItems":4,"type":"array"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"profile":{"type":"string"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
+  report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"coupled":{"items":{"type":"string"},"maxItems":4,"type":"array"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"pidf_lo":{"type":"string"},"place":{"properties":{"geometry":{"properties":{"coordinates":{"items":{"type":"number"},"type":"array"},"type":{"type":"string"}},"required":["type","coordinates"],"type":"object"},"properties":{"properties":{"accuracy_m":{"type":"number"},"address":{"type":"string"},"heading_deg":{"type":"number"},"speed_mps":{"type":"number"},"time":{"format":"date-time","type":"string"}},"type":"object"},"type":{"type":"string"}},"required":["type","geometry","properties"],"type":"object"},"profile":{"type":"string"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
   ask: { required: ["id","body"], optional: [], body: {"properties":{"other":{"maxLength":512,"type":"string"}},"type":"object"} },
   send: { required: ["id","session","kind"], optional: ["to","body"] },
   signal: { required: ["session","kind"], optional: ["id","to","body"] },

@@ -18,6 +18,7 @@ type Places interface {
 	PlaceRules(ctx context.Context, who Caller) (wire.PlaceRules, error)
 	SetPlaceRules(ctx context.Context, who Caller, q wire.PlaceRules) (wire.PlaceRules, error)
 	PlaceRulesHere(ctx context.Context, who Caller, id wire.SessionID) (wire.PlaceRulesHere, error)
+	NetworkPlace(ctx context.Context, who Caller, id wire.SessionID) (wire.NetworkPlace, error)
 	// PlacePicture is a PNG; whoever has its address may see it.
 	PlacePicture(ctx context.Context, picture string) ([]byte, error)
 }
@@ -105,6 +106,14 @@ func (a *API) places() {
 		Summary: "Which of the party's rules hold for the other members of a session", Codes: inSession,
 	}, func(ctx context.Context, who Caller, in *SessionPath) (*body[wire.PlaceRulesHere], error) {
 		return answer(a.Places.PlaceRulesHere(ctx, who, in.ID))
+	})
+	register(a, Operation{
+		ID: "get-network-place", Method: http.MethodGet, Path: "/v1/sessions/{session}/place/network", Roles: devices, Tag: tag,
+		Summary:     "Where the network says that the own party is, during the call",
+		Description: "A network element has reported it. Nobody else sees it until it is shared: share-place with network.",
+		Codes:       append([]wire.Code{wire.CodeNotFound}, inSession...),
+	}, func(ctx context.Context, who Caller, in *SessionPath) (*body[wire.NetworkPlace], error) {
+		return answer(a.Places.NetworkPlace(ctx, who, in.ID))
 	})
 	type picture struct {
 		ID string `path:"picture" maxLength:"128"`

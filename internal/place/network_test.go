@@ -1,0 +1,95 @@
+package place_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/place"
+	"github.com/tandem-call/tandem/wire"
+)
+
+var here = wire.Place{Type: "Feature", Geometry: wire.PlacePoint{Type: "Point", Coordinates: []float64{-0.1278, 51.5074}}}
+
+// TestKnownByTheNetwork: the party's own devices see it while the call is up, and others when it is shared.
+func TestKnownByTheNetwork(t *testing.T) {
+	x := &two{}
+	at := now
+	s := newService(t, place.Config{Sessions: x, Parties: &parties{}, Now: func() time.Time { return at }})
+	share := func() error {
+		at = at.Add(time.Minute) // its pace
+		_, err := s.Share(t.Context(), "t", "s", "alice", wire.PlaceShare{Network: true})
+		return err
+	}
+	seen := func(who wire.DeviceID) bool {
+		k, err := s.KnownHere(t.Context(), "t", "s", who)
+		if err != nil && !errors.Is(err, place.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return err == nil && k.URI == "geo:51.5074,-0.1278"
+	}
+	if err := share(); !errors.Is(err, place.ErrRequest) {
+		t.Fatalf("shared before it is known: %v", err)
+	}
+	if err := s.Know(t.Context(), "t", alice, here, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if !seen("alice") || seen("bob") {
+		t.Fatal("not seen by the party, or seen by another")
+	}
+	if len(x.messages) != 0 {
+		t.Fatal("it was sent without consent")
+	}
+	if err := share(); err != nil || len(x.messages) != 1 {
+		t.Fatalf("%v, %d messages", err, len(x.messages))
+	}
+	if _, err := s.Share(t.Context(), "t", "s", "alice", wire.PlaceShare{Network: true, URI: "geo:1,2"}); !errors.Is(err, place.ErrRequest) {
+		t.Errorf("two places at once: %v", err)
+	}
+	x.over = true
+	if seen("alice") {
+		t.Error("seen after the call")
+	}
+	x.over = false
+	if at = at.Add(wire.PlaceNetworkMinutes * time.Minute); seen("alice") {
+		t.Error("seen after its time")
+	}
+
+	// The document's expiry counts, and so does the end of the call.
+	if err := s.Know(t.Context(), "t", alice, here, at.Add(time.Second)); err != nil || !seen("alice") {
+		t.Fatal("not known", err)
+	}
+	if at = at.Add(time.Second); seen("alice") {
+		t.Error("seen after the document's expiry")
+	}
+	if err := s.Know(t.Context(), "t", alice, here, at); err != nil || seen("alice") {
+		t.Error("taken although it has expired", err)
+	}
+	if err := errors.Join(s.Know(t.Context(), "t", alice, here, time.Time{}), s.Forget(t.Context(), "t", alice)); err != nil || seen("alice") {
+		t.Error("seen after it was forgotten", err)
+	}
+}
+
+func TestReported(t *testing.T) {
+	doc := func(allowed string) string {
+		return `<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:gp="urn:ietf:params:xml:ns:pidf:geopriv10" xmlns:b="urn:ietf:params:xml:ns:pidf:geopriv10:basicPolicy" xmlns:gml="http://www.opengis.net/gml"><dm:device id="a"><gp:geopriv><gp:location-info><gml:Point srsName="urn:ogc:def:crs:EPSG::4326"><gml:pos>51.5074 -0.1278</gml:pos></gml:Point></gp:location-info><gp:usage-rules><b:retransmission-allowed>` +
+			allowed + `</b:retransmission-allowed></gp:usage-rules></gp:geopriv></dm:device></presence>`
+	}
+	if p, _, err := place.Reported(nil, doc("yes")); err != nil || place.URI(p) != "geo:51.5074,-0.1278" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, _, err := place.Reported(&here, ""); err != nil || place.URI(p) != "geo:51.5074,-0.1278" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for name, err := range map[string]error{
+		"not to be passed on": second(place.Reported(nil, doc("no"))),
+		"both forms":          second(place.Reported(&here, doc("yes"))),
+		"no document":         second(place.Reported(nil, "<presence/>")),
+	} {
+		if !errors.Is(err, place.ErrRequest) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func second(_ wire.Place, _ time.Time, err error) error { return err }
