@@ -10,9 +10,19 @@ const TypeNotice Type = "notice"
 // it calls itself. Whoever did not do that should ask the operator to revoke it.
 const NoticeNewDevice = "new-device"
 
+// Notices to agents' browsers, which read again what they show (SPEC I1). They wake nobody.
+const (
+	// NoticeAgent: the state of the device's own agent has changed, or what is known of a session
+	// that it is in.
+	NoticeAgent = "agent"
+	// NoticeAgents, to supervisors, at most once a second: the states of the provider's agents have
+	// changed.
+	NoticeAgents = "agents"
+)
+
 // Notice tells the user of a device something.
 type Notice struct {
-	// Code says what happened: "new-device", or one that is not known yet.
+	// Code says what happened: "new-device", "agent", "agents", or one that is not known yet.
 	Code string `json:"code"`
 	// Name of what it is about.
 	Name string `json:"name,omitempty"`

@@ -28,17 +28,23 @@ type centre struct {
 	handed   []string
 	number   tel.Number
 	left     map[wire.DeviceID]time.Time
+	told     chan string
 }
 
 func newCentre(t *testing.T) *centre {
 	t.Helper()
-	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}}
-	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Now: func() time.Time { return c.now }})
+	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}, told: make(chan string, 1000)}
+	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Tell: c.tell, Now: func() time.Time { return c.now }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Service = s
 	return c
+}
+
+func (c *centre) tell(_ context.Context, _ wire.TenantID, d wire.DeviceID, code string) error {
+	c.told <- string(d) + " " + code
+	return nil
 }
 
 func number(t *testing.T, s string) tel.Number {

@@ -118,7 +118,7 @@ func (s *Service) Observe(ctx context.Context, x Seen) error {
 		}
 		open := m.Left.IsZero() && x.Phase != wire.Closed
 		inCall := open && x.Phase == wire.InCall
-		_, err := store.Change(ctx, s.agents, key(x.Tenant, a.ID), func(r Record, exists bool) (Record, bool, error) {
+		a, err := store.Change(ctx, s.agents, key(x.Tenant, a.ID), func(r Record, exists bool) (Record, bool, error) {
 			if !exists || r.Device != m.Device || slices.Contains(r.Open, x.Session) == open && slices.Contains(r.Calls, x.Session) == inCall {
 				return r, false, nil
 			}
@@ -128,6 +128,7 @@ func (s *Service) Observe(ctx context.Context, x Seen) error {
 		if err != nil {
 			return fmt.Errorf("agent: follow a call: %w", err)
 		}
+		s.tellAgent(ctx, a) // also where its state is as it was: the conversation has been noted
 	}
 	return nil
 }

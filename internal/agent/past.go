@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
@@ -121,6 +122,9 @@ const sweepEvery = 10 * time.Minute
 
 // Run forgets what has been kept long enough, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	var telling sync.WaitGroup
+	telling.Go(func() { s.runTelling(ctx) })
+	defer telling.Wait()
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
 	for {

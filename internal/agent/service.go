@@ -43,6 +43,9 @@ type Config struct {
 	Engine   store.Engine
 	Devices  Devices
 	Sessions Sessions
+	// Tell tells a device that there is something new for it: wire.NoticeAgent or NoticeAgents. Nil:
+	// nobody is told.
+	Tell func(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, code string) error
 	// SignIn is how long an agent is signed in; zero: 12 hours.
 	SignIn time.Duration
 	// Now is the clock; nil means time.Now.
@@ -52,7 +55,7 @@ type Config struct {
 }
 
 // Service keeps agents and conversations. Make it with [New]; [Service.Run] must run for
-// conversations to be forgotten. Its methods may be called from several goroutines and on several
+// conversations to be forgotten, and supervisors to be told of states. Its methods may be called from several goroutines and on several
 // nodes at once.
 type Service struct {
 	cfg           Config
@@ -65,6 +68,10 @@ type Service struct {
 	byTime        store.Table[indexed]
 
 	has sync.Map // tenants with agents
+
+	wake    chan struct{}
+	mu      sync.Mutex
+	changed map[wire.TenantID]bool // supervisors are to be told
 }
 
 // New returns the service over the engine.
@@ -86,6 +93,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		cfg: cfg, agents: store.TableOf[Record](e, "agents"), seats: store.TableOf[seat](e, "agent-seats"), devices: store.TableOf[tied](e, "agent-devices"),
 		codes: store.TableOf[code](e, "agent-codes"), settings: store.TableOf[Settings](e, "agent-settings"),
 		conversations: store.TableOf[Conversation](e, "conversations"), byTime: store.TableOf[indexed](e, "conversations-by-time"),
+		wake: make(chan struct{}, 1), changed: map[wire.TenantID]bool{},
 	}
 	return s, s.learn(ctx)
 }
@@ -137,13 +145,17 @@ func (s *Service) List(ctx context.Context, tenant wire.TenantID) ([]Record, err
 
 // change applies decide to an agent that exists. ErrNotFound, and decide's errors.
 func (s *Service) change(ctx context.Context, tenant wire.TenantID, id string, decide func(*Record) error) (Record, error) {
-	return store.Change(ctx, s.agents, key(tenant, id), func(r Record, exists bool) (Record, bool, error) {
+	r, err := store.Change(ctx, s.agents, key(tenant, id), func(r Record, exists bool) (Record, bool, error) {
 		if !exists {
 			return r, false, ErrNotFound
 		}
 		err := decide(&r)
 		return r, err == nil, err
 	})
+	if err == nil {
+		s.tellAgent(ctx, r)
+	}
+	return r, err
 }
 
 // Set adds an agent, or changes one. Whoever moves to another number or extension signs in anew.
@@ -185,6 +197,7 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 	if err != nil {
 		return r, fmt.Errorf("agent: set: %w", err)
 	}
+	s.tellAgent(ctx, r)
 	if !fresh && (before.Number != n || before.Extension != q.Extension) {
 		if err := s.leaveSeat(ctx, tenant, before); err != nil {
 			return r, err
@@ -247,6 +260,7 @@ func (s *Service) Remove(ctx context.Context, tenant wire.TenantID, id string) e
 	if err := store.Remove(ctx, s.agents, key(tenant, id)); err != nil {
 		return fmt.Errorf("agent: remove: %w", err)
 	}
+	s.tellAgent(ctx, Record{Tenant: tenant})
 	return nil
 }
 

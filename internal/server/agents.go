@@ -20,7 +20,12 @@ import (
 
 // newAgents makes the service of a provider's agents (SPEC I1).
 func (s *Server) newAgents(ctx context.Context) (*agent.Service, error) {
-	return agent.New(ctx, agent.Config{Engine: s.engine, Devices: seats{s}, Sessions: hands{s}, SignIn: s.cfg.Agents.SignIn, Log: s.log})
+	return agent.New(ctx, agent.Config{Engine: s.engine, Devices: seats{s}, Sessions: hands{s}, Tell: s.tellAgent, SignIn: s.cfg.Agents.SignIn, Log: s.log})
+}
+
+// tellAgent has an agent's browser read again what it shows.
+func (s *Server) tellAgent(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, code string) error {
+	return notifier{s}.Tell(ctx, tenant, d, wire.TypeNotice, wire.Notice{Code: code, At: time.Now()})
 }
 
 // Agents says how a provider's agents work.

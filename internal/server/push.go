@@ -172,6 +172,9 @@ func (s *Server) wake(ctx context.Context, tenant wire.TenantID, id wire.DeviceI
 		}
 		return nil
 	case wire.Notice:
+		if b.Code == wire.NoticeAgent || b.Code == wire.NoticeAgents {
+			return nil
+		}
 		m.Ref, m.Push = b.Code+b.At.String(), wire.Push{Kind: wire.PushNotice, Notice: &b}
 	case wire.Available:
 		return nil // whoever is only told is not woken for it

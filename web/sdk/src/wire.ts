@@ -484,7 +484,7 @@ export interface Words {
 
 /** Notice tells the user of a device something. */
 export interface NoticeBody {
-  /** code says what happened: "new-device", or one that is not known yet. */
+  /** code says what happened: "new-device", "agent", "agents", or one that is not known yet. */
   code: string;
   /** name of what it is about. */
   name?: string;

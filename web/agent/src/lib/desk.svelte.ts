@@ -7,7 +7,6 @@ import {
   agentCode,
   type ConversationList,
   forgetIdentity,
-  isProblem,
   newID,
   type PlaceAbility,
   type SessionID,
@@ -35,7 +34,8 @@ class Desk {
   readonly #asked = new Set<string>();
   /** Sessions whose map was opened once: who closes it, has it closed. */
   readonly #mapped = new Set<SessionID>();
-  #turn = 0;
+  /** How often the states of the provider's agents have changed, for supervisors. */
+  changes = $state(0);
   /** The code in the address, until it is used. */
   given = $state("");
 
@@ -93,8 +93,17 @@ class Desk {
       if (!this.room?.open && s.phase !== "closed") {
         this.shown = s.id;
       }
-      void this.#follow();
       void this.look(s.id);
+    });
+    device.on("notice", ({ code }) => {
+      if (code === "agent") {
+        void this.#refresh();
+        for (const r of app.rooms.values()) {
+          void this.look(r.id);
+        }
+      } else if (code === "agents") {
+        this.changes++;
+      }
     });
     // Where the customer is, is shown when it first comes; it takes no focus.
     device.on("message", (m) => {
@@ -130,31 +139,12 @@ class Desk {
     }
   }
 
-  /** The agent's state follows its sessions a moment later; nothing tells of it. */
-  async #follow(): Promise<void> {
-    const turn = ++this.#turn;
-    for (const ms of [0, 300, 900, 2700]) {
-      await pause(ms);
-      if (turn !== this.#turn) {
-        return; // a later event asks
-      }
-      await this.#refresh();
-    }
-  }
-
   /** Reads what is known of a session, and asks the customer's device what it can do. */
   async look(id: SessionID): Promise<void> {
-    // It is noted a moment after the session opens.
-    for (const ms of [250, 500, 1000, 2000, 4000]) {
-      try {
-        this.known.set(id, await this.#call<AgentConversation>("GET", path(id)));
-        break;
-      } catch (err) {
-        if (!isProblem(err, "not-found")) {
-          return; // the next connection, or the next event, asks again
-        }
-        await pause(ms);
-      }
+    try {
+      this.known.set(id, await this.#call<AgentConversation>("GET", path(id)));
+    } catch {
+      return; // not noted yet: a notice will come; else the next connection, or the next event, asks again
     }
     const room = app.rooms.get(id);
     const to = room?.open ? room.others.find((m) => !m.left)?.id : undefined;
@@ -235,12 +225,6 @@ class Desk {
       this.shown = (this.tabs[i] ?? this.tabs[i - 1])?.id;
     }
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    app.ports.clock.after(ms, resolve);
-  });
 }
 
 function path(id: SessionID): string {

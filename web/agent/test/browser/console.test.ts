@@ -18,6 +18,7 @@ let browser: Browser;
 let server: TestServer;
 let alice: Watched;
 let carol: Watched;
+let key: string;
 let anna: Watched;
 let ben: Watched;
 const numbers = { alice: "+442079460061", carol: "+442079460062", acme: "+442079460900" };
@@ -93,6 +94,21 @@ const dial = async ({ page }: Watched, number: string) => {
   await page.getByRole("button", { name: "Call", exact: true }).click();
 };
 const state = ({ page }: Watched) => page.getByLabel("What you are doing").inputValue();
+
+/** The network reports Carol's call with Anna, both sides. */
+async function carolsCall(state: "active" | "ended"): Promise<void> {
+  for (const leg of [
+    { own: numbers.carol, other: numbers.acme, direction: "outgoing" },
+    { own: numbers.acme, extension: "17", other: numbers.carol, direction: "incoming" },
+  ]) {
+    const res = await fetch(`${server.url}/v1/reports`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+      body: JSON.stringify({ ...leg, state, ref: { call_id: "carol-1" } }),
+    });
+    expect(res.status).toBeLessThan(300);
+  }
+}
 
 /** For the manual, where a folder is named. */
 async function shoot({ page }: Watched, name: string): Promise<void> {
@@ -282,31 +298,11 @@ test("another call comes into a tab of its own, and neither takes the focus nor 
   // Carol has no telephone here: the network reports her call with Anna.
   carol = await open(browser, server.url);
   await enrol(carol, server, numbers.carol, "Carol");
-  const key = /tdm_\S+/.exec(
-    await server.command(
-      "token",
-      "create",
-      "--role",
-      "element",
-      "--name",
-      "pbx",
-      "--for",
-      "+44207946",
-    ),
-  )?.[0];
+  const scope = ["--role", "element", "--name", "pbx", "--for", "+44207946"];
+  key = /tdm_\S+/.exec(await server.command("token", "create", ...scope))?.[0] ?? "";
   const typed = anna.page.getByLabel("Message", { exact: true });
   await typed.fill("a word that is being writ");
-  for (const leg of [
-    { own: numbers.carol, other: numbers.acme, direction: "outgoing" },
-    { own: numbers.acme, extension: "17", other: numbers.carol, direction: "incoming" },
-  ]) {
-    const res = await fetch(`${server.url}/v1/reports`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-      body: JSON.stringify({ ...leg, state: "active", ref: { call_id: "carol-1" } }),
-    });
-    expect(res.status).toBeLessThan(300);
-  }
+  await carolsCall("active");
   const tab = anna.page.getByRole("tab", { name: /Carol/ });
   await tab.waitFor();
   expect(await tab.getAttribute("aria-selected")).toBe("false");
@@ -356,6 +352,15 @@ test("after the call it is written up, and found again; a supervisor sees the te
   await ben.page.getByRole("link", { name: "Team" }).click();
   await ben.page.getByRole("listitem").filter({ hasText: "Anna" }).getByText("Busy").waitFor();
   await shoot(ben, "console-team");
+  // In a call an agent is busy, whatever she says.
+  await anna.page.getByLabel("What you are doing").selectOption("Away: lunch");
+  await anna.page.getByText("in a call", { exact: false }).first().waitFor();
+  expect(await state(anna)).toBe("busy/");
+  // He is told when her call is over: the list by itself is read once a minute.
+  await carolsCall("ended");
+  const her = ben.page.getByRole("listitem").filter({ hasText: "Anna" });
+  await her.getByText("Wrap-up").waitFor({ timeout: 10_000 });
+  await expect.poll(() => state(anna)).toBe("wrap_up/");
   expect(await axe(ben.page)).toEqual([]);
   await fits(ben.page);
   expect(await anna.page.getByRole("link", { name: "Team" }).count()).toBe(0);

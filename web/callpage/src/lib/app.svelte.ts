@@ -309,6 +309,9 @@ class App {
       }
     });
     device.on("notice", (n) => {
+      if (n.code === "agent" || n.code === "agents") {
+        return; // an agent's desk reads again; there is nothing to show
+      }
       this.notices = [...this.notices, n];
       void this.#near?.look().catch(() => {}); // the next connection asks again
     });
