@@ -214,6 +214,8 @@ type ProfileSend struct {
 type ProfileSent struct {
 	Devices int `json:"devices"`
 	Fields  int `json:"fields"`
+	// Shown is how many fields the receivers may see, whether they were sent now or before.
+	Shown int `json:"shown"`
 }
 
 // ProfileHeld says what a device holds of a profile that was sent in the session.

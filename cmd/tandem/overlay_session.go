@@ -198,14 +198,10 @@ func (c *overlayPress) do(ctx context.Context, api *client.API, s wire.SessionSt
 			a.Outcome, a.Reason = overlay.Cancelled, "no_address"
 		}
 	case overlay.SendContact:
-		// What was sent is no measure: the other one may have it already.
-		var own wire.Profile
-		if err = api.Call(ctx, http.MethodGet, "/v1/profile", nil, &own); err == nil && len(own.Fields) == 0 {
+		var sent wire.ProfileSent
+		err = api.Call(ctx, http.MethodPost, "/v1/sessions/"+url.PathEscape(string(s.ID))+"/profile", wire.ProfileSend{}, &sent)
+		if err == nil && sent.Shown == 0 {
 			a.Outcome, a.Reason = overlay.Failed, "nothing_to_send"
-			return
-		}
-		if err == nil {
-			err = api.Call(ctx, http.MethodPost, "/v1/sessions/"+url.PathEscape(string(s.ID))+"/profile", wire.ProfileSend{}, nil)
 		}
 	case overlay.SendLocation:
 		if c.At == "" {

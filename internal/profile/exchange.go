@@ -179,6 +179,7 @@ func (s *Service) deliver(ctx context.Context, x *Session, o, r int, do order) (
 			return !slices.Contains(hand, f.ID) && !slices.ContainsFunc(seen, func(s wire.ProfileField) bool { return s.ID == f.ID })
 		})
 	}
+	sent.Shown = len(fields)
 	switch {
 	case keep == wire.KeepNever:
 		return sent, nil // as if it had been received: nobody learns whom others don't want to hear of
@@ -289,7 +290,7 @@ func (s *Service) Send(ctx context.Context, tenant wire.TenantID, id wire.Sessio
 		if err != nil {
 			return total, err
 		}
-		total.Devices, total.Fields = total.Devices+sent.Devices, max(total.Fields, sent.Fields)
+		total.Devices, total.Fields, total.Shown = total.Devices+sent.Devices, max(total.Fields, sent.Fields), max(total.Shown, sent.Shown)
 	}
 	return total, nil
 }

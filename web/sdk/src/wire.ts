@@ -867,6 +867,8 @@ export interface ProfileSend {
 export interface ProfileSent {
   devices: number;
   fields: number;
+  /** shown is how many fields the receivers may see, whether they were sent now or before. */
+  shown: number;
 }
 
 /** ProfileHeld says what a device holds of a profile that was sent in the session. */

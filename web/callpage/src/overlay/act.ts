@@ -1,5 +1,5 @@
 /** What a touch does: each action of an overlay, as far as this page can (I6). */
-import { type Api, isProblem, type OverlayAction, type Profile } from "@tandem-call/sdk";
+import { type Api, isProblem, type OverlayAction, type ProfileSent } from "@tandem-call/sdk";
 import type { FormAnswers } from "@tandem-call/sdk/overlay";
 import { app } from "../lib/app.svelte.ts";
 import { type Ask, asks } from "./question.ts";
@@ -42,13 +42,8 @@ export async function act(
     }
     case "send_contact":
       return attempt(async () => {
-        // What was sent is no measure: the other one may have it already.
-        const own = await api.call<Profile>("GET", "/v1/profile");
-        if (own.fields.length === 0) {
-          return failed("nothing_to_send");
-        }
-        await api.call("POST", `${session}/profile`, {});
-        return done;
+        const sent = await api.call<ProfileSent>("POST", `${session}/profile`, {});
+        return sent.shown > 0 ? done : failed("nothing_to_send");
       });
     case "open_page":
       return done;
