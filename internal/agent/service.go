@@ -325,15 +325,18 @@ func (s *Service) SetState(ctx context.Context, tenant wire.TenantID, d wire.Dev
 	return s.change(ctx, tenant, r.ID, func(r *Record) error { return r.choose(q, set.Reasons, s.now()) })
 }
 
-// Transfer hands a session of the device's agent to another agent. ErrNone, ErrNotFound, ErrAway,
-// ErrRequest.
+// takeBackFor is how long an agent may take back a session that it has transferred.
+const takeBackFor = 2 * time.Minute
+
+// Transfer hands a session of the device's agent to another agent; or back to this one, to, shortly after it
+// was transferred: its call did not get there. ErrNone, ErrNotFound, ErrAway, ErrRequest.
 func (s *Service) Transfer(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, id wire.SessionID, to string) error {
 	from, err := s.Of(ctx, tenant, d)
 	if err != nil {
 		return err
 	}
 	if to == from.ID {
-		return fmt.Errorf("%w: the session is yours already", ErrRequest)
+		return s.takeBack(ctx, from, id)
 	}
 	other, err := s.Get(ctx, tenant, to)
 	switch {
@@ -345,4 +348,31 @@ func (s *Service) Transfer(ctx context.Context, tenant wire.TenantID, d wire.Dev
 		return ErrAway
 	}
 	return s.cfg.Sessions.HandOver(ctx, tenant, id, d, other.Device)
+}
+
+// takeBack hands a session that an agent has transferred back to it. ErrNotFound, ErrRequest.
+func (s *Service) takeBack(ctx context.Context, r Record, id wire.SessionID) error {
+	c, _, err := s.conversations.Get(ctx, key(r.Tenant, string(id)))
+	if errors.Is(err, store.ErrNotFound) {
+		return ErrNotFound
+	} else if err != nil {
+		return fmt.Errorf("agent: conversation: %w", err)
+	}
+	i := slices.IndexFunc(c.Stints, func(x wire.Stint) bool { return x.To.IsZero() })
+	mine := slices.ContainsFunc(c.Stints, func(x wire.Stint) bool {
+		return x.Agent == r.ID && !x.To.IsZero() && s.now().Sub(x.To) < takeBackFor
+	})
+	switch {
+	case i < 0:
+		return ErrNotFound
+	case c.Stints[i].Agent == r.ID:
+		return fmt.Errorf("%w: the session is yours already", ErrRequest)
+	case !mine:
+		return ErrNotFound
+	}
+	holder, err := s.Get(ctx, r.Tenant, c.Stints[i].Agent)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Sessions.HandOver(ctx, r.Tenant, id, holder.Device, r.Device)
 }

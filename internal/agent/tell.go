@@ -7,7 +7,7 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// told is how often supervisors are told, at most, that agents' states have changed.
+// toldEvery is how often supervisors are told, at most, that agents' states have changed.
 const toldEvery = time.Second
 
 // tellAgent tells an agent's browser that there is something new, and in time the supervisors. It is only a

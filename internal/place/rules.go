@@ -96,7 +96,7 @@ func validRule(r wire.PlaceRule) error {
 // rule returns the first of a member's that fits another; none for who withholds its number, and
 // none of guests or for them.
 func (s *Service) rule(ctx context.Context, tenant wire.TenantID, of, other Member) (wire.PlaceRule, bool, error) {
-	if s.cfg.Parties == nil || other.Shown.IsZero() || of.Principal == other.Principal || of.Guest || other.Guest {
+	if s.cfg.Parties == nil || of.Shown.IsZero() || other.Shown.IsZero() || of.Principal == other.Principal || of.Guest || other.Guest {
 		return wire.PlaceRule{}, false, nil
 	}
 	rules, _, err := s.rules.Get(ctx, store.Key(string(tenant), of.Principal.String()))

@@ -40,6 +40,7 @@ func (p *parties) In(_ context.Context, _ wire.TenantID, party, other tel.Identi
 // two is a session of Alice and Bob, who may withhold his number; it keeps what was asked.
 type two struct {
 	withheld, over bool
+	hidden         bool // Alice's number is withheld
 	asked          wire.PlaceAsked
 	messages       []wire.PlaceMessage
 }
@@ -51,6 +52,9 @@ func (x *two) Session(context.Context, wire.TenantID, wire.SessionID) (place.Ses
 	}}
 	if x.withheld {
 		s.Members[1].Shown = tel.Identity{}
+	}
+	if x.hidden {
+		s.Members[0].Shown = tel.Identity{}
 	}
 	return s, nil
 }
@@ -85,20 +89,22 @@ func TestRules(t *testing.T) {
 		rules    []wire.PlaceRule
 		contact  bool
 		withheld bool
+		hidden   bool
 		over     bool
 		want     wire.Consent
 	}{
-		"no rules":                 {},
-		"by another identity":      {rules: []wire.PlaceRule{live}, want: wire.ConsentLive},
-		"a contact":                {rules: []wire.PlaceRule{contacts}, contact: true, want: wire.ConsentCall},
-		"no contact":               {rules: []wire.PlaceRule{contacts}},
-		"the first that fits":      {rules: []wire.PlaceRule{contacts, live}, contact: true, want: wire.ConsentCall},
-		"the number is withheld":   {rules: []wire.PlaceRule{live, contacts}, contact: true, withheld: true},
-		"the call is over":         {rules: []wire.PlaceRule{live}, over: true},
-		"somebody else's, not his": {rules: []wire.PlaceRule{{Identity: identity("+442079460009"), Consent: wire.ConsentCall}}},
+		"no rules":                   {},
+		"by another identity":        {rules: []wire.PlaceRule{live}, want: wire.ConsentLive},
+		"a contact":                  {rules: []wire.PlaceRule{contacts}, contact: true, want: wire.ConsentCall},
+		"no contact":                 {rules: []wire.PlaceRule{contacts}},
+		"the first that fits":        {rules: []wire.PlaceRule{contacts, live}, contact: true, want: wire.ConsentCall},
+		"the number is withheld":     {rules: []wire.PlaceRule{live, contacts}, contact: true, withheld: true},
+		"the own number is withheld": {rules: []wire.PlaceRule{live, contacts}, contact: true, hidden: true},
+		"the call is over":           {rules: []wire.PlaceRule{live}, over: true},
+		"somebody else's, not his":   {rules: []wire.PlaceRule{{Identity: identity("+442079460009"), Consent: wire.ConsentCall}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := &two{withheld: c.withheld, over: c.over}
+			x := &two{withheld: c.withheld, hidden: c.hidden, over: c.over}
 			at := now
 			s := newService(t, place.Config{Sessions: x, Parties: &parties{c.contact}, Now: func() time.Time { return at }})
 			if err := s.SetRules(t.Context(), "t", alice, wire.PlaceRules{Rules: c.rules}); err != nil {

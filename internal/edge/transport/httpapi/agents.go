@@ -198,9 +198,10 @@ func (a *API) console(tag string) {
 	}
 	register(a, Operation{
 		ID: "transfer", Method: http.MethodPost, Path: "/v1/agent/conversations/{session}/transfer", Roles: devices, Status: http.StatusNoContent, Tag: tag,
-		Summary:     "Hand the session to another agent, whose device takes the place of this one",
-		Description: "The call itself is transferred by the telephones; when its new leg reaches the other agent, it goes on in the same session.",
-		Codes:       append([]wire.Code{wire.CodeConflict}, inConversation...),
+		Summary: "Hand the session to another agent, whose device takes the place of this one",
+		Description: "The call itself is transferred by the telephones; when its new leg reaches the other agent, it goes on in the same session. " +
+			"Where it does not get there, the first agent takes the session back within two minutes, by transferring it to itself.",
+		Codes: append([]wire.Code{wire.CodeConflict}, inConversation...),
 	}, func(ctx context.Context, who Caller, in *transfer) (*struct{}, error) {
 		return done(a.Agents.Transfer(ctx, who, in.ID, in.Body))
 	})

@@ -7,6 +7,7 @@ import {
   agentCode,
   type ConversationList,
   forgetIdentity,
+  isProblem,
   newID,
   type PlaceAbility,
   type SessionID,
@@ -16,6 +17,7 @@ import { SvelteMap } from "svelte/reactivity";
 import { app } from "../../../callpage/src/lib/app.svelte.ts";
 import { readable } from "../../../callpage/src/lib/format.ts";
 import type { Room } from "../../../callpage/src/lib/room.svelte.ts";
+import { say } from "./words.ts";
 
 /** The software's name for the operator's statistics. */
 const client = "tandem-agent/0.1";
@@ -198,7 +200,28 @@ class Desk {
     await this.#call("POST", `${path(id)}/transfer`, { to: to.id });
     const { telephone } = app;
     if (telephone?.call?.state === "active" && telephone.call.other === customer) {
-      await telephone.transfer(readable(to.number), to.extension ?? "");
+      try {
+        await telephone.transfer(readable(to.number), to.extension ?? "");
+      } catch {
+        await this.#takeBack(id);
+        throw new Error(say("transfer.stays", { name: to.name }));
+      }
+    }
+  }
+
+  /** The call stays here, and so does its session. That it went is noted a moment after it did. */
+  async #takeBack(id: SessionID): Promise<void> {
+    for (const ms of [0, 300, 900, 2700]) {
+      await new Promise<void>((resolve) => void app.ports.clock.after(ms, resolve));
+      try {
+        await this.#call("POST", `${path(id)}/transfer`, { to: this.agent?.id });
+        this.shown = id;
+        return;
+      } catch (err) {
+        if (!isProblem(err, "not-found")) {
+          return; // the reason why it was not transferred is said
+        }
+      }
     }
   }
 

@@ -322,6 +322,18 @@ test("another call comes into a tab of its own, and neither takes the focus nor 
 // The telephone call goes along: Alice's page follows the REFER to the extension of the other agent.
 test("the session and its call are transferred to another agent, with what was said and noted", async () => {
   await anna.page.getByText("Transfer to…").click();
+  // He does not take it: call and session stay with her.
+  await anna.page.getByLabel("Transfer to").selectOption("ben");
+  await anna.page.getByRole("button", { name: "Transfer", exact: true }).click();
+  await ben.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+  await ben.page.getByRole("button", { name: "Decline" }).click();
+  await anna.page.getByText("Ben did not take the call").waitFor();
+  await anna.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+  await write(anna, "still Anna");
+  await log(alice).getByText("still Anna").waitFor();
+  await anna.page.getByRole("button", { name: "Hang up" }).waitFor();
+  await expect.poll(() => state(ben)).not.toBe("busy/");
+  // Then he does.
   await anna.page.getByLabel("Transfer to").selectOption("ben");
   await anna.page.getByRole("button", { name: "Transfer", exact: true }).click();
   await ben.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
