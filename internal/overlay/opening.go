@@ -22,8 +22,10 @@ type Opening struct {
 	// Call counts the calls of the session: each gets an overlay of its own.
 	Call uint64    `json:"call"`
 	At   time.Time `json:"at"`
-	// Members that came later, and have not got it.
+	// Members that came later, and have not got it; nil: it goes to all, of whom those in Also came
+	// while it was perhaps being sent.
 	Members []wire.MemberID `json:"members,omitempty"`
+	Also    []wire.MemberID `json:"also,omitempty"`
 }
 
 // Opened notes that a session opened, or a new call took it up, in a version of its record;
@@ -34,10 +36,13 @@ func (s *Service) Opened(ctx context.Context, tenant wire.TenantID, id wire.Sess
 			o = Opening{Tenant: tenant, Session: id, Call: version}
 		}
 		o.At = s.cfg.Now()
-		if members == nil {
-			o.Call, o.Members = version, nil
-		} else if !exists || o.Members != nil {
+		switch {
+		case members == nil:
+			o.Call, o.Members, o.Also = version, nil, nil
+		case !exists || o.Members != nil:
 			o.Members = append(slices.Clone(o.Members), members...)
+		default:
+			o.Also = append(slices.Clone(o.Also), members...)
 		}
 		return o, true, nil
 	})
@@ -139,15 +144,19 @@ func (s *Service) predetermine(ctx context.Context, o Opening) error {
 	if err != nil {
 		return err
 	}
-	var to []wire.MemberID
+	var there, late []wire.MemberID
 	for i, other := range x.Sides {
 		for _, m := range other.Members {
-			if i != side && (o.Members == nil || slices.Contains(o.Members, m.ID)) {
-				to = append(to, m.ID)
+			switch {
+			case i == side:
+			case slices.Contains(o.Members, m.ID), slices.Contains(o.Also, m.ID):
+				late = append(late, m.ID)
+			case o.Members == nil:
+				there = append(there, m.ID)
 			}
 		}
 	}
-	if len(to) == 0 {
+	if len(there)+len(late) == 0 {
 		return nil
 	}
 	q, err := s.question(ctx, o.Tenant, x, side)
@@ -171,10 +180,17 @@ func (s *Service) predetermine(ctx context.Context, o Opening) error {
 	if err != nil {
 		return err
 	}
+	// Who came later has a request of its own: one that was carried out is not carried out again.
 	request := wire.RequestID("opening-" + strconv.FormatUint(o.Call, 10))
-	if o.Members != nil {
-		request += wire.RequestID("-" + string(o.Members[0]))
+	if len(there) > 0 {
+		if _, err := s.cfg.Sessions.Send(ctx, o.Tenant, o.Session, from, there, request, overlay.Kind, document); err != nil {
+			return err
+		}
 	}
-	_, err = s.cfg.Sessions.Send(ctx, o.Tenant, o.Session, from, to, request, overlay.Kind, document)
-	return err
+	for _, m := range late {
+		if _, err := s.cfg.Sessions.Send(ctx, o.Tenant, o.Session, from, []wire.MemberID{m}, request+"-"+wire.RequestID(m), overlay.Kind, document); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -294,6 +294,53 @@ func TestPredetermined(t *testing.T) {
 	}
 }
 
+// TestPredeterminedToLatecomers: members that come while it is being sent get it, too, and nobody gets it
+// twice.
+func TestPredeterminedToLatecomers(t *testing.T) {
+	w, s := newWorld(t)
+	w.publish(s, "welcome", opening(plain("welcome")))
+	comes := func(id wire.MemberID, version uint64, next func()) func() {
+		return func() {
+			members := w.session.Sides[0].Members
+			w.session.Sides[0].Members = append(slices.Clone(members), Member{id, wire.DeviceID("tablet" + id)})
+			if err := s.Opened(t.Context(), "t", "s_1", version, []wire.MemberID{id}); err != nil {
+				t.Error(err)
+			}
+			w.sending = next
+		}
+	}
+	w.sending = comes("3", 2, nil)
+	if err := s.Opened(t.Context(), "t", "s_1", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.work(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"2>[1] overlay welcome", "2>[3] overlay welcome"}; !slices.Equal(w.said(), want) {
+		t.Fatalf("%v, want %v", w.said(), want)
+	}
+	if err := s.Opened(t.Context(), "t", "s_1", 3, []wire.MemberID{"3"}); err != nil { // said again
+		t.Fatal(err)
+	}
+	w.requests = map[string]wire.Sent{}
+	w.log = nil
+	w.sending = comes("4", 4, comes("5", 5, nil))
+	for range 3 {
+		if err := s.work(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := left(t, s); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+	want := []string{"2>[3] overlay welcome", "2>[4] overlay welcome", "2>[5] overlay welcome"}
+	if !slices.Equal(w.said(), want) {
+		t.Errorf("%v, want %v", w.said(), want)
+	}
+}
+
 // TestPredeterminedOnce: what failed is sent later, what was sent before a crash is not sent
 // again, and what is over is given up.
 func TestPredeterminedOnce(t *testing.T) {

@@ -29,7 +29,8 @@ type world struct {
 	closed   bool
 	log      []wire.Envelope
 	requests map[string]wire.Sent
-	fails    error // of the next Send
+	fails    error  // of the next Send
+	sending  func() // called in the next Send
 	queue    string
 	language string
 	// What the provider's server answers, and what it was asked.
@@ -107,6 +108,10 @@ func (w *world) Send(_ context.Context, _ wire.TenantID, _ wire.SessionID, from 
 	e := wire.Envelope{Seq: uint64(len(w.log) + 1), From: "2", To: to, Kind: kind, Body: b}
 	if from == customer {
 		e.From = "1"
+	}
+	if f := w.sending; f != nil {
+		w.sending = nil
+		f()
 	}
 	w.log = append(w.log, e)
 	w.requests[key] = wire.Sent{Seq: e.Seq}
