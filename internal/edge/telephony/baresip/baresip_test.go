@@ -91,6 +91,7 @@ func TestCalls(t *testing.T) {
 		"found, then ended":     {[]string{oneActive, closed}, []string{found("active"), found("ended"), in("ended")}},
 		"found, then gone":      {[]string{oneActive, noCalls}, []string{found("active"), found("ended")}},
 		"found ringing":         {[]string{oneRinging, established, closed}, []string{"incoming " + from + " ringing local", "incoming " + from + " active local", "incoming " + from + " ended local", in("ended")}},
+		"found before told of":  {[]string{oneRinging, incoming, closed}, []string{"incoming " + from + " ringing local", "incoming " + from + " ringing local", "incoming " + from + " ended local", in("ended")}},
 		"found dialling":        {[]string{oneDialling}, nil},
 		"found, then another":   {[]string{oneActive, incoming}, []string{found("active"), in("ringing")}},
 		"ended while away":      {[]string{incoming, established, noCalls}, []string{in("ringing"), in("active"), in("ended")}},

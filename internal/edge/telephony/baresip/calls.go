@@ -55,9 +55,13 @@ func (c *calls) event(m message) (ask bool) {
 		Own: c.identity(m.Account), Other: c.identity(m.Peer), State: state,
 		Direction: directions[m.Direction], Ref: reference(m.CallID),
 	}
-	if i < 0 && m.Type != "CALL_INCOMING" {
-		// Perhaps a call that we have found: it keeps the reference by which it was reported.
-		i = slices.IndexFunc(c.up, func(k call) bool { return k.id == "" && k.details.Other == p.Other })
+	if i < 0 {
+		// Perhaps a call that we have found: it keeps the reference by which it was reported. One
+		// that was found ringing may have been listed before its CALL_INCOMING was read.
+		i = slices.IndexFunc(c.up, func(k call) bool {
+			return k.id == "" && k.details.Other == p.Other &&
+				(m.Type != "CALL_INCOMING" || k.details.State == tel.Ringing && k.details.Direction == tel.Incoming)
+		})
 	}
 	switch {
 	case state == tel.Ended:

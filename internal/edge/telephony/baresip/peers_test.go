@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -57,8 +58,9 @@ func newSoftphone(t *testing.T, number string) *softphone {
 	p.start()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	listens := make(listening, 1)
 	go func() {
-		done <- New(Config{Addr: p.ctrl, Retry: 50 * time.Millisecond}).Run(ctx, func(d tel.PartyDetails) { p.reports <- d })
+		done <- New(Config{Addr: p.ctrl, Retry: 50 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(listens, nil))}).Run(ctx, func(d tel.PartyDetails) { p.reports <- d })
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -67,7 +69,25 @@ func newSoftphone(t *testing.T, number string) *softphone {
 		}
 		p.kill()
 	})
+	select {
+	case <-listens: // calls made earlier are found by the list, without their Call-ID
+	case <-time.After(20 * time.Second):
+		t.Fatal("the detector does not reach the softphone")
+	}
 	return p
+}
+
+// listening takes a detector's log, and tells when it has connected.
+type listening chan bool
+
+func (l listening) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "listening to the phone") {
+		select {
+		case l <- true:
+		default:
+		}
+	}
+	return len(line), nil
 }
 
 // freeAddr finds a port, and the one behind it is free, too: the telephone listens there for TLS.
