@@ -27,7 +27,7 @@ var floors = []struct {
 }{
 	{"words", []string{"tel", "wire", "overlay", "internal/pidflo", "internal/store", "internal/signed", "internal/due", "internal/testport", "internal/testpeer", "internal/chaos"}, true}, // wire speaks in tel's words
 	{"core", []string{"internal/party", "internal/device", "internal/credential", "internal/call", "internal/session", "internal/passport", "internal/audit", "internal/tenant"}, false},
-	{"features", []string{"internal/files", "internal/notify", "internal/guest", "internal/webhook", "internal/coupling", "internal/profile", "internal/place", "internal/agent", "internal/overlay"}, false},
+	{"features", []string{"internal/files", "internal/notify", "internal/guest", "internal/webhook", "internal/coupling", "internal/profile", "internal/place", "internal/agent", "internal/overlay", "internal/payment"}, false},
 	{"way out", []string{"internal/edge/fetch"}, false}, // below the edge, whose adapters go out through it
 	{"edge", []string{"internal/edge/", "client"}, false},
 	{"server", []string{"internal/server", "internal/simulation"}, false},
@@ -130,6 +130,8 @@ var callers = map[string]struct {
 	"internal/edge/push/apns":         {operator, "Apple's push service, or the address in push.apns"},
 	"internal/edge/push/email":        {operator, "mail.url: the operator's own submission server"},
 	"internal/edge/push/fcm":          {operator, "Google's push service, or the address in push.fcm; tokens by oauth2 from the same"},
+	"internal/edge/partner/stripe":    {operator, "payments.url, or Stripe's API, by its own library"},
+	"internal/testpeer/paymentserver": {operator, "a payment server for the tests, which is in no program"},
 	"internal/edge/push/sms":          {operator, "codes.url: the operator's own gateway"},
 	"internal/edge/s3store":           {operator, "files.s3.endpoint"},
 	"internal/edge/store/natsstore":   {operator, "engine.nats"},
@@ -146,7 +148,7 @@ var callers = map[string]struct {
 // imports one is a caller.
 var connectors = []string{
 	"github.com/caddyserver/certmagic", "github.com/minio/minio-go/v7", "github.com/nats-io/nats.go", "golang.org/x/oauth2",
-	"github.com/wneessen/go-mail", "golang.org/x/net/ipv4",
+	"github.com/stripe/stripe-go/v85", "github.com/wneessen/go-mail", "golang.org/x/net/ipv4",
 	"github.com/emiago/sipgo", "github.com/emiago/diago", "github.com/coder/websocket",
 }
 

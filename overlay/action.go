@@ -1,6 +1,12 @@
 package overlay
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	currencies "golang.org/x/text/currency"
+)
 
 // ActionType is what a touch does. There are no others.
 type ActionType string
@@ -102,6 +108,20 @@ func (a Action) check(at string, language string) error {
 		}
 	}
 	return nil
+}
+
+// String writes an amount as "12.50 EUR", with as many decimals as the currency has.
+func (a Amount) String() string {
+	scale := 2
+	if unit, err := currencies.ParseISO(a.Currency); err == nil {
+		scale, _ = currencies.Standard.Rounding(unit)
+	}
+	text := strconv.FormatInt(a.Minor, 10)
+	if scale > 0 {
+		text = strings.Repeat("0", max(0, scale+1-len(text))) + text
+		text = text[:len(text)-scale] + "." + text[len(text)-scale:]
+	}
+	return text + " " + a.Currency
 }
 
 func (a Amount) check(at string) error {

@@ -165,3 +165,14 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestAmountString(t *testing.T) {
+	for want, a := range map[string]overlay.Amount{
+		"12.50 EUR": {Minor: 1250, Currency: "EUR"}, "0.05 EUR": {Minor: 5, Currency: "EUR"}, "500 JPY": {Minor: 500, Currency: "JPY"},
+		"1.250 KWD": {Minor: 1250, Currency: "KWD"}, "0.10 ZZZ": {Minor: 10, Currency: "ZZZ"},
+	} {
+		if got := a.String(); got != want {
+			t.Errorf("%d %s: %s, want %s", a.Minor, a.Currency, got, want)
+		}
+	}
+}

@@ -57,11 +57,12 @@ import (
 //	radicale NAME              start a CardDAV server with an address book; see startRadicale
 //	mailserver NAME            start a mail server, which prints what it takes; $NAME is its address
 //	site NAME DIR              serve a directory's files, as somebody's web site; $NAME is its address
+//	paymentserver NAME         start a payment server in miniature; see startPaymentServer
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "port": findPort, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
 	"baresip": startBaresip, "linphone": startLinphone, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
-	"radicale": startRadicale, "mailserver": startMailServer, "pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
+	"radicale": startRadicale, "paymentserver": startPaymentServer, "mailserver": startMailServer, "pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
 	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "signin": signIn, "passport": signPassport, "site": startSite,
 }
 

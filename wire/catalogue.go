@@ -30,6 +30,7 @@ const (
 	CodeUncertain        Code = "outcome-unknown"
 	CodeDraining         Code = "draining"
 	CodeSenderFailed     Code = "code-not-sent"
+	CodePaymentServer    Code = "payment-server"
 	CodeMethodNotAllowed Code = "method-not-allowed"
 	CodeInternal         Code = "internal"
 )
@@ -75,6 +76,7 @@ var Catalogue = map[Code]Known{
 	CodeUncertain:        {504, "The outcome is unknown", "Repeat the request with the same id: that is harmless.", true},
 	CodeDraining:         {503, "The server is going down for maintenance", "Connect again; another node or the restarted one will answer.", true},
 	CodeSenderFailed:     {502, "The code could not be sent", "Check the number or the address, and try again; if it lasts, tell the operator.", true},
+	CodePaymentServer:    {502, "The payment server did not do it", "Nothing was paid. Try again in a moment; if it lasts, tell whoever is to be paid: detail says why.", true},
 	CodeMethodNotAllowed: {405, "This address does not take this method", "See /openapi.json.", false},
 	CodeInternal:         {500, "Something went wrong in the server", "Try again; if it lasts, give the operator the id in detail: it is in the server's log.", true},
 }

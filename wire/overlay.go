@@ -159,6 +159,20 @@ type OverlayResult struct {
 	// Overlay is the document's id.
 	Overlay string `json:"overlay"`
 	overlay.Answer
+	// Payment that was done or not, of pay and buy: the payment server's word, not the device's.
+	Payment *OverlayPayment `json:"payment,omitempty"`
+}
+
+// OverlayPayment is what came of a payment.
+type OverlayPayment struct {
+	// ID of the payment.
+	ID PaymentID `json:"id"`
+	// Item that was to be paid, as the overlay has it.
+	Item string `json:"item"`
+	// Amount as the overlay has it.
+	Amount overlay.Amount `json:"amount"`
+	// Reference by which the payment server knows what was paid.
+	Reference string `json:"reference,omitempty"`
 }
 
 // OverlayShow is a device's word that it shows an overlay, or not.

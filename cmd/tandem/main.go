@@ -41,6 +41,7 @@ type commands struct {
 	Push     pushCommand     `cmd:"" group:"Operator" help:"Try whether a party's devices can be woken."`
 	Webhook  webhookCommand  `cmd:"" group:"Operator" help:"Send events to other programs."`
 	Tenant   tenantCommand   `cmd:"" group:"Operator" help:"Share the server between tenants who see nothing of each other."`
+	Payment  paymentCommand  `cmd:"" group:"Operator" help:"Take payments: accounts with a payment server, and what was paid."`
 	Agent    agentCommand    `cmd:"" group:"Operator" help:"A provider's agents: who they are, how they sign in, what they are doing."`
 	Secrets  secretsCommand  `cmd:"" group:"Operator" help:"Change the server's secret."`
 	Audit    auditCommand    `cmd:"" group:"Operator" help:"Export the audit log, and verify it."`

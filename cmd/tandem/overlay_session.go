@@ -166,10 +166,18 @@ func (c *overlayPress) Run(ctx context.Context) error {
 		open := true // nothing before was left undone
 		for i, action := range r.Actions {
 			a := overlay.Answer{Region: r.ID, Action: i, Type: action.Type, Outcome: overlay.Cancelled, Reason: "earlier"}
-			if open {
+			told := false // by the server
+			switch {
+			case open && (action.Type == overlay.Pay || action.Type == overlay.Buy):
+				told = c.pay(ctx, api, s, &a)
+			case open:
 				c.do(ctx, api, s, action, &a, answers)
 			}
 			open = open && a.Outcome == overlay.Done
+			if told {
+				fmt.Println(a.Type, a.Outcome, a.Reason)
+				continue
+			}
 			if err := api.Call(ctx, http.MethodPost, fmt.Sprintf("%s/%d/answers", overlaysPath(s), c.Seq), wire.OverlayAnswer{ID: wire.RequestID(wire.NewID("ans")), Answer: a}, nil); err != nil {
 				return err
 			}

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,17 +29,12 @@ type centre struct {
 	number   tel.Number
 	left     map[wire.DeviceID]time.Time
 	told     chan string
-
-	later    atomic.Int64 // added to now while other goroutines read it
-	mu       sync.Mutex
-	follow   func()
-	followed wire.SessionID
 }
 
 func newCentre(t *testing.T) *centre {
 	t.Helper()
 	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}, told: make(chan string, 1000)}
-	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Tell: c.tell, Now: func() time.Time { return c.now.Add(time.Duration(c.later.Load())) }})
+	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Tell: c.tell, Now: func() time.Time { return c.now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,17 +72,6 @@ func (c *centre) Unseat(_ context.Context, _ wire.TenantID, d wire.DeviceID) err
 func (c *centre) HandOver(_ context.Context, _ wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error {
 	c.handed = append(c.handed, fmt.Sprint(id, from, to))
 	return nil
-}
-
-func (c *centre) Follow(_ context.Context, _ wire.TenantID, id wire.SessionID, fn func()) (func(), error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.follow, c.followed = fn, id
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.follow, c.followed = nil, ""
-	}, nil
 }
 
 func (c *centre) add(id, extension string, supervisor bool) {
@@ -463,72 +444,5 @@ func TestOtherNumbersAreOthers(t *testing.T) {
 	}
 	if err := c.Transfer(t.Context(), tenant, anna, "s_x", "spy"); !errors.Is(err, agent.ErrNotFound) {
 		t.Errorf("handed to another number: %v", err)
-	}
-}
-
-// counting counts the records that are read.
-type counting struct {
-	store.Engine
-	read int
-}
-
-func (e *counting) Get(ctx context.Context, table, key string) (store.Record, error) {
-	e.read++
-	return e.Engine.Get(ctx, table, key)
-}
-
-func (e *counting) ScanAfter(ctx context.Context, table, prefix, after string) iter.Seq2[store.Record, error] {
-	return func(yield func(store.Record, error) bool) {
-		for r, err := range e.Engine.ScanAfter(ctx, table, prefix, after) {
-			if e.read++; !yield(r, err) {
-				return
-			}
-		}
-	}
-}
-
-// A late page of a search costs what the first one does, and what is kept no more is not looked at.
-func TestSearchCostsAPage(t *testing.T) {
-	c := newCentre(t)
-	engine := &counting{Engine: c.engine}
-	s, err := agent.New(t.Context(), agent.Config{Engine: engine, Devices: c, Sessions: c, Now: func() time.Time { return c.now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Service = s
-	anna := c.work("anna", "1", false)
-	const all, old, page = 400, 50, 20
-	for i := range all {
-		if i == old {
-			c.now = c.now.Add(20 * 24 * time.Hour)
-		}
-		c.now = c.now.Add(time.Minute)
-		c.talk(wire.SessionID(fmt.Sprint("s", i)), wire.Closed, anna)
-	}
-	c.now = c.now.Add(15 * 24 * time.Hour) // the old ones are over the 30 days; no sweep came
-	signed, err := c.enter(c.code("anna", wire.AgentCodeRequest{}), "anna2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	anna = signed.Device
-	total, pages := 0, 0
-	for after := ""; ; pages++ {
-		engine.read = 0
-		found, next, err := c.Search(t.Context(), tenant, anna, agent.Query{Limit: page, After: after})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if total += len(found); engine.read > 2*page+10 {
-			t.Errorf("page %d read %d records", pages, engine.read)
-		}
-		if after = next; next == "" {
-			break
-		}
-	}
-	if total != all-old {
-		t.Errorf("%d conversations, want %d", total, all-old)
-	}
-	if found, next, err := c.Search(t.Context(), tenant, anna, agent.Query{After: "~?"}); len(found) != 0 || next != "" || err != nil {
-		t.Errorf("beyond the end: %v %q %v", found, next, err)
 	}
 }

@@ -29,8 +29,6 @@ type Conversation struct {
 	Stints    []wire.Stint     `json:"stints"`
 	Notes     []wire.AgentNote `json:"notes,omitempty"`
 	WrapUp    *wire.WrapUp     `json:"wrap_up,omitempty"`
-	// Looks are the supervisors' who looked into it.
-	Looks []wire.Look `json:"looks,omitempty"`
 }
 
 // Info is the conversation as agents see it.
@@ -38,7 +36,7 @@ func (c *Conversation) Info(retention int) wire.Conversation {
 	return wire.Conversation{
 		Session: c.Session, Number: c.Number, Customer: c.Customer, Opened: c.Opened, CallOver: c.CallOver, Closed: c.Closed,
 		Stints: append([]wire.Stint{}, c.Stints...), Notes: append([]wire.AgentNote{}, c.Notes...), WrapUp: c.WrapUp,
-		Looks: append([]wire.Look{}, c.Looks...), Until: c.until(retention),
+		Until: c.until(retention),
 	}
 }
 

@@ -47,21 +47,23 @@ const (
 	OverlayPublished  Action = "overlay.published"
 	OverlayRolledBack Action = "overlay.rolled_back"
 	OverlayRemoved    Action = "overlay.removed"
-	SecretsRotated    Action = "secrets.rotated"
-	TenantSet         Action = "tenant.set"
-	PushTested        Action = "push.tested"
-	AgentSet          Action = "agent.set"
-	AgentRemoved      Action = "agent.removed"
-	AgentInvited      Action = "agent.invited" // serves: once, often; until
-	AgentRevoked      Action = "agent.revoked"
-	AgentSignedIn     Action = "agent.signed_in"
-	AgentSignedOut    Action = "agent.signed_out"
-	AgentTransferred  Action = "agent.transferred"
-	AgentLooked       Action = "agent.looked" // a supervisor, into a running session
-	AgentSettingsSet  Action = "agent.settings_set"
-	StoreBackup       Action = "store.backup"
-	AuditExported     Action = "audit.exported" // after
-	AuditPruned       Action = "audit.pruned"   // through, hash: of the last entry removed
+
+	PaymentAccountSet     Action = "payment_account.set"
+	PaymentAccountRemoved Action = "payment_account.removed"
+	SecretsRotated        Action = "secrets.rotated"
+	TenantSet             Action = "tenant.set"
+	PushTested            Action = "push.tested"
+	AgentSet              Action = "agent.set"
+	AgentRemoved          Action = "agent.removed"
+	AgentInvited          Action = "agent.invited" // serves: once, often; until
+	AgentRevoked          Action = "agent.revoked"
+	AgentSignedIn         Action = "agent.signed_in"
+	AgentSignedOut        Action = "agent.signed_out"
+	AgentTransferred      Action = "agent.transferred"
+	AgentSettingsSet      Action = "agent.settings_set"
+	StoreBackup           Action = "store.backup"
+	AuditExported         Action = "audit.exported" // after
+	AuditPruned           Action = "audit.pruned"   // through, hash: of the last entry removed
 )
 
 // actions are all of them; what is not here is refused.
@@ -69,8 +71,8 @@ var actions = []Action{
 	DeviceEnrolled, DeviceRevoked, CouplingMade, CouplingEnded, CouplingRefused, CouplingOffered, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
-	AgentSet, AgentRemoved, AgentInvited, AgentRevoked, AgentSignedIn, AgentSignedOut, AgentTransferred, AgentLooked, AgentSettingsSet,
-	OverlayPublished, OverlayRolledBack, OverlayRemoved,
+	AgentSet, AgentRemoved, AgentInvited, AgentRevoked, AgentSignedIn, AgentSignedOut, AgentTransferred, AgentSettingsSet,
+	OverlayPublished, OverlayRolledBack, OverlayRemoved, PaymentAccountSet, PaymentAccountRemoved,
 	SecretsRotated, TenantSet, PushTested, StoreBackup, AuditExported, AuditPruned,
 }
 

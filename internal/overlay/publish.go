@@ -20,23 +20,6 @@ import (
 
 var validName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
-// Owner is who manages overlays: those whose numbers all lie in its ranges. The zero Owner
-// manages none.
-type Owner struct {
-	Tenant wire.TenantID
-	// All: those of the whole tenant.
-	All bool
-	// Ranges as credential.ParseRange writes them.
-	Ranges []string
-}
-
-func (o Owner) has(numbers []string) bool {
-	if o.All {
-		return true
-	}
-	return len(numbers) > 0 && !slices.ContainsFunc(numbers, func(n string) bool { return !credential.Within(n, o.Ranges) })
-}
-
 func key(tenant wire.TenantID, name string) string { return store.Key(string(tenant), name) }
 
 func editionKey(tenant wire.TenantID, name string, version int) string {
@@ -44,13 +27,13 @@ func editionKey(tenant wire.TenantID, name string, version int) string {
 }
 
 // List returns the overlays of an owner, by name.
-func (s *Service) List(ctx context.Context, by Owner) ([]wire.StoredOverlay, error) {
+func (s *Service) List(ctx context.Context, by credential.Owner) ([]wire.StoredOverlay, error) {
 	all := []wire.StoredOverlay{}
 	for item, err := range s.stored.Scan(ctx, store.Key(string(by.Tenant))+"/") {
 		if err != nil {
 			return nil, fmt.Errorf("overlay: list: %w", err)
 		}
-		if by.has(item.Value.Draft.Numbers) {
+		if by.Has(item.Value.Draft.Numbers) {
 			all = append(all, item.Value.info())
 		}
 	}
@@ -58,15 +41,15 @@ func (s *Service) List(ctx context.Context, by Owner) ([]wire.StoredOverlay, err
 }
 
 // Get returns one overlay of an owner. ErrNotFound.
-func (s *Service) Get(ctx context.Context, by Owner, name string) (wire.StoredOverlay, error) {
+func (s *Service) Get(ctx context.Context, by credential.Owner, name string) (wire.StoredOverlay, error) {
 	x, err := s.get(ctx, by, name)
 	return x.info(), err
 }
 
-func (s *Service) get(ctx context.Context, by Owner, name string) (Stored, error) {
+func (s *Service) get(ctx context.Context, by credential.Owner, name string) (Stored, error) {
 	x, _, err := s.stored.Get(ctx, key(by.Tenant, name))
 	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && !by.has(x.Draft.Numbers):
+	case errors.Is(err, store.ErrNotFound), err == nil && !by.Has(x.Draft.Numbers):
 		return Stored{}, fmt.Errorf("%w: %s", ErrNotFound, clean(name))
 	case err != nil:
 		return Stored{}, fmt.Errorf("overlay: read: %w", err)
@@ -84,7 +67,7 @@ func clean(name string) string {
 
 // SetDraft makes an overlay, or changes its draft; what is live stays as it is. The secret is
 // returned when the overlay is made. ErrRequest, ErrNumbers, ErrFull, overlay.ErrInvalid.
-func (s *Service) SetDraft(ctx context.Context, by Owner, name string, d wire.OverlayDraft) (wire.StoredOverlay, error) {
+func (s *Service) SetDraft(ctx context.Context, by credential.Owner, name string, d wire.OverlayDraft) (wire.StoredOverlay, error) {
 	if !validName.MatchString(name) {
 		return wire.StoredOverlay{}, fmt.Errorf("%w: a name has 1 to %d of a-z 0-9 _ -", ErrRequest, maxName)
 	}
@@ -92,7 +75,7 @@ func (s *Service) SetDraft(ctx context.Context, by Owner, name string, d wire.Ov
 	if err != nil {
 		return wire.StoredOverlay{}, err
 	}
-	if !by.has(d.Numbers) {
+	if !by.Has(d.Numbers) {
 		return wire.StoredOverlay{}, ErrNumbers
 	}
 	if err := s.room(ctx, by.Tenant, name); err != nil {
@@ -102,7 +85,7 @@ func (s *Service) SetDraft(ctx context.Context, by Owner, name string, d wire.Ov
 	x, err := store.Change(ctx, s.stored, key(by.Tenant, name), func(x Stored, exists bool) (Stored, bool, error) {
 		made = !exists || slices.Equal(x.Key, secret) // the second: our own write, whose answer was lost
 		switch {
-		case exists && !by.has(x.Draft.Numbers):
+		case exists && !by.Has(x.Draft.Numbers):
 			// A name is the tenant's. Whose it is, is not told.
 			return x, false, fmt.Errorf("%w: the name is taken", ErrRequest)
 		case !exists:
@@ -144,16 +127,10 @@ func (s *Service) check(d wire.OverlayDraft) (wire.OverlayDraft, error) {
 	if len(d.Numbers) == 0 {
 		return d, fmt.Errorf("%w: say whose sessions it is for: numbers", ErrRequest)
 	}
-	numbers := make([]string, len(d.Numbers))
-	for i, n := range d.Numbers {
-		r, err := credential.ParseRange(n)
-		if err != nil {
-			return d, fmt.Errorf("%w: numbers: %q is no number or identity", ErrRequest, n)
-		}
-		numbers[i] = r
+	var err error
+	if d.Numbers, err = credential.ParseRanges(d.Numbers); err != nil {
+		return d, fmt.Errorf("%w: numbers: %w", ErrRequest, err)
 	}
-	slices.Sort(numbers)
-	d.Numbers = slices.Compact(numbers)
 	if len(d.Title) == 0 || len(d.Title) > 32 {
 		return d, fmt.Errorf("%w: a title is needed, in at most 32 languages", ErrRequest)
 	}
@@ -192,7 +169,7 @@ func (s *Service) check(d wire.OverlayDraft) (wire.OverlayDraft, error) {
 
 // DraftPicture returns the address of a region's picture in a draft, with the examples of its
 // parameters. ErrNotFound.
-func (s *Service) DraftPicture(ctx context.Context, by Owner, name, region string) (string, error) {
+func (s *Service) DraftPicture(ctx context.Context, by credential.Owner, name, region string) (string, error) {
 	x, err := s.get(ctx, by, name)
 	if err != nil {
 		return "", err
@@ -208,11 +185,11 @@ func (s *Service) DraftPicture(ctx context.Context, by Owner, name, region strin
 }
 
 // Publish makes the draft a version, and the live one. ErrNotFound.
-func (s *Service) Publish(ctx context.Context, by Owner, name string) (wire.StoredOverlay, error) {
+func (s *Service) Publish(ctx context.Context, by credential.Owner, name string) (wire.StoredOverlay, error) {
 	attempt := wire.NewID("")
 	for {
 		x, rev, err := s.stored.Get(ctx, key(by.Tenant, name))
-		if errors.Is(err, store.ErrNotFound) || err == nil && !by.has(x.Draft.Numbers) {
+		if errors.Is(err, store.ErrNotFound) || err == nil && !by.Has(x.Draft.Numbers) {
 			return wire.StoredOverlay{}, fmt.Errorf("%w: %s", ErrNotFound, clean(name))
 		} else if err != nil {
 			return wire.StoredOverlay{}, fmt.Errorf("overlay: publish: %w", err)
@@ -270,7 +247,7 @@ func recent(all []wire.OverlayVersion, live int) (keep, gone []wire.OverlayVersi
 }
 
 // Version returns what a version was published from. ErrNotFound.
-func (s *Service) Version(ctx context.Context, by Owner, name string, version int) (wire.OverlayDraft, error) {
+func (s *Service) Version(ctx context.Context, by credential.Owner, name string, version int) (wire.OverlayDraft, error) {
 	if _, err := s.get(ctx, by, name); err != nil {
 		return wire.OverlayDraft{}, err
 	}
@@ -278,10 +255,10 @@ func (s *Service) Version(ctx context.Context, by Owner, name string, version in
 	return e.OverlayDraft, err
 }
 
-func (s *Service) version(ctx context.Context, by Owner, name string, version int) (Edition, error) {
+func (s *Service) version(ctx context.Context, by credential.Owner, name string, version int) (Edition, error) {
 	e, _, err := s.editions.Get(ctx, editionKey(by.Tenant, name, version))
 	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && !by.has(e.Numbers):
+	case errors.Is(err, store.ErrNotFound), err == nil && !by.Has(e.Numbers):
 		return Edition{}, fmt.Errorf("%w: version %d", ErrNotFound, version)
 	case err != nil:
 		return Edition{}, fmt.Errorf("overlay: read a version: %w", err)
@@ -290,7 +267,7 @@ func (s *Service) version(ctx context.Context, by Owner, name string, version in
 }
 
 // Rollback makes another version the live one; 0: none. ErrNotFound.
-func (s *Service) Rollback(ctx context.Context, by Owner, name string, version int) (wire.StoredOverlay, error) {
+func (s *Service) Rollback(ctx context.Context, by credential.Owner, name string, version int) (wire.StoredOverlay, error) {
 	var e Edition
 	if version != 0 {
 		var err error
@@ -300,7 +277,7 @@ func (s *Service) Rollback(ctx context.Context, by Owner, name string, version i
 	}
 	x, err := store.Change(ctx, s.stored, key(by.Tenant, name), func(x Stored, exists bool) (Stored, bool, error) {
 		listed := slices.ContainsFunc(x.Versions, func(v wire.OverlayVersion) bool { return v.Version == version })
-		if !exists || !by.has(x.Draft.Numbers) || version != 0 && !listed {
+		if !exists || !by.Has(x.Draft.Numbers) || version != 0 && !listed {
 			return x, false, fmt.Errorf("%w: %s, version %d", ErrNotFound, clean(name), version)
 		}
 		x.Live, x.LiveNumbers, x.LiveWhen, x.Changed = version, e.Numbers, e.When, s.cfg.Now()
@@ -313,7 +290,7 @@ func (s *Service) Rollback(ctx context.Context, by Owner, name string, version i
 }
 
 // Remove forgets an overlay with its versions. ErrNotFound.
-func (s *Service) Remove(ctx context.Context, by Owner, name string) error {
+func (s *Service) Remove(ctx context.Context, by credential.Owner, name string) error {
 	x, err := s.get(ctx, by, name)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/signed"
 	"github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/wire"
@@ -50,7 +51,7 @@ func TestPublishAndRollBack(t *testing.T) {
 	if _, err := s.Version(ctx, all, "menu", 7); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a version that never was is read: %v", err)
 	}
-	if _, err := s.Version(ctx, Owner{Tenant: "t", Ranges: []string{"tel:+1"}}, "menu", 1); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Version(ctx, credential.Owner{Tenant: "t", Ranges: []string{"tel:+1"}}, "menu", 1); !errors.Is(err, ErrNotFound) {
 		t.Errorf("somebody else's is read: %v", err)
 	}
 	if _, err = s.Rollback(ctx, all, "menu", 7); !errors.Is(err, ErrNotFound) {
@@ -124,11 +125,11 @@ func TestOldVersionsGo(t *testing.T) {
 func TestOwners(t *testing.T) {
 	w, s := newWorld(t)
 	ctx := t.Context()
-	ajax := Owner{Tenant: "t", Ranges: []string{"+4420794609"}}
-	other := Owner{Tenant: "t", Ranges: []string{"+4420794608"}}
-	stranger := Owner{Tenant: "u", All: true}
+	ajax := credential.Owner{Tenant: "t", Ranges: []string{"+4420794609"}}
+	other := credential.Owner{Tenant: "t", Ranges: []string{"+4420794608"}}
+	stranger := credential.Owner{Tenant: "u", All: true}
 	w.publish(s, "menu", plain("one"))
-	for name, by := range map[string]Owner{"another provider": other, "another tenant": stranger, "nobody": {Tenant: "t"}} {
+	for name, by := range map[string]credential.Owner{"another provider": other, "another tenant": stranger, "nobody": {Tenant: "t"}} {
 		if l, err := s.List(ctx, by); err != nil || len(l) != 0 {
 			t.Errorf("%s lists %v, %v", name, l, err)
 		}
@@ -205,7 +206,7 @@ func TestStoreIsLimited(t *testing.T) {
 	if _, err := s.SetDraft(t.Context(), all, "more", plain("one")); !errors.Is(err, ErrFull) {
 		t.Errorf("one more: %v", err)
 	}
-	if _, err := s.SetDraft(t.Context(), Owner{Tenant: "u", All: true}, "more", plain("one")); err != nil {
+	if _, err := s.SetDraft(t.Context(), credential.Owner{Tenant: "u", All: true}, "more", plain("one")); err != nil {
 		t.Errorf("of another tenant: %v", err)
 	}
 	if _, err := s.SetDraft(t.Context(), all, "o1", plain("one")); err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/wire"
@@ -18,7 +19,7 @@ type Sender struct {
 	Tenant wire.TenantID
 	Device wire.DeviceID
 	// Owner counts where there is no Device.
-	Owner Owner
+	Owner credential.Owner
 }
 
 // at finds the sender's side of a session, and the device through which it speaks: any of the
@@ -89,7 +90,7 @@ func (s *Service) filled(ctx context.Context, by Sender, id wire.SessionID, temp
 	if x, side, from, err = s.at(ctx, by, id, e.Numbers); err != nil {
 		return x, 0, "", o, err
 	}
-	if !x.Sides[side].is(e.Numbers) || by.Device == "" && !by.Owner.has(e.Numbers) {
+	if !x.Sides[side].is(e.Numbers) || by.Device == "" && !by.Owner.Has(e.Numbers) {
 		return x, 0, "", o, fmt.Errorf("%w: no template %s is live", ErrNotFound, clean(template))
 	}
 	for _, p := range e.Parameters {
@@ -231,34 +232,38 @@ func pictureOf(o overlay.Overlay, region string) (string, error) {
 // received returns an overlay that somebody of another side sent to a device, and the members
 // of that side.
 func (s *Service) received(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (overlay.Overlay, []wire.MemberID, error) {
+	o, from, _, err := s.Received(ctx, tenant, id, d, seq)
+	var to []wire.MemberID
+	for _, m := range from.Members {
+		to = append(to, m.ID)
+	}
+	return o, to, err
+}
+
+// Received returns an overlay that somebody of another side sent to a device, that side, and the
+// device's own. ErrClosed, ErrNotFound.
+func (s *Service) Received(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (o overlay.Overlay, from, own Side, err error) {
 	e, err := s.message(ctx, tenant, id, d, seq)
 	if err != nil {
-		return overlay.Overlay{}, nil, err
+		return o, from, own, err
 	}
-	o, err := decode(e)
-	if err != nil {
-		return o, nil, err
+	if o, err = decode(e); err != nil {
+		return o, from, own, err
 	}
 	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
 	if err != nil {
-		return o, nil, err
+		return o, from, own, err
 	}
 	mine, err := x.of(d)
 	if err != nil {
-		return o, nil, err
+		return o, from, own, err
 	}
 	for i, side := range x.Sides {
-		var to []wire.MemberID
-		sent := false
-		for _, m := range side.Members {
-			to = append(to, m.ID)
-			sent = sent || m.ID == e.From
-		}
-		if sent && i != mine {
-			return o, to, nil
+		if i != mine && slices.ContainsFunc(side.Members, func(m Member) bool { return m.ID == e.From }) {
+			return o, side, x.Sides[mine], nil
 		}
 	}
-	return o, nil, fmt.Errorf("%w: who sent it has left, or is of the same side", ErrNotFound)
+	return o, from, own, fmt.Errorf("%w: who sent it has left, or is of the same side", ErrNotFound)
 }
 
 // decode reads the overlay of a message, which was checked when it was sent.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/edge/store/pebblestore/pebbletest"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -29,7 +30,6 @@ type world struct {
 	closed   bool
 	log      []wire.Envelope
 	requests map[string]wire.Sent
-	reads    int    // messages that Messages returned
 	fails    error  // of the next Send
 	sending  func() // called in the next Send
 	queue    string
@@ -127,9 +127,7 @@ func (w *world) Messages(_ context.Context, _ wire.TenantID, d wire.DeviceID, id
 		return nil, ErrClosed
 	}
 	rest := w.log[min(int(after), len(w.log)):]
-	rest = rest[:min(limit, len(rest))]
-	w.reads += len(rest)
-	return slices.Clone(rest), nil
+	return slices.Clone(rest[:min(limit, len(rest))]), nil
 }
 
 func (w *world) Queue(context.Context, wire.TenantID, wire.SessionID, tel.Identity) (string, error) {
@@ -178,7 +176,7 @@ func opening(d wire.OverlayDraft) wire.OverlayDraft {
 	return d
 }
 
-var all = Owner{Tenant: "t", All: true}
+var all = credential.Owner{Tenant: "t", All: true}
 
 // publish stores a draft and makes it live.
 func (w *world) publish(s *Service, name string, d wire.OverlayDraft) wire.StoredOverlay {

@@ -63,6 +63,7 @@ type Config struct {
 	Profiles  Profiles  `koanf:"profiles"`
 	Maps      Maps      `koanf:"maps"`
 	Overlays  Overlays  `koanf:"overlays"`
+	Payments  Payments  `koanf:"payments"`
 	Limits    Limits    `koanf:"limits"`
 	Agents    Agents    `koanf:"agents"`
 	// Retention of what has no part above.
@@ -451,6 +452,7 @@ func Defaults() Config {
 		SIP:      SIP{Mode: SIPAuto, Listen: "127.0.0.1:5060", PasswordFor: time.Hour},
 		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
 		Overlays: Overlays{Timeout: 3 * time.Second},
+		Payments: Payments{Timeout: 10 * time.Second, Retention: 30 * 24 * time.Hour},
 		Texts:    Texts{Text: sms.DefaultText, After: 15 * time.Second, PerNumber: 5, PerPair: 2, PerClaimant: 20},
 		Push:     Push{Timeout: 10 * time.Second, APNs: APNs{URL: apns.Production, Text: apns.DefaultText}, FCM: FCM{URL: fcm.Production}},
 		Limits: Limits{
@@ -588,6 +590,7 @@ func (c Config) Validate() error {
 	c.Texts.validate(fault)
 	c.Profiles.validate(fault)
 	c.Maps.validate(fault)
+	c.Payments.validate(fault)
 	c.validateSIP(fault)
 	fault(c.Sessions.Linger%time.Second == 0 && c.Sessions.LingerMax%time.Second == 0, "sessions.linger, sessions.linger_max: whole seconds")
 	fault(c.Sessions.Linger >= 0 && c.Sessions.LingerMax >= c.Sessions.Linger, "sessions.linger_max: at least sessions.linger")

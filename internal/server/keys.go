@@ -84,7 +84,7 @@ func scopesOf(c credential.Credential) []httpapi.Scope {
 	if len(c.Scopes) == 0 && c.Role != credential.Operator {
 		scopes := []httpapi.Scope{httpapi.ScopeReport, httpapi.ScopeCouplings}
 		if c.Role == credential.Provider {
-			scopes = append(scopes, httpapi.ScopeOverlays)
+			scopes = append(scopes, httpapi.ScopeOverlays, httpapi.ScopePayments)
 		}
 		return scopes
 	}

@@ -41,6 +41,7 @@ var scopeOf = map[string]httpapi.Scope{
 	"get-agent-settings": "agents", "set-agent-settings": "agents",
 	"list-overlays": "overlays", "get-overlay": "overlays", "set-overlay-draft": "overlays", "preview-overlay": "overlays", "publish-overlay": "overlays",
 	"roll-back-overlay": "overlays", "remove-overlay": "overlays", "get-overlay-draft-picture": "overlays", "get-overlay-version": "overlays", "send-overlay": "overlays", "list-overlay-templates": "overlays",
+	"list-payment-accounts": "payments", "get-payment-account": "payments", "set-payment-account": "payments", "remove-payment-account": "payments", "list-payments": "payments",
 	"backup": "server", "test-push": "server", "rotate-secrets": "server", "list-tenants": "server", "set-tenant": "server",
 }
 

@@ -113,9 +113,6 @@ var operations = map[string]struct {
 	"add-note":                  {[]string{"device"}, "", `{"id":"1","text":"x"}`, 403},
 	"wrap-up":                   {[]string{"device"}, "", `{"code":"solved"}`, 403},
 	"transfer":                  {[]string{"device"}, "", `{"to":"ben"}`, 403},
-	"look":                      {[]string{"device"}, "", "", 403},
-	"looked-into":               {[]string{"device"}, "", "", 403},
-	"end-look":                  {[]string{"device"}, "", "", 403},
 	"list-overlays":             {[]string{"provider", "operator"}, "", ``, 200},
 	"get-overlay":               {[]string{"provider", "operator"}, "", ``, 404},
 	"set-overlay-draft":         {[]string{"provider", "operator"}, "", `{"title":{"en":"x"},"numbers":["+442079460996"],"document":{"version":1,"id":"x","language":"en","regions":[{"id":"a","grid":{"column":0,"row":0},"text":{"en":"x"}}]}}`, 200},
@@ -130,6 +127,14 @@ var operations = map[string]struct {
 	"get-overlay-version":       {[]string{"provider", "operator"}, "", ``, 404},
 	"get-overlay-draft-picture": {[]string{"provider", "operator"}, "", ``, 404},
 	"get-overlay-picture":       {[]string{"device"}, "", ``, 404},
+	"list-payment-accounts":     {[]string{"provider", "operator"}, "", ``, 200},
+	"get-payment-account":       {[]string{"provider", "operator"}, "", ``, 404},
+	"set-payment-account":       {[]string{"provider", "operator"}, "", `{"numbers":["+442079460996"]}`, 400},
+	"remove-payment-account":    {[]string{"provider", "operator"}, "", ``, 404},
+	"begin-payment":             {[]string{"device"}, "", `{"region":"a","action":0}`, 404},
+	"list-payments":             {[]string{"device", "provider", "operator"}, "", ``, 200},
+	"cancel-payment":            {[]string{"device"}, "", ``, 404},
+	"payment-noticed":           {anybody, "", `{}`, 404},
 
 	"list-sessions": {[]string{"device"}, "", "", 200},
 	"get-session":   {[]string{"device"}, "", "", 404},
@@ -259,7 +264,7 @@ func TestEveryOperation(t *testing.T) {
 			if open := op.Security == nil; open != (len(o.who) == len(anybody)) {
 				t.Errorf("%s: the document says that anybody may call it: %v", op.OperationID, open)
 			}
-			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png", "{agent}", "none", "{name}/draft", "made/draft", "{name}", "none", "{seq}", "1", "{version}", "1", "{region}", "none").Replace(path) + o.query
+			at := strings.NewReplacer("{id}", "none", "{device}", "none", "{session}", "none", "{number}", "+442079460996", "{event}", "none", "{receiver}", "none", "{picture}", "none.png", "{agent}", "none", "{name}/draft", "made/draft", "{name}", "none", "{tenant}", "none", "{account}", "none", "{payment}", "none", "{seq}", "1", "{version}", "1", "{region}", "none").Replace(path) + o.query
 			for _, who := range anybody {
 				own, token := number(), tokens[who]
 				if who == "device" {

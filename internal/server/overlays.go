@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/tandem-call/tandem/internal/audit"
+	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/fetch"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -152,12 +153,12 @@ func (s *Server) overlayOpened(ctx context.Context, rec *session.Record, h sessi
 type overlays struct{ *Server }
 
 // owner is whose overlays a key manages.
-func (s overlays) owner(ctx context.Context, who httpapi.Caller) (overlay.Owner, error) {
+func (s overlays) owner(ctx context.Context, who httpapi.Caller) (credential.Owner, error) {
 	if who.Role == httpapi.RoleOperator {
-		return overlay.Owner{Tenant: who.Tenant, All: true}, nil
+		return credential.Owner{Tenant: who.Tenant, All: true}, nil
 	}
 	c, err := s.keys.Get(ctx, who.Tenant, who.Credential)
-	return overlay.Owner{Tenant: who.Tenant, Ranges: c.Speaks}, err
+	return credential.Owner{Tenant: who.Tenant, Ranges: c.Speaks}, err
 }
 
 // sender is who sends an overlay.
@@ -169,7 +170,7 @@ func (s overlays) sender(ctx context.Context, who httpapi.Caller) (overlay.Sende
 	return overlay.Sender{Tenant: who.Tenant, Owner: o}, err
 }
 
-func forOwner[T any](s overlays, ctx context.Context, who httpapi.Caller, doing string, do func(overlay.Owner) (T, error)) (v T, err error) {
+func forOwner[T any](s overlays, ctx context.Context, who httpapi.Caller, doing string, do func(credential.Owner) (T, error)) (v T, err error) {
 	o, err := s.owner(ctx, who)
 	if err == nil {
 		v, err = do(o)
@@ -186,21 +187,21 @@ func forSender[T any](s overlays, ctx context.Context, who httpapi.Caller, doing
 }
 
 func (s overlays) Overlays(ctx context.Context, who httpapi.Caller) ([]wire.StoredOverlay, error) {
-	return forOwner(s, ctx, who, "list overlays", func(o overlay.Owner) ([]wire.StoredOverlay, error) { return s.Server.overlays.List(ctx, o) })
+	return forOwner(s, ctx, who, "list overlays", func(o credential.Owner) ([]wire.StoredOverlay, error) { return s.Server.overlays.List(ctx, o) })
 }
 
 func (s overlays) Overlay(ctx context.Context, who httpapi.Caller, name string) (wire.StoredOverlay, error) {
-	return forOwner(s, ctx, who, "overlay", func(o overlay.Owner) (wire.StoredOverlay, error) { return s.Server.overlays.Get(ctx, o, name) })
+	return forOwner(s, ctx, who, "overlay", func(o credential.Owner) (wire.StoredOverlay, error) { return s.Server.overlays.Get(ctx, o, name) })
 }
 
 func (s overlays) SetOverlayDraft(ctx context.Context, who httpapi.Caller, name string, d wire.OverlayDraft) (wire.StoredOverlay, error) {
-	return forOwner(s, ctx, who, "overlay's draft", func(o overlay.Owner) (wire.StoredOverlay, error) {
+	return forOwner(s, ctx, who, "overlay's draft", func(o credential.Owner) (wire.StoredOverlay, error) {
 		return s.Server.overlays.SetDraft(ctx, o, name, d)
 	})
 }
 
 // change makes a change that customers see, and writes it down.
-func (s overlays) change(ctx context.Context, who httpapi.Caller, what audit.Action, name string, do func(overlay.Owner) (wire.StoredOverlay, error)) (x wire.StoredOverlay, err error) {
+func (s overlays) change(ctx context.Context, who httpapi.Caller, what audit.Action, name string, do func(credential.Owner) (wire.StoredOverlay, error)) (x wire.StoredOverlay, err error) {
 	return x, s.audited(ctx, who, audit.Record{What: what, On: on("overlay", name)}, func() error {
 		o, err := s.owner(ctx, who)
 		if err == nil {
@@ -211,25 +212,25 @@ func (s overlays) change(ctx context.Context, who httpapi.Caller, what audit.Act
 }
 
 func (s overlays) PublishOverlay(ctx context.Context, who httpapi.Caller, name string) (wire.StoredOverlay, error) {
-	return s.change(ctx, who, audit.OverlayPublished, name, func(o overlay.Owner) (wire.StoredOverlay, error) {
+	return s.change(ctx, who, audit.OverlayPublished, name, func(o credential.Owner) (wire.StoredOverlay, error) {
 		return s.Server.overlays.Publish(ctx, o, name)
 	})
 }
 
 func (s overlays) RollBackOverlay(ctx context.Context, who httpapi.Caller, name string, version int) (wire.StoredOverlay, error) {
-	return s.change(ctx, who, audit.OverlayRolledBack, name, func(o overlay.Owner) (wire.StoredOverlay, error) {
+	return s.change(ctx, who, audit.OverlayRolledBack, name, func(o credential.Owner) (wire.StoredOverlay, error) {
 		return s.Server.overlays.Rollback(ctx, o, name, version)
 	})
 }
 
 func (s overlays) OverlayVersion(ctx context.Context, who httpapi.Caller, name string, version int) (wire.OverlayDraft, error) {
-	return forOwner(s, ctx, who, "overlay's version", func(o overlay.Owner) (wire.OverlayDraft, error) {
+	return forOwner(s, ctx, who, "overlay's version", func(o credential.Owner) (wire.OverlayDraft, error) {
 		return s.Server.overlays.Version(ctx, o, name, version)
 	})
 }
 
 func (s overlays) RemoveOverlay(ctx context.Context, who httpapi.Caller, name string) error {
-	_, err := s.change(ctx, who, audit.OverlayRemoved, name, func(o overlay.Owner) (wire.StoredOverlay, error) {
+	_, err := s.change(ctx, who, audit.OverlayRemoved, name, func(o credential.Owner) (wire.StoredOverlay, error) {
 		return wire.StoredOverlay{}, s.Server.overlays.Remove(ctx, o, name)
 	})
 	return err
@@ -275,7 +276,7 @@ func (s overlays) OverlayPicture(ctx context.Context, who httpapi.Caller, id wir
 }
 
 func (s overlays) OverlayDraftPicture(ctx context.Context, who httpapi.Caller, name, region string) (string, []byte, error) {
-	address, err := forOwner(s, ctx, who, "overlay's picture", func(o overlay.Owner) (string, error) {
+	address, err := forOwner(s, ctx, who, "overlay's picture", func(o credential.Owner) (string, error) {
 		return s.Server.overlays.DraftPicture(ctx, o, name, region)
 	})
 	if err != nil {

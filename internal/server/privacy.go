@@ -262,6 +262,9 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 			return err
 		}
 	}
+	if err := s.payments.ForgetDevices(ctx, tenant, e.devices); err != nil {
+		return err
+	}
 	for _, id := range e.ids {
 		if err := s.audit.Erase(ctx, tenant, id); err != nil {
 			return err

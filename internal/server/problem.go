@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-call/tandem/internal/overlay"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
+	"github.com/tandem-call/tandem/internal/payment"
 	"github.com/tandem-call/tandem/internal/place"
 	"github.com/tandem-call/tandem/internal/profile"
 	"github.com/tandem-call/tandem/internal/session"
@@ -80,8 +81,6 @@ var problems = []struct {
 	{agent.ErrCode, wire.CodeCodeExpired, true},
 	{agent.ErrTaken, wire.CodeConflict, true},
 	{agent.ErrInCall, wire.CodeConflict, true},
-	{agent.ErrForbidden, wire.CodeForbidden, true},
-	{agent.ErrNoLook, wire.CodeConflict, true},
 	{agent.ErrAway, wire.CodeConflict, true},
 	{agent.ErrFull, wire.CodeConflict, true},
 
@@ -128,6 +127,17 @@ var problems = []struct {
 	{overlay.ErrFull, wire.CodeConflict, true},
 	{overlay.ErrNumbers, wire.CodeForbidden, true},
 	{overlay.ErrSource, wire.CodeConflict, false},
+
+	{payment.ErrNotFound, wire.CodeNotFound, true},
+	{payment.ErrRequest, wire.CodeBadRequest, true},
+	{payment.ErrNumbers, wire.CodeForbidden, true},
+	{payment.ErrFull, wire.CodeConflict, true},
+	{payment.ErrNoAccount, wire.CodeConflict, true},
+	{payment.ErrEnded, wire.CodeConflict, true},
+	{payment.ErrClosed, wire.CodeNotMember, false},
+	{payment.ErrTill, wire.CodePaymentServer, true},
+	{payment.ErrRefused, wire.CodePaymentServer, true},
+	{payment.ErrSignature, wire.CodeUnauthenticated, true},
 
 	{notify.ErrNotFound, wire.CodeNotFound, false},
 	{guest.ErrUsed, wire.CodeConflict, true},

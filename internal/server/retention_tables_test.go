@@ -35,9 +35,11 @@ import (
 	"github.com/tandem-call/tandem/internal/overlay"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
+	"github.com/tandem-call/tandem/internal/payment"
 	"github.com/tandem-call/tandem/internal/profile"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/webhook"
+	document "github.com/tandem-call/tandem/overlay"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -60,6 +62,7 @@ var standing = map[string]string{
 	"agent-settings":    "an operator's",
 	"overlays":          "a provider's; nothing of a party",
 	"overlay-versions":  "a provider's; nothing of a party",
+	"payment-accounts":  "a provider's; nothing of a party",
 }
 
 // elsewhere are tables of a cluster, each with the test that sees its records go.
@@ -274,15 +277,26 @@ func (e *era) fillTables() {
 	ok(err)
 	ok(e.places.Answer(ctx, tenant, session, a.Device, wire.PlaceAnswer{Request: asked.Request, Consent: wire.ConsentNever}))
 
-	_, err = e.overlays.SetDraft(ctx, overlay.Owner{Tenant: tenant, All: true}, "menu", wire.OverlayDraft{
+	_, err = e.overlays.SetDraft(ctx, credential.Owner{Tenant: tenant, All: true}, "menu", wire.OverlayDraft{
 		Title: map[string]string{"en": "Menu"}, Numbers: []string{bob},
 		Document: []byte(`{"version":1,"id":"menu","language":"en","regions":[{"id":"a","grid":{"column":0,"row":0},"text":{"en":"x"}}]}`),
 	})
 	ok(err)
-	_, err = e.overlays.Publish(ctx, overlay.Owner{Tenant: tenant, All: true}, "menu")
+	_, err = e.overlays.Publish(ctx, credential.Owner{Tenant: tenant, All: true}, "menu")
 	ok(err)
 	ok(e.overlays.Opened(ctx, tenant, session, 1, nil))
 	_, err = store.TableOf[overlay.Kept](e.engine, "overlay-answers").Put(ctx, store.Key(string(tenant), "menu"), overlay.Kept{Version: 1, Until: time.Now().Add(overlay.MaxKept)}, 0)
+	ok(err)
+
+	_, err = e.payments.SetAccount(ctx, credential.Owner{Tenant: tenant, All: true}, "till", wire.PaymentAccountDraft{Numbers: []string{bob}, Key: "sk_test_x", HookSecret: "whsec_x"})
+	ok(err)
+	paid := payment.Payment{
+		Tenant: tenant, Session: session, ID: "pay_1", Attempt: 1, Device: a.Device, Account: "till", Seq: 1, Overlay: "menu", Region: "a", Type: "pay", Item: "Menu",
+		Amount: document.Amount{Minor: 990, Currency: "EUR"}, Checkout: "cs_1", State: wire.PaymentPaid, Reference: "pi_1", Begun: time.Now(), Expires: time.Now().Add(payment.OpenFor), Ended: time.Now(),
+	}
+	_, err = store.TableOf[payment.Payment](e.engine, "payments").Put(ctx, store.Key(string(tenant), string(session), "pay_1"), paid, 0)
+	ok(err)
+	_, err = store.TableOf[payment.Watch](e.engine, "payments-due").Put(ctx, store.Key(string(tenant), string(session), "pay_1"), payment.Watch{Tenant: tenant, Session: session, ID: "pay_1", Next: time.Now()}, 0)
 	ok(err)
 
 	one, two := mustID(e.t, alice), mustID(e.t, bob)

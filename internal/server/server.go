@@ -46,6 +46,7 @@ import (
 	"github.com/tandem-call/tandem/internal/overlay"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
+	"github.com/tandem-call/tandem/internal/payment"
 	"github.com/tandem-call/tandem/internal/place"
 	"github.com/tandem-call/tandem/internal/profile"
 	"github.com/tandem-call/tandem/internal/session"
@@ -101,6 +102,7 @@ type Server struct {
 	atlas    *atlas.Atlas
 	agents   *agent.Service
 	overlays *overlay.Service
+	payments *payment.Service
 	// toProviders asks the servers of providers.
 	toProviders *fetch.Fetcher
 	files       *files.Service
@@ -224,6 +226,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if s.overlays, err = s.newOverlays(ctx, o.Version); err != nil {
 		return fmt.Errorf("server: overlays: %w", err)
 	}
+	if s.payments, err = s.newPayments(); err != nil {
+		return fmt.Errorf("server: payments: %w", err)
+	}
 	if s.keys, err = credential.Open(credential.Config{Engine: s.engine}); err != nil {
 		return fmt.Errorf("server: credentials: %w", err)
 	}
@@ -314,7 +319,7 @@ func (s *Server) edge(ctx context.Context, o Options) (err error) {
 	s.limits = s.newLimiters(func(r *http.Request) (httpapi.Caller, error) { return api.Caller(r) })
 	api = httpapi.New(mux, httpapi.Config{
 		Version: o.Version, MaxBody: 1 << 20,
-		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt, Guests: guests{s}, Profiles: profiles{s}, Blocks: blocks{s}, Places: places{s}, Overlays: overlays{s}, Agents: agents{s},
+		Auth: auth{s}, Enrolment: enrolment{s}, Devices: devices{s}, Calls: calls{s}, Couplings: couplings{s}, Sessions: sessions{s}, Operator: operator{s}, Webhooks: hooksAPI{s}, Bars: bars{s}, Tenants: tenants{s}, Pushes: pushes{s}, Pages: s.tryIt, Guests: guests{s}, Profiles: profiles{s}, Blocks: blocks{s}, Places: places{s}, Overlays: overlays{s}, Payments: payments{s}, Agents: agents{s},
 		Ready: s.ready, Metrics: s.metrics(o.Version), Remote: s.remote, Logger: s.log,
 	})
 	uploads, err := fileapi.New(fileapi.Config{Files: s.files, Who: func(r *http.Request) (wire.TenantID, wire.DeviceID, error) {
@@ -429,7 +434,7 @@ func (s *Server) Run(ctx context.Context) error {
 // parts are what runs beside the listeners.
 func (s *Server) parts() []func(context.Context) error {
 	parts := []func(context.Context) error{
-		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.agents.Run, s.overlays.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
+		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.agents.Run, s.overlays.Run, s.payments.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed,
 	}
 	if s.sip != nil {
 		parts = append(parts, s.sip.Run)

@@ -51,17 +51,8 @@ func (t Table[T]) Delete(ctx context.Context, key string, at Rev) error {
 // Scan walks the records whose key begins with prefix in the order of their keys; the
 // error, if any, is the last pair.
 func (t Table[T]) Scan(ctx context.Context, prefix string) iter.Seq2[Item[T], error] {
-	return t.items(t.engine.Scan(ctx, t.name, prefix))
-}
-
-// ScanAfter is Scan from behind a key on, which need not be there.
-func (t Table[T]) ScanAfter(ctx context.Context, prefix, after string) iter.Seq2[Item[T], error] {
-	return t.items(t.engine.ScanAfter(ctx, t.name, prefix, after))
-}
-
-func (t Table[T]) items(records iter.Seq2[Record, error]) iter.Seq2[Item[T], error] {
 	return func(yield func(Item[T], error) bool) {
-		for r, err := range records {
+		for r, err := range t.engine.Scan(ctx, t.name, prefix) {
 			item := Item[T]{Key: r.Key, Rev: r.Rev}
 			if err == nil {
 				if err = json.Unmarshal(r.Value, &item.Value); err != nil {

@@ -484,7 +484,7 @@ export interface Words {
 
 /** Notice tells the user of a device something. */
 export interface NoticeBody {
-  /** code says what happened: "new-device", "agent", "agents", "look", or one that is not known yet. */
+  /** code says what happened: "new-device", "agent", "agents", "payment", or one that is not known yet. */
   code: string;
   /** name of what it is about. */
   name?: string;
@@ -628,6 +628,8 @@ export interface OverlayResult extends OverlayActionAnswer {
   seq: number;
   /** overlay is the document's id. */
   overlay: string;
+  /** payment that was done or not, of pay and buy: the payment server's word, not the device's. */
+  payment?: OverlayPayment;
 }
 
 /** EnrolRequest asks to prove that a device has a number (B16). */
@@ -912,8 +914,6 @@ export interface Agent {
   queue?: string;
   /** supervisor sees what the provider's other agents are doing. */
   supervisor: boolean;
-  /** may_look: this supervisor may look into the others' running calls, and take them over. */
-  may_look: boolean;
   created: Time;
   state: AgentState;
   reason?: string;
@@ -1477,6 +1477,18 @@ export interface OverlayActionAnswer {
   address?: string;
 }
 
+/** OverlayPayment is what came of a payment. */
+export interface OverlayPayment {
+  /** id of the payment. */
+  id: PaymentID;
+  /** item that was to be paid, as the overlay has it. */
+  item: string;
+  /** amount as the overlay has it. */
+  amount: OverlayAmount;
+  /** reference by which the payment server knows what was paid. */
+  reference?: string;
+}
+
 /** JWK is a device's public key (RFC 7517): P-256 for ES256. */
 export interface JWK {
   /** Key type */
@@ -1653,8 +1665,6 @@ export interface Conversation {
   stints: Stint[];
   notes: AgentNote[];
   wrap_up?: WrapUp;
-  /** looks of supervisors into it, in their order. */
-  looks: Look[];
   /** until it is kept. */
   until: Time;
 }
@@ -1831,6 +1841,17 @@ export type OverlayActionType = "buy" | "by_email" | "by_text" | "call_back" | "
 /** Outcome is what came of an action. */
 export type OverlayOutcome = "done" | "failed" | "cancelled";
 
+/** PaymentID names a payment within its session. */
+export type PaymentID = string;
+
+/** Amount of money. */
+export interface OverlayAmount {
+  /** minor units: cents for EUR, yen for JPY. */
+  minor: number;
+  /** currency by ISO 4217. */
+  currency: string;
+}
+
 /** CouplingMade says in which way a coupling was made. */
 export type CouplingMade = string;
 
@@ -1884,15 +1905,6 @@ export interface WrapUp {
   code: string;
   agent: string;
   at: Time;
-}
-
-/** Look is a supervisor's, into another agent's running session. */
-export interface Look {
-  agent: string;
-  name: string;
-  from: Time;
-  /** In the future: it goes on */
-  until: Time;
 }
 
 /** PlaceGroup names several parties at once in a rule. */
@@ -1966,14 +1978,6 @@ export interface OverlayField {
   most?: string;
 }
 
-/** Amount of money. */
-export interface OverlayAmount {
-  /** minor units: cents for EUR, yen for JPY. */
-  minor: number;
-  /** currency by ISO 4217. */
-  currency: string;
-}
-
 /** Form is what a user fills in. */
 export interface OverlayForm {
   /** fields in reading order. */
@@ -2022,6 +2026,7 @@ export type ProblemCode =
   | "too-many-requests"
   | "internal"
   | "code-not-sent"
+  | "payment-server"
   | "draining"
   | "outcome-unknown"
   | "storage-full"
@@ -2066,6 +2071,7 @@ export const catalogue: Readonly<Record<string, Known>> = {
   "too-many-requests": { status: 429, title: "Too many requests", advice: "Wait as long as retry_after_s says.", retry: true },
   "internal": { status: 500, title: "Something went wrong in the server", advice: "Try again; if it lasts, give the operator the id in detail: it is in the server's log.", retry: true },
   "code-not-sent": { status: 502, title: "The code could not be sent", advice: "Check the number or the address, and try again; if it lasts, tell the operator.", retry: true },
+  "payment-server": { status: 502, title: "The payment server did not do it", advice: "Nothing was paid. Try again in a moment; if it lasts, tell whoever is to be paid: detail says why.", retry: true },
   "draining": { status: 503, title: "The server is going down for maintenance", advice: "Connect again; another node or the restarted one will answer.", retry: true },
   "outcome-unknown": { status: 504, title: "The outcome is unknown", advice: "Repeat the request with the same id: that is harmless.", retry: true },
   "storage-full": { status: 507, title: "The server's disk is nearly full", advice: "Nothing was stored. Try later; the operator has been warned.", retry: true },

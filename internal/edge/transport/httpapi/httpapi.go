@@ -49,6 +49,7 @@ type Config struct {
 	Places    Places
 	Agents    Agents
 	Overlays  Overlays
+	Payments  Payments
 
 	// Ready returns nil while the server should get requests.
 	Ready func(context.Context) error
@@ -96,6 +97,7 @@ func New(mux *http.ServeMux, c Config) *API {
 	a.agents()
 	a.storedOverlays()
 	a.overlays()
+	a.payments()
 	a.pages(mux)
 	return a
 }

@@ -35,12 +35,13 @@ const (
 	ScopeAudit     Scope = "audit"     // read the audit log
 	ScopeWebhooks  Scope = "webhooks"  // webhooks and their deliveries
 	ScopeOverlays  Scope = "overlays"  // stored overlays, and sending them into sessions
+	ScopePayments  Scope = "payments"  // accounts to which customers pay, and what was paid
 	ScopeServer    Scope = "server"    // metrics, backups
 	ScopeAgents    Scope = "agents"    // agents, and how they sign in
 )
 
 // Scopes are all of them.
-var Scopes = []Scope{ScopeReport, ScopeCouplings, ScopeBind, ScopeKeys, ScopeParties, ScopeCalls, ScopeAudit, ScopeWebhooks, ScopeOverlays, ScopeServer, ScopeAgents}
+var Scopes = []Scope{ScopeReport, ScopeCouplings, ScopeBind, ScopeKeys, ScopeParties, ScopeCalls, ScopeAudit, ScopeWebhooks, ScopeOverlays, ScopePayments, ScopeServer, ScopeAgents}
 
 // Caller is who makes a request. The zero Caller is anybody.
 type Caller struct {
