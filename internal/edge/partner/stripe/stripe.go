@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/stripe/stripe-go/v85"
-	"github.com/stripe/stripe-go/v85/checkout/session"
 	"github.com/stripe/stripe-go/v85/webhook"
 
 	"github.com/tandem-call/tandem/internal/payment"
@@ -55,7 +54,10 @@ const (
 	metaPayment = "tandem_payment"
 )
 
-func (t *Till) client(key string) session.Client { return session.Client{B: t.backend, Key: key} }
+// of is Stripe's client of an account.
+func (t *Till) of(key string) *stripe.Client {
+	return stripe.NewClient(key, stripe.WithBackends(&stripe.Backends{API: t.backend}))
+}
 
 // Open makes a checkout.
 func (t *Till) Open(ctx context.Context, key string, o payment.Order) (payment.Checkout, error) {
@@ -63,25 +65,24 @@ func (t *Till) Open(ctx context.Context, key string, o payment.Order) (payment.C
 	if err != nil {
 		return payment.Checkout{}, err
 	}
-	p := &stripe.CheckoutSessionParams{
+	p := &stripe.CheckoutSessionCreateParams{
 		Mode: stripe.String(string(stripe.CheckoutSessionModePayment)),
-		LineItems: []*stripe.CheckoutSessionLineItemParams{{
+		LineItems: []*stripe.CheckoutSessionCreateLineItemParams{{
 			Quantity: stripe.Int64(1),
-			PriceData: &stripe.CheckoutSessionLineItemPriceDataParams{
+			PriceData: &stripe.CheckoutSessionCreateLineItemPriceDataParams{
 				Currency:    stripe.String(strings.ToLower(o.Amount.Currency)),
 				UnitAmount:  stripe.Int64(amount),
-				ProductData: &stripe.CheckoutSessionLineItemPriceDataProductDataParams{Name: stripe.String(o.Item)},
+				ProductData: &stripe.CheckoutSessionCreateLineItemPriceDataProductDataParams{Name: stripe.String(o.Item)},
 			},
 		}},
 		SuccessURL: stripe.String(o.Back + "?paid"), CancelURL: stripe.String(o.Back + "?cancelled"),
 		ExpiresAt:         stripe.Int64(o.Until.Unix()),
 		ClientReferenceID: stripe.String(string(o.Payment)),
 	}
-	p.Context = ctx
 	p.AddMetadata(metaSession, string(o.Session))
 	p.AddMetadata(metaPayment, string(o.Payment))
 	p.SetIdempotencyKey(fmt.Sprintf("%s-%s-%d-%d", o.Session, o.Payment, o.Attempt, o.Until.Unix()))
-	s, err := t.client(key).New(p)
+	s, err := t.of(key).V1CheckoutSessions.Create(ctx, p)
 	if err != nil {
 		return payment.Checkout{}, failure(err)
 	}
@@ -90,9 +91,7 @@ func (t *Till) Open(ctx context.Context, key string, o payment.Order) (payment.C
 
 // Look says how a checkout is.
 func (t *Till) Look(ctx context.Context, key, id string) (payment.Checkout, error) {
-	p := &stripe.CheckoutSessionParams{}
-	p.Context = ctx
-	s, err := t.client(key).Get(id, p)
+	s, err := t.of(key).V1CheckoutSessions.Retrieve(ctx, id, nil)
 	if err != nil {
 		return payment.Checkout{}, failure(err)
 	}
@@ -101,9 +100,7 @@ func (t *Till) Look(ctx context.Context, key, id string) (payment.Checkout, erro
 
 // Expire ends a checkout. One that has been paid, or has expired, is only looked at.
 func (t *Till) Expire(ctx context.Context, key, id string) (payment.Checkout, error) {
-	p := &stripe.CheckoutSessionExpireParams{}
-	p.Context = ctx
-	s, err := t.client(key).Expire(id, p)
+	s, err := t.of(key).V1CheckoutSessions.Expire(ctx, id, nil)
 	var refused *stripe.Error
 	if errors.As(err, &refused) && refused.HTTPStatusCode == http.StatusBadRequest {
 		return t.Look(ctx, key, id)
