@@ -193,7 +193,7 @@ func snapshot(t *testing.T, dir string) string {
 			return err
 		}
 		content, err := os.ReadFile(path)
-		fmt.Fprintf(&b, "%s %d %x\n", strings.TrimPrefix(path, dir), len(content), maphashOf(content))
+		fmt.Fprintf(&b, "%s %d %x\n", strings.TrimPrefix(path, dir), len(content), hashOf(content))
 		return err
 	}))
 	return b.String()

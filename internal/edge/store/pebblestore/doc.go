@@ -8,9 +8,12 @@
 // committer numbers them, makes one batch of all that wait, and applies the next batch
 // while the last one is being synced. Pebble shows a batch before its sync, so nothing
 // is answered from Pebble alone: whoever asks for a key with a change under way waits
-// for it, a scan waits until all it can see is durable, and a log shows its entries up
-// to the durable end. No lock is held across a sync. After a failed sync nothing is
-// answered any more and the process has to be started again.
+// for it, a scan waits before a record that is not durable, and for removals under way,
+// and a log shows its entries up to the durable end. No lock is held across a sync. After
+// a failed sync nothing is answered any more and the process has to be started again.
+//
+// The keys of small tables are known in memory (roster.go): what is not among them is
+// not there, and Pebble is not asked.
 //
 // [Options.Relaxed] acknowledges before the fsync, for tests and benchmarks; Durability
 // says which it is.

@@ -53,6 +53,7 @@ func openLocked(o Options, lock *pebble.Lock) (*Store, error) {
 		lock:     lock,
 		queued:   semaphore.NewWeighted(maxQueued),
 		table:    newTable(),
+		rosters:  newRosters(),
 		counters: counters{active: map[string]*counter{}},
 		bus:      bus{exact: map[string]subscribers{}, below: map[string]subscribers{}},
 		space:    &space{dir: o.Dir, headroom: o.Headroom, read: o.free},
@@ -260,6 +261,9 @@ func (s *Store) start(said testimony) error {
 	s.witness.noted.Store(m.commit)
 	s.witness.done.Store(m.commit)
 	s.witness.start()
+	if err := s.rosters.load(s.db); err != nil { // whoever reads it is told, too
+		s.options.Log.Error("a table cannot be read", "err", err)
+	}
 	s.delivery = newDelivery(runtime.GOMAXPROCS(0))
 	s.commits = newCommitter(s.db, m.commit, s.options.Relaxed, s.witness.note)
 	return nil

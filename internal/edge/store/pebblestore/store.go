@@ -24,6 +24,8 @@ type Store struct {
 	space    *space
 	queued   *semaphore.Weighted // bytes of changes under way
 	table    *table
+	rosters  *rosters
+	removing atomic.Int64 // removals of records under way
 	counters counters
 	epochs   epochs
 	logs     *logs

@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,8 +41,6 @@ func memory(m *vfs.MemFS) *vfs.MemFS {
 	m.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 40})
 	return m
 }
-
-func maphashOf(b []byte) uint64 { return maphash.Bytes(hashSeed, b) }
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{{}, {Dir: "x", Headroom: -1}, {Dir: "x", CacheSize: -1}} {

@@ -235,7 +235,7 @@ func neighbour(s *Store, key string) string {
 	k, _ := recordKey("t", key)
 	for i := 0; ; i++ {
 		name := fmt.Sprint("n", i)
-		if n, _ := recordKey("t", name); s.table.shard(n) == s.table.shard(k) {
+		if n, _ := recordKey("t", name); s.table.shard(hashOf(n)) == s.table.shard(hashOf(k)) {
 			return name
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -36,19 +37,21 @@ func newTable() *table {
 	return t
 }
 
-func (t *table) shard(key []byte) *shard {
-	return &t.shards[maphash.Bytes(hashSeed, key)%shards]
-}
+func (t *table) shard(hash uint64) *shard { return &t.shards[hash%shards] }
 
 // change is a put or a delete under way. Who finds one on a key waits for it, and may
 // answer from it once it is done: it was the state of the key at that moment.
 type change struct {
 	shard  *shard
+	roster *roster
+	hash   uint64 // of key
 	key    []byte
 	value  []byte
 	remove bool
 	free   func()
-	done   chan struct{}
+	// removing counts the removals under way.
+	removing *atomic.Int64
+	done     chan struct{}
 
 	// Written before done is closed.
 	rev store.Rev
@@ -75,6 +78,10 @@ func (c *change) finish(err error) {
 		c.shard.mu.Lock()
 		delete(c.shard.pending, string(c.key))
 		c.shard.mu.Unlock()
+		if c.remove {
+			c.roster.remove(c.hash)
+			c.removing.Add(-1)
+		}
 	}
 	c.free()
 	close(c.done)
@@ -108,7 +115,11 @@ func (s *Store) Get(ctx context.Context, tableName, key string) (store.Record, e
 		return store.Record{}, err
 	}
 	defer s.leave()
-	sh := s.table.shard(k)
+	hash := hashOf(k)
+	if s.rosters.lacks(tableName, hash) {
+		return store.Record{}, &missing{tableName, key}
+	}
+	sh := s.table.shard(hash)
 	sh.mu.RLock()
 	if c := sh.pending[string(k)]; c != nil {
 		sh.mu.RUnlock()
@@ -116,7 +127,7 @@ func (s *Store) Get(ctx context.Context, tableName, key string) (store.Record, e
 			return store.Record{}, err
 		}
 		if c.remove {
-			return store.Record{}, notFound(tableName, key)
+			return store.Record{}, &missing{tableName, key}
 		}
 		return store.Record{Key: key, Value: bytes.Clone(c.value), Rev: c.rev}, nil
 	}
@@ -126,14 +137,19 @@ func (s *Store) Get(ctx context.Context, tableName, key string) (store.Record, e
 		return store.Record{}, err
 	}
 	if rev == 0 {
-		return store.Record{}, notFound(tableName, key)
+		return store.Record{}, &missing{tableName, key}
 	}
 	return store.Record{Key: key, Value: value, Rev: rev}, nil
 }
 
-func notFound(table, key string) error {
-	return fmt.Errorf("pebblestore: %s in table %s: %w", key, table, store.ErrNotFound)
+// missing is store.ErrNotFound of a record. Most who ask do not read it.
+type missing struct{ table, key string }
+
+func (m *missing) Error() string {
+	return fmt.Sprintf("pebblestore: %s in table %s: %v", m.key, m.table, store.ErrNotFound)
 }
+
+func (m *missing) Unwrap() error { return store.ErrNotFound }
 
 // load reads a record from Pebble; revision zero means that there is none.
 func (s *Store) load(k []byte) (store.Rev, []byte, error) {
@@ -176,7 +192,10 @@ func (s *Store) change(ctx context.Context, tableName, key string, value []byte,
 	if err != nil {
 		return 0, err
 	}
-	mine := &change{key: k, value: value, remove: remove, free: free, done: make(chan struct{})}
+	mine := &change{
+		roster: s.rosters.of(tableName), hash: hashOf(k), key: k, value: value, remove: remove,
+		free: free, removing: &s.removing, done: make(chan struct{}),
+	}
 	if err := s.begin(ctx, mine, at); err != nil {
 		free()
 		if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
@@ -198,7 +217,7 @@ func uncertain(ctx context.Context) error {
 
 // begin checks that the key is at revision at and queues the change.
 func (s *Store) begin(ctx context.Context, mine *change, at store.Rev) error {
-	sh := s.table.shard(mine.key)
+	sh := s.table.shard(mine.hash)
 	mine.shard = sh
 	for {
 		sh.mu.Lock()
@@ -221,6 +240,12 @@ func (s *Store) begin(ctx context.Context, mine *change, at store.Rev) error {
 	}
 	if err := mine.check(rev, at); err != nil {
 		return err
+	}
+	// Before the change can be seen. After a failure they stay: nothing is answered then any more.
+	if mine.remove {
+		s.removing.Add(1)
+	} else if at == 0 {
+		mine.roster.add(mine.hash)
 	}
 	if err := s.commits.submit(mine); err != nil {
 		return err
@@ -253,7 +278,7 @@ func (s *Store) revisionOf(k []byte) (store.Rev, error) {
 }
 
 // Scan walks the records with a prefix in the order of their keys. It shows one moment
-// of the store, and nothing before all of that moment is durable.
+// of the store, and nothing of it that is not durable.
 func (s *Store) Scan(ctx context.Context, tableName, prefix string) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		if err := s.scan(ctx, tableName, prefix, yield); err != nil {
@@ -277,13 +302,28 @@ func (s *Store) scan(ctx context.Context, tableName, prefix string, yield func(s
 	start := tablePrefix(tableName)
 	keyAt := len(start)
 	start = append(start, prefix...)
+	if s.rosters.empty(tableName) {
+		return nil
+	}
+	durable := store.Rev(s.commits.durable())
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: after(start)})
 	if err != nil {
 		return readError(err)
 	}
 	defer it.Close()
-	if err := s.barrier(ctx); err != nil {
-		return err
+	// A removal that the iterator sees may not be durable. A record tells that by its revision.
+	waited := false
+	wait := func() error {
+		if waited {
+			return nil
+		}
+		waited = true
+		return s.barrier(ctx)
+	}
+	if s.removing.Load() > 0 {
+		if err := wait(); err != nil {
+			return err
+		}
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := s.usable(ctx); err != nil {
@@ -296,6 +336,11 @@ func (s *Store) scan(ctx context.Context, tableName, prefix string, yield func(s
 		rev, value, err := decodeRecord(value)
 		if err != nil {
 			return err
+		}
+		if rev > durable {
+			if err := wait(); err != nil {
+				return err
+			}
 		}
 		if !yield(store.Record{Key: string(it.Key()[keyAt:]), Value: slices.Clone(value), Rev: rev}, nil) {
 			return nil
