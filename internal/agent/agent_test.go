@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -444,5 +445,72 @@ func TestOtherNumbersAreOthers(t *testing.T) {
 	}
 	if err := c.Transfer(t.Context(), tenant, anna, "s_x", "spy"); !errors.Is(err, agent.ErrNotFound) {
 		t.Errorf("handed to another number: %v", err)
+	}
+}
+
+// counting counts the records that are read.
+type counting struct {
+	store.Engine
+	read int
+}
+
+func (e *counting) Get(ctx context.Context, table, key string) (store.Record, error) {
+	e.read++
+	return e.Engine.Get(ctx, table, key)
+}
+
+func (e *counting) ScanAfter(ctx context.Context, table, prefix, after string) iter.Seq2[store.Record, error] {
+	return func(yield func(store.Record, error) bool) {
+		for r, err := range e.Engine.ScanAfter(ctx, table, prefix, after) {
+			if e.read++; !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+// A late page of a search costs what the first one does, and what is kept no more is not looked at.
+func TestSearchCostsAPage(t *testing.T) {
+	c := newCentre(t)
+	engine := &counting{Engine: c.engine}
+	s, err := agent.New(t.Context(), agent.Config{Engine: engine, Devices: c, Sessions: c, Now: func() time.Time { return c.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Service = s
+	anna := c.work("anna", "1", false)
+	const all, old, page = 400, 50, 20
+	for i := range all {
+		if i == old {
+			c.now = c.now.Add(20 * 24 * time.Hour)
+		}
+		c.now = c.now.Add(time.Minute)
+		c.talk(wire.SessionID(fmt.Sprint("s", i)), wire.Closed, anna)
+	}
+	c.now = c.now.Add(15 * 24 * time.Hour) // the old ones are over the 30 days; no sweep came
+	signed, err := c.enter(c.code("anna", wire.AgentCodeRequest{}), "anna2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	anna = signed.Device
+	total, pages := 0, 0
+	for after := ""; ; pages++ {
+		engine.read = 0
+		found, next, err := c.Search(t.Context(), tenant, anna, agent.Query{Limit: page, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if total += len(found); engine.read > 2*page+10 {
+			t.Errorf("page %d read %d records", pages, engine.read)
+		}
+		if after = next; next == "" {
+			break
+		}
+	}
+	if total != all-old {
+		t.Errorf("%d conversations, want %d", total, all-old)
+	}
+	if found, next, err := c.Search(t.Context(), tenant, anna, agent.Query{After: "~?"}); len(found) != 0 || next != "" || err != nil {
+		t.Errorf("beyond the end: %v %q %v", found, next, err)
 	}
 }

@@ -52,25 +52,25 @@ func (s *Service) Search(ctx context.Context, tenant wire.TenantID, d wire.Devic
 		q.Limit = 50
 	}
 	text, n, now := strings.ToLower(strings.TrimSpace(q.Text)), 0, s.now()
-	for item, err := range s.byTime.Scan(ctx, store.Key(string(tenant))+"/") {
+	prefix := store.Key(string(tenant)) + "/"
+	// Only from the page's beginning on, and no further than what is still kept.
+	for item, err := range s.byTime.ScanAfter(ctx, prefix, prefix+q.After) {
 		if err != nil {
 			return nil, "", fmt.Errorf("agent: search: %w", err)
-		}
-		at := strings.TrimPrefix(item.Key, store.Key(string(tenant))+"/")
-		if q.After != "" && at <= q.After {
-			continue
 		}
 		if n++; n > looked || len(found) == q.Limit {
 			return found, next, nil
 		}
-		next = at
+		next = strings.TrimPrefix(item.Key, prefix)
 		c, _, err := s.conversations.Get(ctx, key(tenant, string(item.Value.Session)))
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			continue
 		case err != nil:
 			return nil, "", fmt.Errorf("agent: search: %w", err)
-		case c.shownTo(r) && now.Before(c.until(set.RetentionDays)) && c.holds(text):
+		case !now.Before(c.until(set.RetentionDays)):
+			return found, "", nil
+		case c.shownTo(r) && c.holds(text):
 			found = append(found, c)
 		}
 	}

@@ -119,6 +119,7 @@ type Service struct {
 	openings store.Table[Opening]
 	wake     chan struct{}
 	patience patience
+	said     said
 
 	mu sync.Mutex
 	// predetermined overlays that are live, by tenant, as they were last read.
@@ -143,6 +144,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		kept:     store.TableOf[Kept](cfg.Engine, "overlay-answers"),
 		openings: store.TableOf[Opening](cfg.Engine, "overlay-openings"),
 		wake:     make(chan struct{}, 1),
+		said:     said{all: map[reader]*heard{}},
 	}
 	return s, s.look(ctx)
 }

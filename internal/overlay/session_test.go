@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -399,5 +400,54 @@ func TestOtherNodesHear(t *testing.T) {
 		if _, err := s.Rollback(t.Context(), all, "welcome", 0); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestWhatWasSaidIsReadOnce: a template that asks for the customer's answers does not read a long log
+// again and again, and still has the newest.
+func TestWhatWasSaidIsReadOnce(t *testing.T) {
+	w, s := newWorld(t)
+	asks := booking()
+	asks.Parameters = []wire.OverlayParameter{{Field: overlay.Field{ID: "car", Label: overlay.Words{"en": "Car"}, Type: overlay.Line, Max: 40}, From: wire.FromCustomer, Of: "yes"}}
+	asks.Document = json.RawMessage(`{"version": 1, "id": "car", "language": "en", "regions": [{"id": "r", "grid": {"column": 0, "row": 0}, "text": {"en": "{{car}}"}}]}`)
+	w.publish(s, "car", asks)
+	say := func(value string, epoch uint64, chatter int) {
+		for range chatter {
+			w.log = append(w.log, wire.Envelope{Seq: uint64(len(w.log) + 1), Epoch: epoch, From: "1", Kind: wire.KindText, Body: json.RawMessage(`"x"`)})
+		}
+		b, err := json.Marshal(wire.OverlayResult{Seq: 1, Overlay: "o", Answer: overlay.Answer{Region: "yes", Type: overlay.Choose, Outcome: overlay.Done, Value: value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.log = append(w.log, wire.Envelope{Seq: uint64(len(w.log) + 1), Epoch: epoch, From: "1", Kind: wire.KindOverlayResult, Body: b})
+	}
+	fill := func(s *Service, want string, reads int) {
+		t.Helper()
+		w.reads = 0
+		f, err := s.Preview(t.Context(), byAgent, "s_1", wire.OverlayFill{Template: "car"})
+		if err != nil || !strings.Contains(string(f.Document), want) || w.reads != reads {
+			t.Fatalf("%s after %d reads, want %s after %d; %v", f.Document, w.reads, want, reads, err)
+		}
+	}
+	say("Golf", 1, 2500)
+	fill(s, "Golf", 2501)
+	fill(s, "Golf", 0)
+	say("Polo", 1, 3)
+	fill(s, "Polo", 4)
+	say("Up", 2, 0) // after a crash: some of what was read may be gone
+	fill(s, "Up", 1+2506)
+	fill(s, "Up", 0)
+	fill(w.service(), "Up", 2506) // another node
+	// Of the sessions, those that were asked for last are remembered.
+	for i := range keptSessions {
+		s.said.of(reader{"t", wire.SessionID(strconv.Itoa(i)), agent})
+	}
+	if len(s.said.all) != keptSessions || len(s.said.order) != keptSessions {
+		t.Errorf("%d sessions are remembered, %d in order", len(s.said.all), len(s.said.order))
+	}
+	fill(s, "Up", 2506)
+	w.closed = true
+	if _, err := s.Preview(t.Context(), byAgent, "s_1", wire.OverlayFill{Template: "car"}); !errors.Is(err, ErrClosed) {
+		t.Error(err)
 	}
 }

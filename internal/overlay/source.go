@@ -147,47 +147,6 @@ func made(e Edition, a wire.OverlaySource, values Values) (overlay.Overlay, erro
 	return o, err
 }
 
-// customers returns what the customer has sent that the parameters ask for: the newest of each.
-func (s *Service) customers(ctx context.Context, tenant wire.TenantID, x Session, d wire.DeviceID, parameters []wire.OverlayParameter) (Values, error) {
-	values := Values{}
-	if !slices.ContainsFunc(parameters, func(p wire.OverlayParameter) bool { return p.From == wire.FromCustomer }) {
-		return values, nil
-	}
-	mine, err := x.of(d)
-	if err != nil {
-		return nil, err
-	}
-	own := map[wire.MemberID]bool{}
-	for _, m := range x.Sides[mine].Members {
-		own[m.ID] = true
-	}
-	said := Values{}
-	for after := uint64(0); ; {
-		list, err := s.cfg.Sessions.Messages(ctx, tenant, d, x.ID, after, pageOfLog)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range list {
-			after = e.Seq
-			if !own[e.From] {
-				take(said, e)
-			}
-		}
-		if len(list) < pageOfLog {
-			break
-		}
-	}
-	for _, p := range parameters {
-		if v, ok := said[p.Of]; p.From == wire.FromCustomer && ok {
-			values[p.ID] = v
-		}
-	}
-	return values, nil
-}
-
-// pageOfLog is how many messages are read at once.
-const pageOfLog = 1000
-
 // take notes what a message of the customer's says, under the names that a parameter's of has.
 func take(said Values, e wire.Envelope) {
 	switch e.Kind {

@@ -30,6 +30,7 @@ type world struct {
 	closed   bool
 	log      []wire.Envelope
 	requests map[string]wire.Sent
+	reads    int    // messages that Messages returned
 	fails    error  // of the next Send
 	sending  func() // called in the next Send
 	queue    string
@@ -127,7 +128,9 @@ func (w *world) Messages(_ context.Context, _ wire.TenantID, d wire.DeviceID, id
 		return nil, ErrClosed
 	}
 	rest := w.log[min(int(after), len(w.log)):]
-	return slices.Clone(rest[:min(limit, len(rest))]), nil
+	rest = rest[:min(limit, len(rest))]
+	w.reads += len(rest)
+	return slices.Clone(rest), nil
 }
 
 func (w *world) Queue(context.Context, wire.TenantID, wire.SessionID, tel.Identity) (string, error) {

@@ -206,11 +206,15 @@ func (e engine) Delete(ctx context.Context, table, key string, at store.Rev) err
 }
 
 func (e engine) Scan(ctx context.Context, table, prefix string) iter.Seq2[store.Record, error] {
+	return e.ScanAfter(ctx, table, prefix, "")
+}
+
+func (e engine) ScanAfter(ctx context.Context, table, prefix, after string) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
 		var all []store.Record
 		err := e.step(ctx, op{name: "scan " + table + "/" + prefix, fault: errNoAnswer}, func() error {
 			for _, key := range slices.Sorted(maps.Keys(e.disk.tables[table])) {
-				if strings.HasPrefix(key, prefix) {
+				if strings.HasPrefix(key, prefix) && (after == "" || key > after) {
 					r := e.disk.tables[table][key]
 					r.Value = slices.Clone(r.Value)
 					all = append(all, r)

@@ -127,6 +127,9 @@ type Engine interface {
 	// as they were at one moment or later; it shows nothing that is not durable.
 	// The error, if any, is the last pair.
 	Scan(ctx context.Context, table, prefix string) iter.Seq2[Record, error]
+	// ScanAfter is Scan from behind a key on, which need not be there: a later page costs
+	// what the first one does. An engine may list the keys before it, but reads no values.
+	ScanAfter(ctx context.Context, table, prefix, after string) iter.Seq2[Record, error]
 
 	// Append gives data the next sequence of the log and returns at once; see Pending.
 	// Entries become durable in the order of their sequence. The epoch is durable

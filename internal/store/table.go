@@ -75,8 +75,17 @@ func (t Table[T]) Scan(ctx context.Context, prefix string) iter.Seq2[Item[T], er
 }
 
 func (t Table[T]) scan(ctx context.Context, prefix string) iter.Seq2[Item[T], error] {
+	return t.items(t.engine.Scan(ctx, t.name, prefix))
+}
+
+// ScanAfter is Scan from behind a key on, which need not be there.
+func (t Table[T]) ScanAfter(ctx context.Context, prefix, after string) iter.Seq2[Item[T], error] {
+	return t.items(t.engine.ScanAfter(ctx, t.name, prefix, after))
+}
+
+func (t Table[T]) items(records iter.Seq2[Record, error]) iter.Seq2[Item[T], error] {
 	return func(yield func(Item[T], error) bool) {
-		for r, err := range t.engine.Scan(ctx, t.name, prefix) {
+		for r, err := range records {
 			item := Item[T]{Key: r.Key, Rev: r.Rev}
 			if err == nil {
 				if err = json.Unmarshal(r.Value, &item.Value); err != nil {

@@ -113,6 +113,34 @@ func testScan(t *testing.T, h *harness) {
 	h.wantScan("t", "b/1", "b/1")
 	h.wantScan("t", "c")
 	h.wantScan("t", "zz")
+	for _, c := range []struct {
+		prefix, after string
+		want          []string
+	}{
+		{"", "", sorted},
+		{"", "a/2", []string{"a/2/x", "a0", "a=", "ab", "b/1", "z"}},
+		{"a/", "", []string{"a/", "a/1", "a/10", "a/2", "a/2/x"}},
+		{"a/", "a/", []string{"a/1", "a/10", "a/2", "a/2/x"}},
+		{"a/", "a/1", []string{"a/10", "a/2", "a/2/x"}},
+		{"a/", "a/11", []string{"a/2", "a/2/x"}}, // not there
+		{"a/", "a", []string{"a/", "a/1", "a/10", "a/2", "a/2/x"}},
+		{"a/", "a/2/x", nil},
+		{"a/", "b", nil},
+		{"a/", "a/1\x00?", []string{"a/10", "a/2", "a/2/x"}}, // of bytes that no key has
+	} {
+		var got []string
+		for r, err := range h.ScanAfter(h.ctx, "t", c.prefix, c.after) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, r.Key); string(r.Value) != "v"+r.Key {
+				t.Fatalf("scan: %q holds %q", r.Key, r.Value)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Fatalf("scan of %q after %q = %q, want %q", c.prefix, c.after, got, c.want)
+		}
+	}
 	for r, err := range h.Scan(h.ctx, "t", "") {
 		if err != nil {
 			t.Fatal(err)

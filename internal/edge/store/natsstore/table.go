@@ -199,14 +199,19 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 // Scan implements [store.Engine]. The keys come from the leader, in one request and
 // all in memory (a server sends them in pages of 100,000); values are fetched in pages.
 func (s *Store) Scan(ctx context.Context, table, prefix string) iter.Seq2[store.Record, error] {
+	return s.ScanAfter(ctx, table, prefix, "")
+}
+
+// ScanAfter implements [store.Engine]: the keys before it are listed too, their values are not read.
+func (s *Store) ScanAfter(ctx context.Context, table, prefix, after string) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		if err := s.scan(ctx, table, prefix, yield); err != nil {
+		if err := s.scan(ctx, table, prefix, after, yield); err != nil {
 			yield(store.Record{}, err)
 		}
 	}
 }
 
-func (s *Store) scan(ctx context.Context, table, prefix string, yield func(store.Record, error) bool) error {
+func (s *Store) scan(ctx context.Context, table, prefix, after string, yield func(store.Record, error) bool) error {
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -225,7 +230,7 @@ func (s *Store) scan(ctx context.Context, table, prefix string, yield func(store
 	} else if err != nil {
 		return err
 	}
-	keys = slices.DeleteFunc(keys, func(k string) bool { return !strings.HasPrefix(k, prefix) })
+	keys = slices.DeleteFunc(keys, func(k string) bool { return !strings.HasPrefix(k, prefix) || after != "" && k <= after })
 	slices.Sort(keys)
 	for page := range slices.Chunk(keys, scanPage) {
 		records, err := s.fetch(ctx, "KV_"+b, root, page, upTo)

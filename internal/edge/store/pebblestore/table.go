@@ -280,15 +280,20 @@ func (s *Store) revisionOf(k []byte) (store.Rev, error) {
 // Scan walks the records with a prefix in the order of their keys. It shows one moment
 // of the store, and nothing of it that is not durable.
 func (s *Store) Scan(ctx context.Context, tableName, prefix string) iter.Seq2[store.Record, error] {
+	return s.ScanAfter(ctx, tableName, prefix, "")
+}
+
+// ScanAfter implements [store.Engine].
+func (s *Store) ScanAfter(ctx context.Context, tableName, prefix, from string) iter.Seq2[store.Record, error] {
 	return func(yield func(store.Record, error) bool) {
-		if err := s.scan(ctx, tableName, prefix, yield); err != nil {
+		if err := s.scan(ctx, tableName, prefix, from, yield); err != nil {
 			yield(store.Record{}, err)
 		}
 	}
 }
 
 // scan returns an error that is still to be shown.
-func (s *Store) scan(ctx context.Context, tableName, prefix string, yield func(store.Record, error) bool) error {
+func (s *Store) scan(ctx context.Context, tableName, prefix, from string, yield func(store.Record, error) bool) error {
 	if err := checkName("table name", tableName); err != nil {
 		return err
 	}
@@ -305,8 +310,15 @@ func (s *Store) scan(ctx context.Context, tableName, prefix string, yield func(s
 	if s.rosters.empty(tableName) {
 		return nil
 	}
+	end := after(start)
+	if from >= prefix {
+		start = append(append(start[:keyAt], from...), 0)
+	}
+	if bytes.Compare(start, end) >= 0 {
+		return nil
+	}
 	durable := store.Rev(s.commits.durable())
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: after(start)})
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
 	if err != nil {
 		return readError(err)
 	}
