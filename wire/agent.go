@@ -53,8 +53,10 @@ type Agent struct {
 	Skills    []string   `json:"skills"`
 	Queue     string     `json:"queue,omitempty"`
 	// Supervisor sees what the provider's other agents are doing.
-	Supervisor bool      `json:"supervisor"`
-	Created    time.Time `json:"created"`
+	Supervisor bool `json:"supervisor"`
+	// MayLook: this supervisor may look into the others' running calls, and take them over.
+	MayLook bool      `json:"may_look"`
+	Created time.Time `json:"created"`
 
 	State  AgentState `json:"state"`
 	Reason string     `json:"reason,omitempty"`
@@ -73,6 +75,7 @@ type AgentRequest struct {
 	Skills     []string `json:"skills,omitempty" maxItems:"32" doc:"What calls the agent can take, each of at most 32 letters, digits and hyphens"`
 	Queue      string   `json:"queue,omitempty" maxLength:"64"`
 	Supervisor bool     `json:"supervisor,omitempty" doc:"Sees what the provider's other agents are doing"`
+	MayLook    bool     `json:"may_look,omitempty" doc:"A supervisor who may look into the others' running calls, and take them over"`
 }
 
 // AgentList lists agents.
@@ -144,8 +147,26 @@ type Conversation struct {
 	Stints []Stint     `json:"stints"`
 	Notes  []AgentNote `json:"notes"`
 	WrapUp *WrapUp     `json:"wrap_up,omitempty"`
+	// Looks of supervisors into it, in their order.
+	Looks []Look `json:"looks"`
 	// Until it is kept.
 	Until time.Time `json:"until"`
+}
+
+// Look is a supervisor's, into another agent's running session.
+type Look struct {
+	Agent string    `json:"agent"`
+	Name  string    `json:"name"`
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until" doc:"In the future: it goes on"`
+}
+
+// LookedInto is a running session as the agent has it who is in it.
+type LookedInto struct {
+	Conversation Conversation `json:"conversation"`
+	// Session as the agent sees it: you is the agent.
+	Session  SessionState `json:"session"`
+	Messages []Envelope   `json:"messages" doc:"After the sequence that was asked for; fewer than 200: there are no more"`
 }
 
 // Stint is one agent's time in a conversation.

@@ -18,6 +18,9 @@ const (
 	// NoticeAgents, to supervisors, at most once a second: the states of the provider's agents have
 	// changed.
 	NoticeAgents = "agents"
+	// NoticeLook, to a supervisor, at most once a second: there is something new in the session that
+	// it looks into.
+	NoticeLook = "look"
 )
 
 // NoticePayment: a payment that this device began has gone on; Name is the session's id. The device reads
@@ -26,7 +29,7 @@ const NoticePayment = "payment"
 
 // Notice tells the user of a device something.
 type Notice struct {
-	// Code says what happened: "new-device", "agent", "agents", "payment", or one that is not known yet.
+	// Code says what happened: "new-device", "agent", "agents", "look", "payment", or one that is not known yet.
 	Code string `json:"code"`
 	// Name of what it is about.
 	Name string `json:"name,omitempty"`

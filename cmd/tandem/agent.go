@@ -35,11 +35,12 @@ type agentAdd struct {
 	Skill      []string `placeholder:"WORD" help:"What calls it can take; may be given several times."`
 	Queue      string   `placeholder:"TEXT" help:"Queue that it works for."`
 	Supervisor bool     `help:"It sees what the other agents are doing."`
+	MayLook    bool     `help:"A supervisor who may look into the running calls of the others, and take them over."`
 }
 
 func (c *agentAdd) Run(ctx context.Context) error {
 	return c.call(ctx, http.MethodPut, agentPath(c.ID), wire.AgentRequest{
-		Name: c.Name, Number: c.Number, Extension: c.Extension, Skills: c.Skill, Queue: c.Queue, Supervisor: c.Supervisor,
+		Name: c.Name, Number: c.Number, Extension: c.Extension, Skills: c.Skill, Queue: c.Queue, Supervisor: c.Supervisor, MayLook: c.MayLook,
 	})
 }
 

@@ -38,6 +38,8 @@ var (
 	ErrInCall = errors.New("agent: in a call")
 	// ErrAway: the agent is not signed in.
 	ErrAway = errors.New("agent: the agent is not signed in")
+	// ErrForbidden: the agent may not look into others' calls.
+	ErrForbidden = errors.New("agent: you may not look into the calls of others; whoever looks after the agents can let you")
 	// ErrFull: there are as many as there may be.
 	ErrFull = errors.New("agent: full")
 )
@@ -52,6 +54,7 @@ type Record struct {
 	Skills     []string      `json:"skills,omitempty"`
 	Queue      string        `json:"queue,omitempty"`
 	Supervisor bool          `json:"supervisor,omitempty"`
+	MayLook    bool          `json:"may_look,omitempty"`
 	Created    time.Time     `json:"created"`
 
 	// Codes are the ids of the sign-in codes that were made.
@@ -84,7 +87,7 @@ func (r *Record) StateAt(now time.Time) (state wire.AgentState, reason string, s
 func (r *Record) Info(now time.Time, sessions bool) wire.Agent {
 	a := wire.Agent{
 		ID: r.ID, Name: r.Name, Number: r.Number, Extension: r.Extension, Skills: append([]string{}, r.Skills...), Queue: r.Queue,
-		Supervisor: r.Supervisor, Created: r.Created,
+		Supervisor: r.Supervisor, MayLook: r.MayLook, Created: r.Created,
 	}
 	a.State, a.Reason, a.Since = r.StateAt(now)
 	if sessions {
@@ -192,6 +195,8 @@ func check(id string, n tel.Number, q wire.AgentRequest) error {
 		return fmt.Errorf("%w: an extension has 1 to 32 letters, digits and hyphens", ErrRequest)
 	case !line(q.Queue, 64):
 		return fmt.Errorf("%w: a queue has at most 64 bytes of text on one line", ErrRequest)
+	case q.MayLook && !q.Supervisor:
+		return fmt.Errorf("%w: only a supervisor may look into the calls of others", ErrRequest)
 	case len(q.Skills) > 32 || slices.ContainsFunc(q.Skills, func(s string) bool { return !word(s) }):
 		return fmt.Errorf("%w: at most 32 skills of 1 to 32 letters, digits and hyphens", ErrRequest)
 	}

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,12 +32,17 @@ type centre struct {
 	number   tel.Number
 	left     map[wire.DeviceID]time.Time
 	told     chan string
+
+	later    atomic.Int64 // added to now while other goroutines read it
+	mu       sync.Mutex
+	follow   func()
+	followed wire.SessionID
 }
 
 func newCentre(t *testing.T) *centre {
 	t.Helper()
 	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}, told: make(chan string, 1000)}
-	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Tell: c.tell, Now: func() time.Time { return c.now }})
+	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Tell: c.tell, Now: func() time.Time { return c.now.Add(time.Duration(c.later.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +80,17 @@ func (c *centre) Unseat(_ context.Context, _ wire.TenantID, d wire.DeviceID) err
 func (c *centre) HandOver(_ context.Context, _ wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error {
 	c.handed = append(c.handed, fmt.Sprint(id, from, to))
 	return nil
+}
+
+func (c *centre) Follow(_ context.Context, _ wire.TenantID, id wire.SessionID, fn func()) (func(), error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.follow, c.followed = fn, id
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.follow, c.followed = nil, ""
+	}, nil
 }
 
 func (c *centre) add(id, extension string, supervisor bool) {

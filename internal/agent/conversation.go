@@ -29,6 +29,8 @@ type Conversation struct {
 	Stints    []wire.Stint     `json:"stints"`
 	Notes     []wire.AgentNote `json:"notes,omitempty"`
 	WrapUp    *wire.WrapUp     `json:"wrap_up,omitempty"`
+	// Looks are the supervisors' who looked into it.
+	Looks []wire.Look `json:"looks,omitempty"`
 }
 
 // Info is the conversation as agents see it.
@@ -36,7 +38,7 @@ func (c *Conversation) Info(retention int) wire.Conversation {
 	return wire.Conversation{
 		Session: c.Session, Number: c.Number, Customer: c.Customer, Opened: c.Opened, CallOver: c.CallOver, Closed: c.Closed,
 		Stints: append([]wire.Stint{}, c.Stints...), Notes: append([]wire.AgentNote{}, c.Notes...), WrapUp: c.WrapUp,
-		Until: c.until(retention),
+		Looks: append([]wire.Look{}, c.Looks...), Until: c.until(retention),
 	}
 }
 

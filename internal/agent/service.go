@@ -36,6 +36,8 @@ type Seating struct {
 type Sessions interface {
 	// HandOver lets a device take the place of another in an open session. ErrNotFound.
 	HandOver(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error
+	// Follow calls fn, which does not wait, for each message that is stored, until cancel is called or ctx ends.
+	Follow(ctx context.Context, tenant wire.TenantID, id wire.SessionID, fn func()) (cancel func(), err error)
 }
 
 // Config of a Service. The first three are needed.
@@ -43,7 +45,7 @@ type Config struct {
 	Engine   store.Engine
 	Devices  Devices
 	Sessions Sessions
-	// Tell tells a device that there is something new for it: wire.NoticeAgent or NoticeAgents. Nil:
+	// Tell tells a device that there is something new for it: wire.NoticeAgent, NoticeAgents or NoticeLook. Nil:
 	// nobody is told.
 	Tell func(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, code string) error
 	// SignIn is how long an agent is signed in; zero: 12 hours.
@@ -72,6 +74,7 @@ type Service struct {
 	wake    chan struct{}
 	mu      sync.Mutex
 	changed map[wire.TenantID]bool // supervisors are to be told
+	follows map[wire.DeviceID]*follow
 }
 
 // New returns the service over the engine.
@@ -93,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		cfg: cfg, agents: store.TableOf[Record](e, "agents"), seats: store.TableOf[seat](e, "agent-seats"), devices: store.TableOf[tied](e, "agent-devices"),
 		codes: store.TableOf[code](e, "agent-codes"), settings: store.TableOf[Settings](e, "agent-settings"),
 		conversations: store.TableOf[Conversation](e, "conversations"), byTime: store.TableOf[indexed](e, "conversations-by-time"),
-		wake: make(chan struct{}, 1), changed: map[wire.TenantID]bool{},
+		wake: make(chan struct{}, 1), changed: map[wire.TenantID]bool{}, follows: map[wire.DeviceID]*follow{},
 	}
 	return s, s.learn(ctx)
 }
@@ -190,7 +193,7 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 			was, r.Device, r.Until = r.Device, "", time.Time{}
 			r.become(wire.AgentSignedOut, "", now)
 		}
-		r.Name, r.Number, r.Extension, r.Queue, r.Supervisor = q.Name, n, q.Extension, q.Queue, q.Supervisor
+		r.Name, r.Number, r.Extension, r.Queue, r.Supervisor, r.MayLook = q.Name, n, q.Extension, q.Queue, q.Supervisor, q.MayLook
 		r.Skills = slices.Clone(q.Skills)
 		return r, true, nil
 	})
@@ -329,13 +332,17 @@ func (s *Service) SetState(ctx context.Context, tenant wire.TenantID, d wire.Dev
 const takeBackFor = 2 * time.Minute
 
 // Transfer hands a session of the device's agent to another agent; or back to this one, to, shortly after it
-// was transferred: its call did not get there. ErrNone, ErrNotFound, ErrAway, ErrRequest.
+// was transferred: its call did not get there. A supervisor who looks into a session hands that on, or takes it.
+// ErrNone, ErrNotFound, ErrAway, ErrRequest.
 func (s *Service) Transfer(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, id wire.SessionID, to string) error {
 	from, err := s.Of(ctx, tenant, d)
 	if err != nil {
 		return err
 	}
-	if to == from.ID {
+	has := d
+	if _, holder, err := s.Looking(ctx, tenant, d, id); err == nil {
+		has = holder
+	} else if to == from.ID {
 		return s.takeBack(ctx, from, id)
 	}
 	other, err := s.Get(ctx, tenant, to)
@@ -347,7 +354,7 @@ func (s *Service) Transfer(ctx context.Context, tenant wire.TenantID, d wire.Dev
 	case !other.SignedIn(s.now()):
 		return ErrAway
 	}
-	return s.cfg.Sessions.HandOver(ctx, tenant, id, d, other.Device)
+	return s.cfg.Sessions.HandOver(ctx, tenant, id, has, other.Device)
 }
 
 // takeBack hands a session that an agent has transferred back to it. ErrNotFound, ErrRequest.

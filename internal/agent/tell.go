@@ -22,10 +22,7 @@ func (s *Service) tellAgent(ctx context.Context, r Record) {
 	s.mu.Lock()
 	s.changed[r.Tenant] = true
 	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.signal()
 }
 
 func (s *Service) tell(ctx context.Context, r Record, code string) {
@@ -54,7 +51,7 @@ func (s *Service) tellSupervisors(ctx context.Context) {
 	}
 }
 
-// runTelling tells supervisors until ctx ends, at once and then not again for a while.
+// runTelling tells supervisors, of states and of what is said in the sessions that they look into, until ctx ends, at once and then not again for a while.
 func (s *Service) runTelling(ctx context.Context) {
 	for {
 		select {
@@ -63,6 +60,7 @@ func (s *Service) runTelling(ctx context.Context) {
 		case <-s.wake:
 		}
 		s.tellSupervisors(ctx)
+		s.followOn(ctx)
 		select {
 		case <-ctx.Done():
 			return

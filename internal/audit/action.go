@@ -60,6 +60,7 @@ const (
 	AgentSignedIn         Action = "agent.signed_in"
 	AgentSignedOut        Action = "agent.signed_out"
 	AgentTransferred      Action = "agent.transferred"
+	AgentLooked           Action = "agent.looked" // a supervisor, into a running session
 	AgentSettingsSet      Action = "agent.settings_set"
 	StoreBackup           Action = "store.backup"
 	AuditExported         Action = "audit.exported" // after
@@ -71,7 +72,7 @@ var actions = []Action{
 	DeviceEnrolled, DeviceRevoked, CouplingMade, CouplingEnded, CouplingRefused, CouplingOffered, EnrolmentRefused, LoginRefused, CredentialCreated, CredentialRevoked, ReportRefused,
 	IdentityLinked, IdentityUnlinked, IdentityShared, IdentityUnshared, NumberRecycled, CallExplained, SessionClosed,
 	PartyExported, PartyErased, PartyBarred, PartyUnbarred, WebhookAdded, WebhookRemoved, WebhookRotated, WebhookEnabled, WebhookReplayed,
-	AgentSet, AgentRemoved, AgentInvited, AgentRevoked, AgentSignedIn, AgentSignedOut, AgentTransferred, AgentSettingsSet,
+	AgentSet, AgentRemoved, AgentInvited, AgentRevoked, AgentSignedIn, AgentSignedOut, AgentTransferred, AgentLooked, AgentSettingsSet,
 	OverlayPublished, OverlayRolledBack, OverlayRemoved, PaymentAccountSet, PaymentAccountRemoved,
 	SecretsRotated, TenantSet, PushTested, StoreBackup, AuditExported, AuditPruned,
 }

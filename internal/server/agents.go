@@ -76,6 +76,10 @@ func (s hands) HandOver(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	return s.sessions.Away(ctx, tenant, id, session.OpeningSide{Principal: own, Devices: []wire.DeviceID{from}, At: now})
 }
 
+func (s hands) Follow(ctx context.Context, tenant wire.TenantID, id wire.SessionID, fn func()) (cancel func(), err error) {
+	return s.sessions.Follow(ctx, tenant, id, fn)
+}
+
 // seat lets an element's report of an agent's leg speak for the agent's device too, while the leg
 // is up: so that one joins, and of those who share the number no other.
 func (s *Server) seat(ctx context.Context, r *call.Report) error {
@@ -382,4 +386,40 @@ func (s agents) Transfer(ctx context.Context, who httpapi.Caller, id wire.Sessio
 	}
 	r := audit.Record{What: audit.AgentTransferred, On: append(on("session", string(id)), on("agent", q.To)...)}
 	return s.audited(ctx, who, r, func() error { return s.agents.Transfer(ctx, who.Tenant, who.Device, id, q.To) })
+}
+
+func (s agents) Look(ctx context.Context, who httpapi.Caller, id wire.SessionID) (wire.Conversation, error) {
+	before, _, err := s.agents.Looking(ctx, who.Tenant, who.Device, id)
+	if err != nil && !errors.Is(err, agent.ErrNoLook) {
+		return wire.Conversation{}, problem(s.log, "look", err)
+	}
+	c := before
+	look := func() (err error) {
+		c, err = s.agents.Look(ctx, who.Tenant, who.Device, id)
+		return err
+	}
+	if err == nil { // prolonged
+		err = problem(s.log, "look", look())
+	} else {
+		err = s.audited(ctx, who, audit.Record{What: audit.AgentLooked, On: on("session", string(id))}, look)
+	}
+	return s.conversation(ctx, who, "look", c, err)
+}
+
+func (s agents) LookedInto(ctx context.Context, who httpapi.Caller, id wire.SessionID, after uint64) (wire.LookedInto, error) {
+	x := wire.LookedInto{Messages: []wire.Envelope{}}
+	c, holder, err := s.agents.Looking(ctx, who.Tenant, who.Device, id)
+	if x.Conversation, err = s.conversation(ctx, who, "look", c, err); err != nil {
+		return x, err
+	}
+	if x.Session, err = s.sessions.Get(ctx, who.Tenant, holder, id); err != nil {
+		return x, problem(s.log, "look", err)
+	}
+	l, err := s.sessions.Messages(ctx, who.Tenant, holder, id, after, 200)
+	x.Messages = l.Messages
+	return x, problem(s.log, "look", err)
+}
+
+func (s agents) EndLook(ctx context.Context, who httpapi.Caller, id wire.SessionID) error {
+	return problem(s.log, "look", s.agents.EndLook(ctx, who.Tenant, who.Device, id))
 }

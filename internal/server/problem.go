@@ -81,6 +81,8 @@ var problems = []struct {
 	{agent.ErrCode, wire.CodeCodeExpired, true},
 	{agent.ErrTaken, wire.CodeConflict, true},
 	{agent.ErrInCall, wire.CodeConflict, true},
+	{agent.ErrForbidden, wire.CodeForbidden, true},
+	{agent.ErrNoLook, wire.CodeConflict, true},
 	{agent.ErrAway, wire.CodeConflict, true},
 	{agent.ErrFull, wire.CodeConflict, true},
 

@@ -484,7 +484,7 @@ export interface Words {
 
 /** Notice tells the user of a device something. */
 export interface NoticeBody {
-  /** code says what happened: "new-device", "agent", "agents", "payment", or one that is not known yet. */
+  /** code says what happened: "new-device", "agent", "agents", "look", "payment", or one that is not known yet. */
   code: string;
   /** name of what it is about. */
   name?: string;
@@ -914,6 +914,8 @@ export interface Agent {
   queue?: string;
   /** supervisor sees what the provider's other agents are doing. */
   supervisor: boolean;
+  /** may_look: this supervisor may look into the others' running calls, and take them over. */
+  may_look: boolean;
   created: Time;
   state: AgentState;
   reason?: string;
@@ -1665,6 +1667,8 @@ export interface Conversation {
   stints: Stint[];
   notes: AgentNote[];
   wrap_up?: WrapUp;
+  /** looks of supervisors into it, in their order. */
+  looks: Look[];
   /** until it is kept. */
   until: Time;
 }
@@ -1905,6 +1909,15 @@ export interface WrapUp {
   code: string;
   agent: string;
   at: Time;
+}
+
+/** Look is a supervisor's, into another agent's running session. */
+export interface Look {
+  agent: string;
+  name: string;
+  from: Time;
+  /** In the future: it goes on */
+  until: Time;
 }
 
 /** PlaceGroup names several parties at once in a rule. */

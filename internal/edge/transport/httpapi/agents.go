@@ -33,6 +33,11 @@ type Agents interface {
 	Note(ctx context.Context, who Caller, id wire.SessionID, q wire.NoteRequest) (wire.Conversation, error)
 	WrapUp(ctx context.Context, who Caller, id wire.SessionID, q wire.WrapUpRequest) (wire.Conversation, error)
 	Transfer(ctx context.Context, who Caller, id wire.SessionID, q wire.TransferRequest) error
+	// Look begins or prolongs a supervisor's look into another agent's running session; LookedInto is
+	// what it sees.
+	Look(ctx context.Context, who Caller, id wire.SessionID) (wire.Conversation, error)
+	LookedInto(ctx context.Context, who Caller, id wire.SessionID, after uint64) (wire.LookedInto, error)
+	EndLook(ctx context.Context, who Caller, id wire.SessionID) error
 }
 
 // AgentPath names an agent.
@@ -204,5 +209,36 @@ func (a *API) console(tag string) {
 		Codes: append([]wire.Code{wire.CodeConflict}, inConversation...),
 	}, func(ctx context.Context, who Caller, in *transfer) (*struct{}, error) {
 		return done(a.Agents.Transfer(ctx, who, in.ID, in.Body))
+	})
+	a.looks(tag, inConversation)
+}
+
+// looks are for supervisors who may look into running calls.
+func (a *API) looks(tag string, codes []wire.Code) {
+	const path = "/v1/agent/conversations/{session}/look"
+	register(a, Operation{
+		ID: "look", Method: http.MethodPut, Path: path, Roles: devices, Tag: tag,
+		Summary: "Look into another agent's running session, or go on looking",
+		Description: "For supervisors who may. The agent is told who looks; it is kept in the audit log and with the conversation. It lasts two minutes, " +
+			"unless it is asked for again; one at a time is followed by notices with the code look.",
+		Codes: codes,
+	}, func(ctx context.Context, who Caller, in *SessionPath) (*body[wire.Conversation], error) {
+		return answer(a.Agents.Look(ctx, who, in.ID))
+	})
+	type after struct {
+		SessionPath
+		After uint64 `query:"after" doc:"Sequence after which messages are returned"`
+	}
+	register(a, Operation{
+		ID: "looked-into", Method: http.MethodGet, Path: path, Roles: devices, Tag: tag,
+		Summary: "The session that is looked into, and at most 200 messages of it, as its agent has them", Codes: append([]wire.Code{wire.CodeConflict}, codes...),
+	}, func(ctx context.Context, who Caller, in *after) (*body[wire.LookedInto], error) {
+		return answer(a.Agents.LookedInto(ctx, who, in.ID, in.After))
+	})
+	register(a, Operation{
+		ID: "end-look", Method: http.MethodDelete, Path: path, Roles: devices, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Look no more", Codes: codes,
+	}, func(ctx context.Context, who Caller, in *SessionPath) (*struct{}, error) {
+		return done(a.Agents.EndLook(ctx, who, in.ID))
 	})
 }

@@ -1,0 +1,195 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-call/tandem/wire"
+)
+
+const (
+	// lookFor is how long a look lasts that is not prolonged: who closes the page looks no more.
+	lookFor = 2 * time.Minute
+	// keptLooks of a conversation; the oldest go.
+	keptLooks = 100
+)
+
+// ErrNoLook: a supervisor reads without having said that it looks.
+var ErrNoLook = errors.New("agent: you do not look into this call, or no longer; begin anew")
+
+// follow tells a supervisor's browser of what is new in the session that it looks into.
+type follow struct {
+	by      Record
+	session wire.SessionID
+	until   time.Time
+	cancel  func() // nil: not begun
+	news    atomic.Bool
+}
+
+// Look begins a supervisor's look into another agent's running session, or prolongs it, for two
+// minutes. The agent is told. ErrNone, ErrNotFound, ErrForbidden.
+func (s *Service) Look(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, id wire.SessionID) (c Conversation, err error) {
+	r, holder, err := s.over(ctx, tenant, d, id)
+	if err != nil {
+		return c, err
+	}
+	until, began := s.now().Add(lookFor), false
+	c, err = s.amend(ctx, tenant, id, func(c *Conversation) error {
+		c.Looks = slices.Clone(c.Looks)
+		i := c.looking(r.ID, s.now())
+		if began = i < 0; began {
+			c.Looks = append(c.Looks, wire.Look{Agent: r.ID, Name: r.Name, From: s.now(), Until: until})
+			c.Looks = c.Looks[max(0, len(c.Looks)-keptLooks):]
+			return nil
+		}
+		c.Looks[i].Until = until
+		return nil
+	})
+	if err != nil {
+		return c, err
+	}
+	s.mu.Lock()
+	f := s.follows[d]
+	if f == nil || f.session != id {
+		if f != nil && f.cancel != nil {
+			f.cancel() // it looks into one at a time
+		}
+		f = &follow{by: r, session: id}
+		s.follows[d] = f
+	}
+	f.until = until
+	s.mu.Unlock()
+	s.signal()
+	if began {
+		s.tellAgent(ctx, holder)
+	}
+	return c, nil
+}
+
+// EndLook ends a look. It may repeat. ErrNone, ErrNotFound.
+func (s *Service) EndLook(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, id wire.SessionID) error {
+	r, c, err := s.mine(ctx, tenant, d, id)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if f := s.follows[d]; f != nil && f.session == id {
+		f.until = time.Time{}
+	}
+	s.mu.Unlock()
+	s.signal()
+	if c.looking(r.ID, s.now()) < 0 {
+		return nil
+	}
+	c, err = s.amend(ctx, tenant, id, func(c *Conversation) error {
+		c.Looks = slices.Clone(c.Looks)
+		if i := c.looking(r.ID, s.now()); i >= 0 {
+			c.Looks[i].Until = s.now()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if holder := c.holder(); holder != "" {
+		x, err := s.Get(ctx, tenant, holder)
+		if err != nil {
+			return err
+		}
+		s.tellAgent(ctx, x)
+	}
+	return nil
+}
+
+// Looking returns the conversation that a supervisor looks into, and the device of the agent who has
+// the session. ErrNone, ErrNotFound, ErrForbidden, ErrNoLook.
+func (s *Service) Looking(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, id wire.SessionID) (Conversation, wire.DeviceID, error) {
+	r, holder, err := s.over(ctx, tenant, d, id)
+	if err != nil {
+		return Conversation{}, "", err
+	}
+	c, err := s.Conversation(ctx, tenant, d, id)
+	if err == nil && c.looking(r.ID, s.now()) < 0 {
+		err = ErrNoLook
+	}
+	return c, holder.Device, err
+}
+
+// over returns the supervisor and the agent who has the session. ErrForbidden: it is no supervisor who
+// may look into calls. ErrNotFound: nobody else of its number has such a session now.
+func (s *Service) over(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, id wire.SessionID) (by, holder Record, err error) {
+	by, c, err := s.mine(ctx, tenant, d, id)
+	switch {
+	case err != nil:
+		return by, holder, err
+	case !by.MayLook:
+		return by, holder, ErrForbidden
+	case c.Number != by.Number, c.holder() == by.ID, c.holder() == "":
+		return by, holder, ErrNotFound
+	}
+	holder, err = s.Get(ctx, tenant, c.holder())
+	if err == nil && (!slices.Contains(holder.Open, id) || !holder.SignedIn(s.now())) {
+		err = ErrNotFound
+	}
+	return by, holder, err
+}
+
+// holder is the agent who has the session now; "": none.
+func (c *Conversation) holder() string {
+	if i := slices.IndexFunc(c.Stints, func(x wire.Stint) bool { return x.To.IsZero() }); i >= 0 && c.Closed.IsZero() {
+		return c.Stints[i].Agent
+	}
+	return ""
+}
+
+// looking returns the place of an agent's look that is not over; -1: there is none.
+func (c *Conversation) looking(agent string, now time.Time) int {
+	return slices.IndexFunc(c.Looks, func(l wire.Look) bool { return l.Agent == agent && now.Before(l.Until) })
+}
+
+// followOn begins and ends following the sessions that supervisors look into, and tells of what is new
+// in them.
+func (s *Service) followOn(ctx context.Context) {
+	var told []Record
+	s.mu.Lock()
+	for d, f := range s.follows {
+		if !s.now().Before(f.until) {
+			if f.cancel != nil {
+				f.cancel()
+			}
+			delete(s.follows, d)
+			continue
+		}
+		if f.cancel == nil {
+			cancel, err := s.cfg.Sessions.Follow(ctx, f.by.Tenant, f.session, func() {
+				f.news.Store(true)
+				s.signal()
+			})
+			if err != nil {
+				s.cfg.Log.Warn("a supervisor sees late what is said", "session", f.session, "err", err)
+				continue // the next prolonging tries again
+			}
+			f.cancel = cancel
+			f.news.Store(true) // what came meanwhile
+		}
+		if f.news.Swap(false) {
+			told = append(told, f.by)
+		}
+	}
+	s.mu.Unlock()
+	if s.cfg.Tell != nil {
+		for _, r := range told {
+			s.tell(ctx, r, wire.NoticeLook)
+		}
+	}
+}
+
+func (s *Service) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
