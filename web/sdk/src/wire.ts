@@ -998,6 +998,15 @@ export interface TransferRequest {
   to: string;
 }
 
+/** LookedInto is a running session as the agent has it who is in it. */
+export interface LookedInto {
+  conversation: Conversation;
+  /** session as the agent sees it: you is the agent. */
+  session: SessionState;
+  /** After the sequence that was asked for; fewer than 200: there are no more */
+  messages: Envelope[];
+}
+
 /** PlaceAbility is what a device can do about places, in a session. */
 export interface PlaceAbility {
   /** provide: it can say where it is, if its user agrees. */

@@ -79,7 +79,7 @@ var bodiesOfHTTP = []any{
 	wire.CouplingSeen{}, wire.CouplingAccept{}, wire.CouplingNear{}, wire.CouplingList{}, wire.PartyMemberList{}, wire.PartyMemberChange{},
 	wire.Profile{}, wire.ProfileChange{}, wire.ProfileChanged{}, wire.ProfileView{}, wire.ProfileSend{}, wire.ProfileSent{}, wire.ProfileHeld{},
 	wire.StoredOverlay{}, wire.StoredOverlayList{}, wire.OverlayRollback{},
-	wire.Agent{}, wire.AgentList{}, wire.AgentSignIn{}, wire.AgentSignedIn{}, wire.AgentStateRequest{}, wire.AgentSettings{}, wire.AgentConversation{}, wire.ConversationList{}, wire.NoteRequest{}, wire.WrapUpRequest{}, wire.TransferRequest{},
+	wire.Agent{}, wire.AgentList{}, wire.AgentSignIn{}, wire.AgentSignedIn{}, wire.AgentStateRequest{}, wire.AgentSettings{}, wire.AgentConversation{}, wire.ConversationList{}, wire.NoteRequest{}, wire.WrapUpRequest{}, wire.TransferRequest{}, wire.LookedInto{},
 	wire.PlaceAbility{}, wire.PlaceCheckRequest{}, wire.PlaceAskRequest{}, wire.PlaceAskedFor{}, wire.PlaceAnswer{}, wire.PlaceShare{}, wire.PlaceShared{}, wire.PlaceRules{}, wire.PlaceRulesHere{},
 	wire.ProfileMissing{}, wire.ProfileLedger{}, wire.Contact{}, wire.ContactList{}, wire.ContactKeep{}, wire.ContactRule{}, wire.ContactRuleList{}, wire.BlockList{},
 	overlay.Overlay{}, wire.OverlayFill{}, wire.OverlayFilled{}, wire.OverlaySend{}, wire.OverlaySent{}, wire.OverlayShow{}, wire.OverlayAnswer{}, wire.OverlayTemplateList{},

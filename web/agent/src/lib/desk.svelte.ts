@@ -38,6 +38,8 @@ class Desk {
   readonly #mapped = new Set<SessionID>();
   /** How often the states of the provider's agents have changed, for supervisors. */
   changes = $state(0);
+  /** How often there was something new in the session that is looked into. */
+  heard = $state(0);
   /** The code in the address, until it is used. */
   given = $state("");
 
@@ -105,6 +107,8 @@ class Desk {
         }
       } else if (code === "agents") {
         this.changes++;
+      } else if (code === "look") {
+        this.heard++;
       }
     });
     // Where the customer is, is shown when it first comes; it takes no focus.

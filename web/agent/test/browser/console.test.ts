@@ -29,7 +29,7 @@ beforeAll(async () => {
   server = await TestServer.start();
   const add = ["agent", "add", "--number", numbers.acme, "--extension"];
   await server.command(...add, "17", "--name", "Anna", "anna");
-  await server.command(...add, "18", "--name", "Ben", "--supervisor", "ben");
+  await server.command(...add, "18", "--name", "Ben", "--supervisor", "--may-look", "ben");
   await publish("booking", {
     title: { en: "Booking" },
     numbers: [numbers.acme],
@@ -317,6 +317,31 @@ test("another call comes into a tab of its own, and neither takes the focus nor 
   expect(await log(anna).getByText("my oven is broken").count()).toBe(0);
   await anna.page.keyboard.press("Home");
   await log(anna).getByText("my oven is broken").waitFor();
+});
+
+// He is told of what is said as it comes, sees the customer's screen as it is, and she that he looks.
+test("a supervisor looks into a running call, and the agent is told", async () => {
+  await ben.page.getByRole("link", { name: "Team" }).click();
+  const her = ben.page.getByRole("listitem").filter({ hasText: "Anna" });
+  await her.getByRole("button", { name: "Look into call 1 of Anna" }).click();
+  const look = ben.page.getByRole("region", { name: "The call of Anna" });
+  await look.getByText("my oven is broken").waitFor();
+  await anna.page.getByText("Ben is looking at this call").waitFor();
+  await write(alice, "it smokes now");
+  await look.getByText("it smokes now").waitFor({ timeout: 10_000 });
+  await look.getByRole("img", { name: "On it now: Press 1 and hash" }).waitFor();
+  await look.getByText("wants a refund").waitFor();
+  expect(await look.getByRole("textbox").count()).toBe(0);
+  expect(await alice.page.getByText("Ben", { exact: false }).count()).toBe(0);
+  expect(await axe(ben.page)).toEqual([]);
+  await fits(ben.page);
+  await shoot(ben, "console-look");
+  await shoot(anna, "console-looked");
+  expect(await axe(anna.page)).toEqual([]);
+  await look.getByRole("button", { name: "Stop looking" }).click();
+  await anna.page.getByText("Ben is looking at this call").waitFor({ state: "detached" });
+  expect(await server.command("audit", "export")).toContain('"agent.looked"');
+  await ben.page.getByRole("link", { name: "Calls" }).click();
 });
 
 // The telephone call goes along: Alice's page follows the REFER to the extension of the other agent.
