@@ -805,6 +805,50 @@ export interface PartyMemberChange {
   gets?: DataKind[];
 }
 
+/** Payment is one payment, as whoever pays and whoever is paid see it. */
+export interface Payment {
+  /** id of the payment, the same for every touch of an action. */
+  id: PaymentID;
+  /** session in which it was asked for. */
+  session: SessionID;
+  /** seq of the message with the overlay. */
+  seq: number;
+  /** overlay is its document's id. */
+  overlay: string;
+  /** region that was touched. */
+  region: string;
+  /** action is its place among the region's actions, from 0. */
+  action: number;
+  /** item and Amount as the overlay has them. */
+  item: string;
+  amount: OverlayAmount;
+  state: PaymentState;
+  /** reason of failed and cancelled: expired, by_customer, session_closed or declined. */
+  reason?: string;
+  /** url of the payment server's page while the payment is open; for the device that pays only. */
+  url?: string;
+  /** expires is when an open payment is cancelled. */
+  expires?: Time;
+  /** reference by which the payment server knows what was paid. */
+  reference?: string;
+  begun: Time;
+  /** ended is when it was paid, failed or cancelled. */
+  ended?: Time;
+}
+
+/** PaymentList lists payments, the oldest first. */
+export interface PaymentList {
+  payments: Payment[];
+}
+
+/** PaymentRequest begins the payment that an action of an overlay asks for (SPEC I6). What is paid and how much is in the overlay. */
+export interface PaymentRequest {
+  /** region is the overlay's region that was touched. */
+  region: string;
+  /** action is its place among the region's actions, from 0. */
+  action: number;
+}
+
 /** Profile is a party's own profile, as the party sees it. */
 export interface Profile {
   /** version of the whole; grows with each change. */
@@ -1597,6 +1641,20 @@ export type SessionChoice = "join" | "told" | "none";
 /** DataKind is a kind of data as a party tells its devices apart by. */
 export type DataKind = string;
 
+/** PaymentID names a payment within its session. */
+export type PaymentID = string;
+
+/** Amount of money. */
+export interface OverlayAmount {
+  /** minor units: cents for EUR, yen for JPY. */
+  minor: number;
+  /** currency by ISO 4217. */
+  currency: string;
+}
+
+/** PaymentState is how far a payment is. */
+export type PaymentState = "open" | "processing" | "paid" | "failed" | "cancelled";
+
 /** ProfileGroup is a person or group that sees something else than the others (G7). */
 export interface ProfileGroup {
   /** name: family, work, customers. */
@@ -1853,17 +1911,6 @@ export type OverlayActionType = "buy" | "by_email" | "by_text" | "call_back" | "
 
 /** Outcome is what came of an action. */
 export type OverlayOutcome = "done" | "failed" | "cancelled";
-
-/** PaymentID names a payment within its session. */
-export type PaymentID = string;
-
-/** Amount of money. */
-export interface OverlayAmount {
-  /** minor units: cents for EUR, yen for JPY. */
-  minor: number;
-  /** currency by ISO 4217. */
-  currency: string;
-}
 
 /** CouplingMade says in which way a coupling was made. */
 export type CouplingMade = string;

@@ -92,7 +92,16 @@ class App {
   telephone = $state.raw<Telephone>();
   hand = $state.raw<HandReport>();
   #near: Nearness | undefined;
+  /** Who waits for what becomes of payments, by session. */
+  readonly #payments = new Map<string, Set<() => void>>();
   readonly server = location.origin;
+
+  /** Has somebody told when a payment of a session goes on; returns how to end that. */
+  onPayment(session: SessionID, moved: () => void): () => void {
+    const all = this.#payments.get(session) ?? new Set();
+    this.#payments.set(session, all.add(moved));
+    return () => all.delete(moved);
+  }
 
   /** Messages and files that the server does not have yet. */
   readonly unsent = $derived([...this.rooms.values()].reduce((n, r) => n + r.waiting, 0));
@@ -311,6 +320,12 @@ class App {
     device.on("notice", (n) => {
       if (n.code === "agent" || n.code === "agents") {
         return; // an agent's desk reads again; there is nothing to show
+      }
+      if (n.code === "payment") {
+        for (const f of this.#payments.get(n.name ?? "") ?? []) {
+          f();
+        }
+        return;
       }
       this.notices = [...this.notices, n];
       void this.#near?.look().catch(() => {}); // the next connection asks again

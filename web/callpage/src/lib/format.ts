@@ -23,6 +23,12 @@ export function size(bytes: number, language: string): string {
   }).format(n);
 }
 
+/** An amount in minor units (ISO 4217), as money is written: €12.50, ¥500. */
+export function money(minor: number, currency: string, language: string): string {
+  const format = new Intl.NumberFormat(language, { style: "currency", currency });
+  return format.format(minor / 10 ** (format.resolvedOptions().maximumFractionDigits ?? 2));
+}
+
 /**
  * The locale whose habits are followed: that of the person's browser, if it is of the language
  * chosen, so that British people read 16:20, not 4:20 PM.

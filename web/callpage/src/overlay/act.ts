@@ -2,8 +2,9 @@
 import { type Api, isProblem, type OverlayAction, type ProfileSent } from "@tandem-call/sdk";
 import type { FormAnswers } from "@tandem-call/sdk/overlay";
 import { app } from "../lib/app.svelte.ts";
+import { begin, follow, giveUp, over, resultOf } from "./pay.ts";
 import { type Ask, asks } from "./question.ts";
-import type { OverlayScreen, Result } from "./screen.svelte.ts";
+import type { At, OverlayScreen, Result } from "./screen.svelte.ts";
 
 const done: Result = { outcome: "done" };
 const cancelled: Result = { outcome: "cancelled", reason: "by_user" };
@@ -17,6 +18,7 @@ export async function act(
   screen: OverlayScreen,
   api: Api,
   a: OverlayAction,
+  at: At,
   ask: Ask,
 ): Promise<Result> {
   const asked = asks(a);
@@ -59,9 +61,43 @@ export async function act(
       return callBack(a.number ?? "");
     case "dial":
       return app.telephone?.press(a.keys ?? "") ? done : failed("no_call");
+    case "pay":
+    case "buy":
+      return pay(screen, api, at, ask);
     default:
-      return failed("not_available"); // paying and buying
+      return failed("not_available"); // of a later version
   }
+}
+
+/** Has the user pay on the payment server's page, and waits for what comes of it. */
+async function pay(screen: OverlayScreen, api: Api, at: At, ask: Ask): Promise<Result> {
+  const overlay = `/v1/sessions/${encodeURIComponent(screen.room.id)}/overlays/${at.seq}`;
+  const begun = await begin(api, overlay, at.region, at.action);
+  if ("outcome" in begun) {
+    return begun;
+  }
+  if (over(begun)) {
+    return resultOf(begun);
+  }
+  const ends = new AbortController();
+  const followed = follow(
+    api,
+    begun,
+    (f) => app.onPayment(screen.room.id, f),
+    ends.signal,
+    (p) => screen.paying(p),
+  ).then((p) => {
+    if (over(p)) {
+      screen.question?.answer(true);
+    }
+    return p;
+  });
+  if (await ask({ kind: "pay", payment: begun })) {
+    return resultOf(await followed);
+  }
+  ends.abort();
+  const last = await followed;
+  return resultOf(last.state === "open" ? await giveUp(api, last) : last);
 }
 
 /** What comes of asking the server, which may refuse. */

@@ -1,4 +1,4 @@
-import type { OverlayAction, OverlayForm } from "@tandem-call/sdk";
+import type { OverlayAction, OverlayForm, Payment } from "@tandem-call/sdk";
 import type { FormAnswers } from "@tandem-call/sdk/overlay";
 import type { Shown } from "./screen.svelte.ts";
 
@@ -8,7 +8,9 @@ export type Asked =
   | { kind: "page"; url: string }
   | { kind: "address"; by: "by_email" | "by_text"; item: string }
   | { kind: "form"; form: OverlayForm }
-  | { kind: "pick"; photo: boolean };
+  | { kind: "pick"; photo: boolean }
+  /** Answered by whoever sees that it is over; given up by the user. */
+  | { kind: "pay"; payment: Payment };
 
 /** What users answer: yes, an address, a form, a file. */
 export type Given = true | string | FormAnswers | File;

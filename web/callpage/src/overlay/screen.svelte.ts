@@ -4,6 +4,7 @@ import {
   type Overlay,
   type OverlayOutcome,
   type OverlayRegion,
+  type Payment,
 } from "@tandem-call/sdk";
 import { type FormAnswers, readOverlay } from "@tandem-call/sdk/overlay";
 import { SvelteMap } from "svelte/reactivity";
@@ -29,6 +30,8 @@ export interface Progress {
   state: "doing" | OverlayOutcome;
   /** A code of an outcome, or words for what the server refused. */
   reason?: string | undefined;
+  /** What was to be paid is paid. */
+  paid?: boolean;
 }
 
 /** What came of one action. */
@@ -38,6 +41,17 @@ export interface Result {
   value?: string;
   answers?: FormAnswers;
   address?: string;
+  /** The server has told the other side itself. */
+  told?: true;
+  /** It was a payment, and is paid. */
+  paid?: true;
+}
+
+/** Which action of which overlay. */
+export interface At {
+  seq: number;
+  region: string;
+  action: number;
 }
 
 /** How long a screen that has just changed takes no touch that was meant for something else. */
@@ -163,7 +177,23 @@ export class OverlayScreen {
 
   /** How far the region's actions have come; undefined: it was not pressed. */
   progress(s: Shown, r: OverlayRegion): Progress | undefined {
-    return this.#progress.get(`${s.seq}/${r.id}`);
+    return this.#progress.get(`${s.seq}/${r.id}`) ?? this.#paid(s, r);
+  }
+
+  /** What was paid earlier, or on another device of this side. */
+  #paid(s: Shown, r: OverlayRegion): Progress | undefined {
+    const done = this.room.entries.some(
+      ({ overlayResult: x }) =>
+        x?.payment && x.seq === s.seq && x.region === r.id && x.outcome === "done",
+    );
+    return done ? { state: "done", paid: true } : undefined;
+  }
+
+  /** A payment that the user is asked to make has gone on. */
+  paying(payment: Payment): void {
+    if (this.question?.kind === "pay") {
+      this.question = { ...this.question, payment };
+    }
   }
 
   /** Asks the user something; one thing at a time. */
@@ -190,6 +220,7 @@ export class OverlayScreen {
     this.#progress.set(key, { state: "doing" });
     let last: Result = { outcome: "done" };
     let asked: true | undefined;
+    let paid = false;
     try {
       for (const [i, action] of (r.actions ?? []).entries()) {
         let result: Result = { outcome: "cancelled", reason: "earlier" };
@@ -201,18 +232,29 @@ export class OverlayScreen {
           result =
             needsConsent(action) && !asked
               ? { outcome: "cancelled", reason: "by_user" }
-              : await act(this, this.#api, action, (asks) => this.#ask(s, title, asks));
+              : await act(
+                  this,
+                  this.#api,
+                  action,
+                  { seq: s.seq, region: r.id, action: i },
+                  (asks) => this.#ask(s, title, asks),
+                );
           last = result;
+          paid ||= result.paid === true;
+        }
+        const { told, paid: _, ...answer } = result;
+        if (told) {
+          continue;
         }
         await this.#api.call("POST", `${this.#path(s.seq)}/answers`, {
           id: newID("a", app.ports.crypto.random),
           region: r.id,
           action: i,
           type: action.type,
-          ...result,
+          ...answer,
         });
       }
-      this.#progress.set(key, { state: last.outcome, reason: last.reason });
+      this.#progress.set(key, { state: last.outcome, reason: last.reason, paid });
     } catch (err) {
       this.#progress.set(key, { state: "failed", reason: reason(err) });
     }

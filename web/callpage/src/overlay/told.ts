@@ -1,7 +1,8 @@
 import type { OverlayResult } from "@tandem-call/sdk";
 import { readOverlay, regionName, wordsIn } from "@tandem-call/sdk/overlay";
+import { locale, money } from "../lib/format.ts";
 import type { Room } from "../lib/room.svelte.ts";
-import { type MessageKey, t } from "../lib/words.svelte.ts";
+import { type MessageKey, t, words } from "../lib/words.svelte.ts";
 import { tongue } from "./tongue.svelte.ts";
 
 /** What came of an action, for the side that sent the overlay. */
@@ -23,6 +24,13 @@ const whys: Record<string, MessageKey> = {
   busy: "overlay.why.busy",
   nothing_to_send: "overlay.why.nothing_to_send",
   refused: "overlay.why.refused",
+  no_payments: "overlay.why.no_payments",
+  payment_server: "overlay.why.payment_server",
+  declined: "overlay.why.declined",
+  by_customer: "overlay.why.by_user",
+  expired: "overlay.why.expired",
+  session_closed: "overlay.why.expired",
+  unknown: "overlay.why.unknown",
 };
 
 /** Says in words what came of an action of an overlay that this side has sent. */
@@ -38,17 +46,31 @@ export function told(room: Room, r: OverlayResult): Told {
     });
     return {
       what: region ? regionName(region, tongue(), overlay.language) : r.region,
-      given: [...answers, ...(r.value ? [r.value] : []), ...(r.address ? [r.address] : [])],
+      given: [
+        ...answers,
+        ...(r.value ? [r.value] : []),
+        ...(r.address ? [r.address] : []),
+        ...bought(r),
+      ],
       outcome: outcomeOf(r),
     };
   } catch {
-    return { what: r.region, given: [], outcome: outcomeOf(r) }; // it is not at hand
+    return { what: r.region, given: bought(r), outcome: outcomeOf(r) }; // it is not at hand
   }
 }
 
-function outcomeOf({ outcome, reason }: OverlayResult): string {
+/** What was to be paid, and where the payment server has it. */
+function bought({ payment: p }: OverlayResult): string[] {
+  if (!p) {
+    return [];
+  }
+  const sum = money(p.amount.minor, p.amount.currency, locale(words.language));
+  return [`${p.item}, ${sum}`, ...(p.reference ? [p.reference] : [])];
+}
+
+function outcomeOf({ outcome, reason, payment }: OverlayResult): string {
   if (outcome === "done") {
-    return t("overlay.done");
+    return t(payment ? "overlay.paid" : "overlay.done");
   }
   const why = whys[reason ?? ""];
   return t("overlay.not", { reason: why ? t(why) : (reason ?? outcome) });
