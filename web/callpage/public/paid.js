@@ -1,6 +1,9 @@
 // The payment server comes back here. What came of the payment is told in the call, not here.
 const words = {
-  de: ["Zurück zum Gespräch", "Sie können diese Seite schließen. Im Gespräch sehen Sie, was aus der Zahlung geworden ist."],
+  de: [
+    "Zurück zum Gespräch",
+    "Sie können diese Seite schließen. Im Gespräch sehen Sie, was aus der Zahlung geworden ist.",
+  ],
 };
 const own = words[navigator.language.slice(0, 2)];
 if (own) {

@@ -133,9 +133,9 @@ test("each action is asked about, done, and told to the agent", async () => {
   await press("Buy");
   expect(await agent.result(seq, "buy")).toMatchObject({
     outcome: "failed",
-    reason: "not_available",
+    reason: "no_payments",
   });
-  await layer().getByText("This page cannot do that").waitFor();
+  await layer().getByText("They take no payments yet").waitFor();
 
   await press("Keys");
   await dialog.getByRole("button", { name: "Yes, go on" }).click();
