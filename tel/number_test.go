@@ -270,7 +270,7 @@ func number(t testing.TB, s string) tel.Number {
 	return n
 }
 
-var escapes = regexp.MustCompile(`\\(x..|u....|U........)`)
+var escapes = regexp.MustCompile(`\\(\\|x..|u....|U........)`)
 
 // safe fails if an error shows control characters, raw bytes, or a run of digits out of
 // the input that could be a number.
