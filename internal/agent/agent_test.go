@@ -29,6 +29,7 @@ type centre struct {
 	now      time.Time
 	unseated []wire.DeviceID
 	handed   []string
+	holders  map[wire.SessionID][]wire.DeviceID // who talked in a session last
 	number   tel.Number
 	left     map[wire.DeviceID]time.Time
 	told     chan string
@@ -41,7 +42,7 @@ type centre struct {
 
 func newCentre(t *testing.T) *centre {
 	t.Helper()
-	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}, told: make(chan string, 1000)}
+	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}, holders: map[wire.SessionID][]wire.DeviceID{}, told: make(chan string, 1000)}
 	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Tell: c.tell, Now: func() time.Time { return c.now.Add(time.Duration(c.later.Load())) }})
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +79,9 @@ func (c *centre) Unseat(_ context.Context, _ wire.TenantID, d wire.DeviceID) err
 }
 
 func (c *centre) HandOver(_ context.Context, _ wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error {
+	if !slices.Contains(c.holders[id], from) {
+		return agent.ErrNotFound
+	}
 	c.handed = append(c.handed, fmt.Sprint(id, from, to))
 	return nil
 }
@@ -147,6 +151,7 @@ func (c *centre) talk(id wire.SessionID, phase wire.Phase, agents ...wire.Device
 			}
 		}
 	}
+	c.holders[id] = agents
 	for _, d := range agents {
 		m := agent.Member{Side: 2, Principal: c.number.Identity(), Shown: c.number.Identity(), Joined: x.Opened}
 		if left, gone := strings.CutPrefix(string(d), "-"); gone {

@@ -85,6 +85,9 @@ func (s *Service) customers(ctx context.Context, tenant wire.TenantID, x Session
 	for _, m := range x.Sides[mine].Members {
 		own[m.ID] = true
 	}
+	for _, m := range x.Sides[mine].Left {
+		own[m] = true
+	}
 	r := reader{tenant, x.ID, d}
 	h := s.said.of(r)
 	h.mu.Lock()

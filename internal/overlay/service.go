@@ -32,10 +32,12 @@ type Session struct {
 	Sides []Side
 }
 
-// Side is a party in a session, with the members that are present.
+// Side is a party in a session, with the members that are present, or were.
 type Side struct {
 	Principal, Shown tel.Identity
 	Members          []Member
+	// Left are members who were of the side: what they sent is its own, too.
+	Left []wire.MemberID
 }
 
 // Member is a device of a side.

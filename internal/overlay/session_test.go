@@ -168,6 +168,13 @@ func TestCustomersData(t *testing.T) {
 	if err != nil || !strings.Contains(string(filled.Document), "Golf for 1 to Downing Street") {
 		t.Errorf("%s, %v", filled.Document, err)
 	}
+	// After a transfer, what the earlier agent sent is no customer's.
+	w.session.Sides[1].Members, w.session.Sides[1].Left = []Member{{"5", "second"}}, []wire.MemberID{"2"}
+	second := Sender{Tenant: "t", Device: "second"}
+	filled, err = s.Preview(ctx, second, "s_1", wire.OverlayFill{Template: "booking", Values: Values{"car": {"Golf"}}})
+	if err != nil || !strings.Contains(string(filled.Document), "to Downing Street") {
+		t.Errorf("after a transfer: %s, %v", filled.Document, err)
+	}
 }
 
 // own is a template whose price the provider's own server knows.

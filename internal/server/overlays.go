@@ -92,9 +92,11 @@ func (s screens) Session(ctx context.Context, tenant wire.TenantID, id wire.Sess
 		x.Sides = append(x.Sides, overlay.Side{Principal: side.Principal, Shown: side.Shown})
 	}
 	for i, m := range rec.Members {
+		side, id := &x.Sides[m.Side-1], wire.MemberID(strconv.Itoa(i+1))
 		if m.Left.IsZero() {
-			side := &x.Sides[m.Side-1]
-			side.Members = append(side.Members, overlay.Member{ID: wire.MemberID(strconv.Itoa(i + 1)), Device: m.Device})
+			side.Members = append(side.Members, overlay.Member{ID: id, Device: m.Device})
+		} else {
+			side.Left = append(side.Left, id)
 		}
 	}
 	return x, err
