@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"net/mail"
 	"net/netip"
+	"net/textproto"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,8 +26,9 @@ import (
 var (
 	// ErrConfig: the sender cannot work with this configuration.
 	ErrConfig = errors.New("email: unusable configuration")
-	// ErrRejected: the server does not take this message, or these credentials; sending it again
-	// will not help.
+	// ErrCredentials: the server does not take the username or the password.
+	ErrCredentials = errors.New("email: the server refuses the username or the password (mail.username, mail.password)")
+	// ErrRejected: the server does not take this message; sending it again will not help.
 	ErrRejected = errors.New("email: the server refused the message")
 	// ErrUnavailable: the server cannot be reached, is not to be trusted, or cannot take messages now.
 	ErrUnavailable = errors.New("email: the server is unavailable")
@@ -102,7 +105,7 @@ func New(c Config) (*SMTP, error) {
 }
 
 // SendMail submits a message of plain text, and returns nil when the server has taken it. It does not try
-// again. ErrRejected, ErrUnavailable.
+// again. ErrCredentials, ErrRejected, ErrUnavailable.
 func (s *SMTP) SendMail(ctx context.Context, to, subject, text string) error {
 	m := gomail.NewMsg()
 	if err := errors.Join(m.From(s.from), m.To(to)); err != nil {
@@ -121,15 +124,21 @@ func (s *SMTP) SendMail(ctx context.Context, to, subject, text string) error {
 	defer cancel()
 	err = client.DialAndSendWithContext(ctx, m)
 	var e *gomail.SendError
+	var reply *textproto.Error // while signing in (RFC 4954)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &reply) && slices.Contains(refusals, reply.Code):
+		return fmt.Errorf("%w: %d", ErrCredentials, reply.Code) // its text may repeat what was sent
 	case errors.As(err, &e) && !e.IsTemp() && e.ErrorCode() >= 500:
 		return fmt.Errorf("%w: %w", ErrRejected, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 }
+
+// refusals of credentials (RFC 4954 section 6): needed, too weak, invalid, only over TLS.
+var refusals = []int{530, 534, 535, 538}
 
 // Dev shows messages to whoever runs the server, instead of sending them.
 type Dev struct{ show func(line string) }
