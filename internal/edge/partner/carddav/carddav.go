@@ -106,7 +106,7 @@ func (b *Book) List(ctx context.Context) (map[string]string, error) {
 		if err != nil {
 			continue
 		}
-		name := path.Base(href.Path)
+		name := nameIn(href)
 		for _, p := range r.Props {
 			if p.Prop.Type.Book != nil { // the collection itself; one within it is no card
 				isBook, name = isBook || path.Clean(href.Path) == path.Clean(b.base.Path), ""
@@ -145,6 +145,16 @@ func (b *Book) Remove(ctx context.Context, name, version string) error {
 	return err
 }
 
+// nameIn is the last part of a card's address; empty where it would lead out of the book, so that the card is
+// passed over.
+func nameIn(href *url.URL) string {
+	name, err := url.PathUnescape(path.Base(href.EscapedPath()))
+	if err != nil || name == "." || name == ".." || strings.Contains(name, "/") {
+		return ""
+	}
+	return name
+}
+
 func (b *Book) ask(ctx context.Context, method, name string, limit int64, body []byte, h http.Header) ([]byte, error) {
 	if h == nil {
 		h = http.Header{}
@@ -154,7 +164,7 @@ func (b *Book) ask(ctx context.Context, method, name string, limit int64, body [
 	}
 	at := *b.base
 	if name != "" {
-		at = *b.base.JoinPath(name)
+		at = *b.base.JoinPath(url.PathEscape(name))
 	}
 	r, err := b.cfg.Fetcher.Fetch(ctx, fetch.Request{URL: at.String(), Method: method, Header: h, Body: body, MaxBytes: limit, HTTPS: !b.cfg.HTTP})
 	var s *fetch.Status
