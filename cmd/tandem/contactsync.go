@@ -27,7 +27,7 @@ import (
 // device, so that the password of that server stays with the user.
 type contactSync struct {
 	account
-	URL          string        `arg:"" help:"Address of the address book, such as https://dav.example/bob/contacts/."`
+	URL          string        `arg:"" help:"Address of the address book, such as https://dav.example/bob/contacts/, or of its server: https://dav.example."`
 	User         string        `help:"User at that server."`
 	PasswordFile string        `type:"existingfile" help:"File with the password, in its first line."`
 	Networks     []string      `placeholder:"NETWORK" help:"Networks that are not public in which the server may be, such as 192.168.0.0/16."`
@@ -36,7 +36,7 @@ type contactSync struct {
 }
 
 func (c *contactSync) Run(ctx context.Context) error {
-	book, err := c.book()
+	book, err := c.book(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (c *contactSync) Run(ctx context.Context) error {
 	}
 }
 
-func (c *contactSync) book() (*carddav.Book, error) {
+func (c *contactSync) book(ctx context.Context) (*carddav.Book, error) {
 	networks, err := prefixes(c.Networks)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,11 @@ func (c *contactSync) book() (*carddav.Book, error) {
 		}
 		password, _, _ = bytes.Cut(password, []byte("\n"))
 	}
-	return carddav.New(carddav.Config{Fetcher: out, URL: c.URL, User: c.User, Password: strings.TrimRight(string(password), "\r"), HTTP: c.HTTP})
+	book, err := carddav.Discover(ctx, carddav.Config{Fetcher: out, URL: c.URL, User: c.User, Password: strings.TrimRight(string(password), "\r"), HTTP: c.HTTP})
+	if err == nil && strings.TrimSuffix(book.Address(), "/") != strings.TrimSuffix(c.URL, "/") {
+		fmt.Println("address book: " + book.Address())
+	}
+	return book, err
 }
 
 // bookMemory is what both sides had in common the last time; kept beside the device's key.
@@ -91,7 +95,7 @@ func (c *contactSync) once(ctx context.Context, book *carddav.Book) error {
 	if err != nil {
 		return err
 	}
-	path, m, err := c.memory()
+	path, m, err := c.memory(book)
 	if err != nil {
 		return err
 	}
@@ -116,9 +120,9 @@ func (c *contactSync) once(ctx context.Context, book *carddav.Book) error {
 	return errors.Join(err, jsonErr, replace(path, data))
 }
 
-func (c *contactSync) memory() (string, bookMemory, error) {
+func (c *contactSync) memory(book *carddav.Book) (string, bookMemory, error) {
 	m := bookMemory{Ours: map[string]cardMemory{}, Theirs: map[string]string{}}
-	sum := sha256.Sum256([]byte(c.URL))
+	sum := sha256.Sum256([]byte(book.Address()))
 	path, err := c.file()
 	if err != nil {
 		return "", m, err

@@ -48,6 +48,8 @@ type Status struct {
 	Code int
 	// RetryAfter as the server asks for it; zero if it does not.
 	RetryAfter time.Duration
+	// Location of a redirect that was not followed, as the server wrote it.
+	Location string
 }
 
 func (s *Status) Error() string { return fmt.Sprintf("%s: status %d", ErrStatus, s.Code) }
@@ -174,6 +176,9 @@ func (f *Fetcher) Fetch(ctx context.Context, r Request) (Response, error) {
 func read(res *http.Response, r Request) (Response, error) {
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		s := &Status{Code: res.StatusCode}
+		if res.StatusCode < 400 {
+			s.Location = res.Header.Get("Location")
+		}
 		if d, err := time.ParseDuration(res.Header.Get("Retry-After") + "s"); err == nil && d > 0 {
 			s.RetryAfter = d
 		}

@@ -83,22 +83,25 @@ type multistatus struct {
 				Type struct {
 					Book *struct{} `xml:"urn:ietf:params:xml:ns:carddav addressbook"`
 				} `xml:"DAV: resourcetype"`
+				// For discovery: RFC 5397 section 3, RFC 6352 section 7.1.1.
+				User hrefs `xml:"DAV: current-user-principal"`
+				Home hrefs `xml:"urn:ietf:params:xml:ns:carddav addressbook-home-set"`
 			} `xml:"DAV: prop"`
 		} `xml:"DAV: propstat"`
 	} `xml:"DAV: response"`
+}
+
+type hrefs struct {
+	Hrefs []string `xml:"DAV: href"`
 }
 
 const propfind = `<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><prop><resourcetype/><getetag/></prop></propfind>`
 
 // List returns the names of the book's cards, with their versions. ErrNoBook, ErrRefused.
 func (b *Book) List(ctx context.Context) (map[string]string, error) {
-	body, err := b.ask(ctx, "PROPFIND", "", maxList, []byte(propfind), http.Header{"Depth": {"1"}, "Content-Type": {"application/xml; charset=utf-8"}})
+	all, err := b.find(ctx, propfind, "1")
 	if err != nil {
 		return nil, err
-	}
-	var all multistatus
-	if err := xml.Unmarshal(body, &all); err != nil {
-		return nil, fmt.Errorf("%w: its answer is no multistatus", ErrNoBook)
 	}
 	cards, isBook := map[string]string{}, false
 	for _, r := range all.Responses {
@@ -120,6 +123,18 @@ func (b *Book) List(ctx context.Context) (map[string]string, error) {
 		return nil, fmt.Errorf("%w: the collection at the address is another one", ErrNoBook)
 	}
 	return cards, nil
+}
+
+// find asks for properties of the collection, and of what is in it at depth 1.
+func (b *Book) find(ctx context.Context, what, depth string) (all multistatus, err error) {
+	body, err := b.ask(ctx, "PROPFIND", "", maxList, []byte(what), http.Header{"Depth": {depth}, "Content-Type": {"application/xml; charset=utf-8"}})
+	if err != nil {
+		return all, err
+	}
+	if err := xml.Unmarshal(body, &all); err != nil {
+		return all, fmt.Errorf("%w: its answer is no multistatus", ErrNoBook)
+	}
+	return all, nil
 }
 
 // Get returns a card.

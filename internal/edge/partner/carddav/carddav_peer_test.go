@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -145,5 +146,63 @@ func TestNew(t *testing.T) {
 		if _, err := carddav.New(carddav.Config{URL: address}); !errors.Is(err, carddav.ErrAddress) {
 			t.Errorf("%q: %v", address, err)
 		}
+	}
+}
+
+// TestDiscover: of a real server only the host is known.
+func TestDiscover(t *testing.T) {
+	address, _ := radicale(t)
+	host := strings.TrimSuffix(address, "bob/book/")
+	config := func(at, password string) carddav.Config {
+		f, err := fetch.New(fetch.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: time.Minute, Redirects: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return carddav.Config{Fetcher: f, URL: at, User: "bob", Password: password, HTTP: true}
+	}
+	for _, at := range []string{host, host + "bob/", address} {
+		b, err := carddav.Discover(t.Context(), config(at, "secret"))
+		if err != nil || b.Address() != address {
+			t.Fatalf("%s: %v, %v", at, b, err)
+		}
+		if _, err := b.List(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := carddav.Discover(t.Context(), config(host, "wrong")); !errors.Is(err, carddav.ErrRefused) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	req, err := http.NewRequest("MKCOL", host+"bob/second/", strings.NewReader(radicaletest.MakeBook))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("bob", "secret")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if _, err := carddav.Discover(t.Context(), config(host, "secret")); !errors.Is(err, carddav.ErrNoBook) || !strings.Contains(err.Error(), "/bob/second/") {
+		t.Errorf("two books: %v", err)
+	}
+}
+
+// TestDiscoverLeavesTheHost: a server that leads elsewhere gets no password there.
+func TestDiscoverLeavesTheHost(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/.well-known/") {
+			http.Redirect(w, r, "http://127.0.0.2:1/dav/", http.StatusMovedPermanently)
+			return
+		}
+		http.Error(w, "no", http.StatusMethodNotAllowed)
+	}))
+	defer s.Close()
+	f, err := fetch.New(fetch.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Redirects: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = carddav.Discover(t.Context(), carddav.Config{Fetcher: f, URL: s.URL, User: "bob", Password: "secret", HTTP: true})
+	if !errors.Is(err, carddav.ErrAddress) || !strings.Contains(err.Error(), "http://127.0.0.2:1/dav/") {
+		t.Errorf("%v", err)
 	}
 }
