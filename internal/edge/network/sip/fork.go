@@ -61,6 +61,9 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 			case b.giving:
 				k.failed(b, 487) // before it was sent
 				return
+			case to == nil && b.target.flow != nil && b.target.flow.final():
+				k.failed(b, 430) // its connection has ended, and its registration is about to
+				return
 			case to == nil:
 				k.failed(b, 503)
 				return
