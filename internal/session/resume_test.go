@@ -258,7 +258,8 @@ func (w withoutLock) ReadDir(name string) ([]fs.DirEntry, error) {
 	all, err := fs.ReadDir(w.FS, name)
 	kept := all[:0]
 	for _, e := range all {
-		if filepath.Base(e.Name()) != "LOCK" {
+		// What is being written is renamed at any moment.
+		if e.Name() != "LOCK" && filepath.Ext(e.Name()) != ".tmp" {
 			kept = append(kept, e)
 		}
 	}
