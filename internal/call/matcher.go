@@ -164,27 +164,19 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 	if err := r.check(); err != nil {
 		return Outcome{}, err
 	}
-	ctx = store.Remember(ctx) // who the parties are is asked at each step
 	ev, err := m.place(ctx, r)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: place a report: %w", err)
 	}
-	before, at, err := m.Records.Get(ctx, ev.Key)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return Outcome{}, fmt.Errorf("call: read the calls of a pair: %w", err)
+	if full, err := m.full(ctx, ev); err != nil {
+		return Outcome{}, fmt.Errorf("call: count a party's calls: %w", err)
+	} else if full {
+		return Outcome{}, ErrTooMany
 	}
-	if before.side(ev.Own.Identity) < 0 {
-		if full, err := m.full(ctx, ev); err != nil {
-			return Outcome{}, fmt.Errorf("call: count a party's calls: %w", err)
-		} else if full {
-			return Outcome{}, ErrTooMany
-		}
-	}
-	rec, err := m.changeFrom(ctx, ev.Key, before, at, ev)
+	rec, err := m.apply(ctx, ev.Key, ev)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: store a report: %w", err)
 	}
-	rec = m.perform(context.WithoutCancel(ctx), rec)
 	s := rec.knows(rec.side(ev.Own.Identity), r.Reporter, r.Ref)
 	if s == nil {
 		return Outcome{}, ErrTooMany
@@ -238,9 +230,9 @@ func (m *Matcher) place(ctx context.Context, r Report) (Reported, error) {
 	return ev, err
 }
 
-// full reports whether a party's device or user speaks of more calls than a party can be in, before it
-// speaks of one with somebody else. Each report looks at all of its party's records, so their number must
-// have an end. Those that only others have spoken of do not count.
+// full reports whether a party's device or user speaks of more calls than a party can be in. Each
+// report looks at all of its party's records, so their number must have an end. Those
+// that only others have spoken of do not count.
 func (m *Matcher) full(ctx context.Context, ev Reported) (bool, error) {
 	if kind := ev.Report.Reporter.Kind; kind != ByDevice && kind != ByPerson || ev.Own.Shared {
 		return false, nil
@@ -560,20 +552,10 @@ func (m *Matcher) apply(ctx context.Context, key string, ev Event) (Record, erro
 }
 
 func (m *Matcher) change(ctx context.Context, key string, ev Event) (Record, error) {
-	return store.Change(ctx, m.Records, key, m.next(key, ev))
-}
-
-// changeFrom is change for who has just read the record.
-func (m *Matcher) changeFrom(ctx context.Context, key string, r Record, at store.Rev, ev Event) (Record, error) {
-	return store.ChangeFrom(ctx, m.Records, key, r, at, m.next(key, ev))
-}
-
-// next decides what a record becomes by an event.
-func (m *Matcher) next(key string, ev Event) func(Record, bool) (Record, bool, error) {
-	return func(r Record, _ bool) (Record, bool, error) {
+	return store.Change(ctx, m.Records, key, func(r Record, _ bool) (Record, bool, error) {
 		next, _ := m.cleared(key, r).Next(ev, m.now(), m.Rules)
 		return next, !reflect.DeepEqual(next, r), nil
-	}
+	})
 }
 
 // now is the time as it reads back from a record.
