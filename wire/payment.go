@@ -52,16 +52,18 @@ type Payment struct {
 	// Item and Amount as the overlay has them.
 	Item   string         `json:"item"`
 	Amount overlay.Amount `json:"amount"`
-	State  PaymentState   `json:"state" enum:"open,processing,paid,failed,cancelled"`
-	// Reason of failed and cancelled: expired, by_customer, session_closed or declined.
+	// State is how far it is.
+	State PaymentState `json:"state" enum:"open,processing,paid,failed,cancelled"`
+	// Reason of failed (declined, unknown) and cancelled (by_customer, expired, session_closed).
 	Reason string `json:"reason,omitempty"`
-	// URL of the payment server's page while the payment is open; for the device that pays only.
+	// URL of the payment server's page while the payment is open; for the side that pays only.
 	URL string `json:"url,omitempty"`
 	// Expires is when an open payment is cancelled.
 	Expires *time.Time `json:"expires,omitempty"`
 	// Reference by which the payment server knows what was paid.
-	Reference string    `json:"reference,omitempty"`
-	Begun     time.Time `json:"begun"`
+	Reference string `json:"reference,omitempty"`
+	// Begun is when this attempt was.
+	Begun time.Time `json:"begun"`
 	// Ended is when it was paid, failed or cancelled.
 	Ended *time.Time `json:"ended,omitempty"`
 }

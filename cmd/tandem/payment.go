@@ -66,7 +66,11 @@ func secretFrom(file string) (string, error) {
 		return "", nil
 	}
 	b, err := os.ReadFile(file)
-	return strings.TrimSpace(string(b)), err
+	secret := strings.TrimSpace(string(b))
+	if err == nil && secret == "" {
+		err = fmt.Errorf("%s is empty", file)
+	}
+	return secret, err
 }
 
 type paymentAccountList struct{ operator }
@@ -77,9 +81,13 @@ func (c *paymentAccountList) Run(ctx context.Context) error {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tNUMBERS\tWEBHOOK\tPROVED")
+	fmt.Fprintln(w, "NAME\tNUMBERS\tWEBHOOK\tSECRET")
 	for _, a := range l.Accounts {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%t\n", a.Name, strings.Join(a.Numbers, " "), a.HookURL, a.HookSecretSet)
+		secret := "none"
+		if a.HookSecretSet {
+			secret = "set"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", a.Name, strings.Join(a.Numbers, " "), a.HookURL, secret)
 	}
 	return w.Flush()
 }
@@ -90,15 +98,7 @@ type paymentAccountRemove struct {
 }
 
 func (c *paymentAccountRemove) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
-	if err := api.Call(ctx, http.MethodDelete, "/v1/payment-accounts/"+url.PathEscape(c.Name), nil, nil); err != nil {
-		return err
-	}
-	fmt.Println("removed")
-	return nil
+	return c.call(ctx, http.MethodDelete, "/v1/payment-accounts/"+url.PathEscape(c.Name), nil)
 }
 
 type paymentList struct {
@@ -147,7 +147,12 @@ func (c *overlayPress) pay(ctx context.Context, api *client.API, s wire.SessionS
 			return true // it may still be paid, and is told then
 		case <-time.After(time.Second):
 		}
-		if p, err = paymentOf(ctx, api, p); err != nil {
+		switch p, err = paymentOf(ctx, api, p); {
+		case errors.Is(err, errForgotten):
+			a.Outcome, a.Reason = overlay.Failed, "unknown"
+			fmt.Fprintln(os.Stderr, err)
+			return true
+		case err != nil: // the server may come back
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
@@ -172,5 +177,7 @@ func paymentOf(ctx context.Context, api *client.API, p wire.Payment) (wire.Payme
 			return x, nil
 		}
 	}
-	return p, errors.New("the payment is not listed any more")
+	return p, errForgotten
 }
+
+var errForgotten = errors.New("the payment is not listed any more")

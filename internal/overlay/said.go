@@ -77,7 +77,7 @@ func (s *Service) customers(ctx context.Context, tenant wire.TenantID, x Session
 	if !slices.ContainsFunc(parameters, func(p wire.OverlayParameter) bool { return p.From == wire.FromCustomer }) {
 		return values, nil
 	}
-	mine, err := x.of(d)
+	mine, err := x.Of(d)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (s *Service) at(ctx context.Context, by Sender, id wire.SessionID, numbers 
 		return x, 0, "", err
 	}
 	if by.Device != "" {
-		i, err := x.of(by.Device)
+		i, err := x.Of(by.Device)
 		return x, i, by.Device, err
 	}
 	if !by.Owner.All {
@@ -51,7 +51,7 @@ func (s *Service) Templates(ctx context.Context, by Sender, id wire.SessionID) (
 	}
 	var sides []Side
 	if by.Device != "" {
-		i, err := x.of(by.Device)
+		i, err := x.Of(by.Device)
 		if err != nil {
 			return nil, err
 		}
@@ -232,38 +232,47 @@ func pictureOf(o overlay.Overlay, region string) (string, error) {
 // received returns an overlay that somebody of another side sent to a device, and the members
 // of that side.
 func (s *Service) received(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (overlay.Overlay, []wire.MemberID, error) {
-	o, from, _, err := s.Received(ctx, tenant, id, d, seq)
+	r, err := s.Received(ctx, tenant, id, d, seq)
+	if err != nil {
+		return r.Overlay, nil, err
+	}
 	var to []wire.MemberID
-	for _, m := range from.Members {
+	for _, m := range r.Session.Sides[r.From].Members {
 		to = append(to, m.ID)
 	}
-	return o, to, err
+	return r.Overlay, to, nil
 }
 
-// Received returns an overlay that somebody of another side sent to a device, that side, and the
-// device's own. ErrClosed, ErrNotFound.
-func (s *Service) Received(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (o overlay.Overlay, from, own Side, err error) {
+// Receipt is an overlay that somebody of another side sent to a device.
+type Receipt struct {
+	Overlay overlay.Overlay
+	Session Session
+	// From and Own are the places of the sender's side and of the device's among the session's.
+	From, Own int
+}
+
+// Received returns what a device received with a message. ErrClosed, ErrNotFound.
+func (s *Service) Received(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (r Receipt, err error) {
 	e, err := s.message(ctx, tenant, id, d, seq)
 	if err != nil {
-		return o, from, own, err
+		return r, err
 	}
-	if o, err = decode(e); err != nil {
-		return o, from, own, err
+	if r.Overlay, err = decode(e); err != nil {
+		return r, err
 	}
-	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
-	if err != nil {
-		return o, from, own, err
+	if r.Session, err = s.cfg.Sessions.Session(ctx, tenant, id); err != nil {
+		return r, err
 	}
-	mine, err := x.of(d)
-	if err != nil {
-		return o, from, own, err
+	if r.Own, err = r.Session.Of(d); err != nil {
+		return r, err
 	}
-	for i, side := range x.Sides {
-		if i != mine && slices.ContainsFunc(side.Members, func(m Member) bool { return m.ID == e.From }) {
-			return o, side, x.Sides[mine], nil
+	for i, side := range r.Session.Sides {
+		if i != r.Own && slices.ContainsFunc(side.Members, func(m Member) bool { return m.ID == e.From }) {
+			r.From = i
+			return r, nil
 		}
 	}
-	return o, from, own, fmt.Errorf("%w: who sent it has left, or is of the same side", ErrNotFound)
+	return r, fmt.Errorf("%w: who sent it has left, or is of the same side", ErrNotFound)
 }
 
 // decode reads the overlay of a message, which was checked when it was sent.

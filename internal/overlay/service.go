@@ -51,8 +51,8 @@ func (s Side) is(numbers []string) bool {
 	return credential.Covers(numbers, s.Principal) || credential.Covers(numbers, s.Shown)
 }
 
-// of returns the index of the device's side. ErrClosed.
-func (x Session) of(d wire.DeviceID) (int, error) {
+// Of returns the index of the device's side. ErrClosed.
+func (x Session) Of(d wire.DeviceID) (int, error) {
 	for i, s := range x.Sides {
 		for _, m := range s.Members {
 			if m.Device == d {

@@ -1,5 +1,5 @@
 // Package payment lets customers pay what an overlay asks for (SPEC I6: pay, buy). Who is paid has an
-// [Account] with a payment server, behind the port [Till]; what a customer enters there, or keeps on the telephone
+// [Account] with a payment server, behind the port [Gateway]; what a customer enters there, or keeps on the telephone
 // for such pages, never comes to Tandem.
 //
 // What is paid, and how much, is in the overlay that was sent. [Service.Begin] has the payment server make a
@@ -32,12 +32,12 @@ var (
 	ErrEnded = errors.New("payment: it has been paid, or has ended")
 	// ErrClosed: the session is over, or the caller is not in it.
 	ErrClosed = errors.New("payment: not in the session")
-	// ErrTill: the payment server did not answer, or had an error of its own. It may be tried again.
-	ErrTill = errors.New("payment: the payment server does not answer; try again in a moment")
+	// ErrGateway: the payment server did not answer, or had an error of its own. It may be tried again.
+	ErrGateway = errors.New("payment: the payment server does not answer; try again in a moment")
 	// ErrRefused: the payment server does not do what it was asked: the account has to be looked at.
 	ErrRefused = errors.New("payment: the payment server refuses; the account has to be looked at by whoever set it up")
 	// ErrSignature: a notice is not the payment server's.
-	ErrSignature = errors.New("payment: the notice has no valid signature")
+	ErrSignature = errors.New("payment: the notice has no valid signature for an account of that name; look at the webhook's address and its secret")
 )
 
 // Limits.
@@ -46,8 +46,10 @@ const (
 	MaxPayments = 200 // of a session
 	// OpenFor is how long a checkout may be paid; Stripe allows no less than 30 minutes.
 	OpenFor = 35 * time.Minute
-	// unknownFor is how long after that it is still asked what came of it.
-	unknownFor = 24 * time.Hour
+	// unknownFor is how long after that it is still asked what came of it; processingFor of one whose money is
+	// under way, which banks give two weeks.
+	unknownFor    = 24 * time.Hour
+	processingFor = 30 * 24 * time.Hour
 )
 
 // Reasons of payments that were not made.
@@ -77,6 +79,8 @@ type Payment struct {
 	ID      wire.PaymentID `json:"id"`
 	// Attempt counts the checkouts; one that was not paid may be begun anew.
 	Attempt int `json:"attempt"`
+	// Side of the session that pays, from 1: each that got the overlay pays for itself.
+	Side int `json:"side"`
 	// Device that pays; empty when its party was erased.
 	Device  wire.DeviceID      `json:"device,omitempty"`
 	Account string             `json:"account"`
@@ -103,8 +107,8 @@ func (p Payment) over() bool {
 	return p.State == wire.PaymentPaid || p.State == wire.PaymentFailed || p.State == wire.PaymentCancelled
 }
 
-// info is the payment as it is told; its page only to the device that pays.
-func (p Payment) info(to wire.DeviceID) wire.Payment {
+// info is the payment as it is told; its page only to those who pay.
+func (p Payment) info(payer bool) wire.Payment {
 	w := wire.Payment{
 		ID: p.ID, Session: p.Session, Seq: p.Seq, Overlay: p.Overlay, Region: p.Region, Action: p.Action,
 		Item: p.Item, Amount: p.Amount, State: p.State, Reason: p.Reason, Reference: p.Reference, Begun: p.Begun,
@@ -114,7 +118,7 @@ func (p Payment) info(to wire.DeviceID) wire.Payment {
 	} else {
 		w.Expires = &p.Expires
 	}
-	if p.State == wire.PaymentOpen && to != "" && to == p.Device {
+	if p.State == wire.PaymentOpen && payer {
 		w.URL = p.URL
 	}
 	return w

@@ -39,6 +39,8 @@ type world struct {
 
 const (
 	customer wire.DeviceID  = "customer"
+	tablet   wire.DeviceID  = "tablet"
+	friend   wire.DeviceID  = "friend"
 	session  wire.SessionID = "s_1"
 )
 
@@ -68,7 +70,7 @@ func newWorld(t *testing.T) (*world, *Service) {
 func (w *world) service() *Service {
 	w.t.Helper()
 	s, err := New(Config{
-		Engine: w.engine, Sessions: w, Till: till{w}, Now: func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, Back: "https://tandem.example/paid.html",
+		Engine: w.engine, Sessions: w, Gateway: gateway{w}, Now: func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, Back: "https://tandem.example/paid.html",
 		Notify: func(context.Context, wire.TenantID, wire.DeviceID, wire.SessionID) error { w.notified++; return nil },
 	})
 	if err != nil {
@@ -78,17 +80,27 @@ func (w *world) service() *Service {
 }
 
 func (w *world) Bill(_ context.Context, _ wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (Bill, error) {
-	if id != session || d != customer || w.closed {
-		return Bill{}, ErrClosed
+	side, err := w.Side(context.Background(), "t", id, d)
+	if err != nil {
+		return Bill{}, err
 	}
 	if seq != 7 {
 		return Bill{}, ErrNotFound
 	}
 	amount := &overlay.Amount{Minor: 1250, Currency: "EUR"}
-	return Bill{From: []tel.Identity{w.from}, Overlay: overlay.Overlay{ID: "show", Regions: []overlay.Region{
+	return Bill{From: []tel.Identity{w.from}, Side: side, Overlay: overlay.Overlay{ID: "show", Regions: []overlay.Region{
 		{ID: "tickets", Actions: []overlay.Action{{Type: overlay.Pay, Item: "2 tickets", Amount: amount}, {Type: overlay.ByEmail, Item: "tickets"}}},
 		{ID: "off", State: overlay.Disabled, Actions: []overlay.Action{{Type: overlay.Buy, Item: "x", Amount: amount}}},
 	}}}, nil
+}
+
+// Side: the customer has a tablet; somebody else in the conference got the overlay, too.
+func (w *world) Side(_ context.Context, _ wire.TenantID, id wire.SessionID, d wire.DeviceID) (int, error) {
+	side := map[wire.DeviceID]int{customer: 1, tablet: 1, friend: 3}[d]
+	if id != session || side == 0 || w.closed {
+		return 0, ErrClosed
+	}
+	return side, nil
 }
 
 func (w *world) Tell(_ context.Context, p Payment, id wire.RequestID, r wire.OverlayResult) error {
@@ -114,11 +126,11 @@ func (w *world) Open(context.Context, wire.TenantID, wire.SessionID) (bool, erro
 	return !w.closed, nil
 }
 
-// till is the world's payment server.
-type till struct{ w *world }
+// gateway is the world's payment server.
+type gateway struct{ w *world }
 
-func (t till) Open(_ context.Context, _ string, o Order) (Checkout, error) {
-	w := t.w
+func (g gateway) Open(_ context.Context, _ string, o Order) (Checkout, error) {
+	w := g.w
 	w.mu.Lock()
 	f := w.opening
 	w.opening = nil
@@ -137,29 +149,29 @@ func (t till) Open(_ context.Context, _ string, o Order) (Checkout, error) {
 	return *w.checkouts[id], nil
 }
 
-func (t till) Look(_ context.Context, key, id string) (Checkout, error) {
-	t.w.mu.Lock()
-	defer t.w.mu.Unlock()
-	if t.w.down != nil {
-		return Checkout{}, t.w.down
+func (g gateway) Look(_ context.Context, key, id string) (Checkout, error) {
+	g.w.mu.Lock()
+	defer g.w.mu.Unlock()
+	if g.w.down != nil {
+		return Checkout{}, g.w.down
 	}
 	if key != "sk" {
 		return Checkout{}, ErrRefused
 	}
-	return *t.w.checkouts[id], nil
+	return *g.w.checkouts[id], nil
 }
 
-func (t till) Expire(ctx context.Context, key, id string) (Checkout, error) {
-	t.w.mu.Lock()
-	if c := t.w.checkouts[id]; c.State == wire.PaymentOpen && t.w.down == nil {
+func (g gateway) Expire(ctx context.Context, key, id string) (Checkout, error) {
+	g.w.mu.Lock()
+	if c := g.w.checkouts[id]; c.State == wire.PaymentOpen && g.w.down == nil {
 		c.State = wire.PaymentCancelled
 	}
-	t.w.mu.Unlock()
-	return t.Look(ctx, key, id)
+	g.w.mu.Unlock()
+	return g.Look(ctx, key, id)
 }
 
-// Notice reads "PAYMENT CHECKOUT", with a third word where the money does not come.
-func (t till) Notice(secret, signature string, body []byte) (Notice, error) {
+// Notice reads "PAYMENT CHECKOUT".
+func (g gateway) Notice(secret, signature string, body []byte) (Notice, error) {
 	if signature != "by "+secret {
 		return Notice{}, ErrSignature
 	}
@@ -167,7 +179,7 @@ func (t till) Notice(secret, signature string, body []byte) (Notice, error) {
 	if len(f) < 2 {
 		return Notice{}, nil
 	}
-	return Notice{Session: session, Payment: wire.PaymentID(f[0]), Checkout: f[1], Declined: len(f) > 2}, nil
+	return Notice{Session: session, Payment: wire.PaymentID(f[0]), Checkout: f[1]}, nil
 }
 
 // is brings a checkout into a state.
@@ -264,8 +276,8 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	w.down = ErrTill
-	if _, err := s.Begin(t.Context(), "t", session, customer, 7, request); !errors.Is(err, ErrTill) {
+	w.down = ErrGateway
+	if _, err := s.Begin(t.Context(), "t", session, customer, 7, request); !errors.Is(err, ErrGateway) {
 		t.Error(err)
 	}
 	w.down = nil
@@ -307,9 +319,7 @@ func TestEnds(t *testing.T) {
 			if _, err := s.Cancel(t.Context(), "t", session, customer, p.ID); !errors.Is(err, ErrEnded) {
 				t.Errorf("what is being processed was cancelled: %v", err)
 			}
-			if err := s.Noticed(t.Context(), "t", "box-office", "by whsec", []byte(string(p.ID)+" cs_1 declined")); err != nil {
-				t.Error(err)
-			}
+			w.is("cs_1", wire.PaymentFailed) // and no notice of it comes
 			w.work(s)
 		}, "7 tickets pay failed declined 12.50 EUR"},
 	} {
@@ -336,11 +346,11 @@ func TestNotices(t *testing.T) {
 		body               []byte
 		want               error
 	}{
-		"no account":         {"other", "by whsec", about, ErrNotFound},
+		"no account":         {"other", "by whsec", about, ErrSignature}, // as another's
 		"another's":          {"box-office", "by somebody", about, ErrSignature},
 		"of something else":  {"box-office", "by whsec", nil, nil},
 		"no such payment":    {"box-office", "by whsec", []byte("pay_x cs_1"), ErrNotFound},
-		"of another attempt": {"box-office", "by whsec", []byte(string(p.ID) + " cs_0 declined"), nil},
+		"of another attempt": {"box-office", "by whsec", []byte(string(p.ID) + " cs_0"), nil},
 	} {
 		if err := s.Noticed(t.Context(), "t", c.account, c.signature, c.body); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
@@ -401,7 +411,7 @@ func TestTouchedTwice(t *testing.T) {
 // TestDiesWhileBeginning: what was noted for a payment that nobody can pay is passed over.
 func TestDiesWhileBeginning(t *testing.T) {
 	w, s := newWorld(t)
-	p := Payment{Tenant: "t", Session: session, ID: name(session, 7, "tickets", 0)}
+	p := Payment{Tenant: "t", Session: session, ID: name(session, 7, "tickets", 0, 1)}
 	if err := s.watch(t.Context(), p, w.now); err != nil {
 		t.Fatal(err)
 	}
@@ -437,13 +447,60 @@ func TestSessionCloses(t *testing.T) {
 func TestNeverLearned(t *testing.T) {
 	w, s := newWorld(t)
 	w.begin(s)
-	w.down = ErrTill
+	w.down = ErrGateway
 	w.pass(OpenFor + unknownFor + time.Minute)
 	if _, err := s.work(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.work(s)
 	w.expect(s, true, "7 tickets pay failed unknown 12.50 EUR")
+}
+
+// TestMoneyNeverComes: the payment server goes on saying that the money is under way.
+func TestMoneyNeverComes(t *testing.T) {
+	w, s := newWorld(t)
+	w.begin(s)
+	w.is("cs_1", wire.PaymentProcessing)
+	w.work(s)
+	w.pass(14 * 24 * time.Hour)
+	w.work(s)
+	w.expect(s, false)
+	w.pass(processingFor)
+	w.work(s)
+	w.expect(s, true, "7 tickets pay failed unknown 12.50 EUR")
+}
+
+// TestEachSidePays: who else got the overlay pays for itself; devices of one side share a payment.
+func TestEachSidePays(t *testing.T) {
+	w, s := newWorld(t)
+	ctx := t.Context()
+	first := w.begin(s)
+	same, err := s.Begin(ctx, "t", session, tablet, 7, request)
+	if err != nil || same.ID != first.ID || same.URL != first.URL {
+		t.Errorf("the customer's tablet: %+v, %v", same, err)
+	}
+	other, err := s.Begin(ctx, "t", session, friend, 7, request)
+	if err != nil || other.ID == first.ID || other.URL == first.URL {
+		t.Errorf("the friend: %+v, %v", other, err)
+	}
+	if l, err := s.OfDevice(ctx, "t", session, tablet); err != nil || len(l) != 1 || l[0].ID != first.ID || l[0].URL == "" {
+		t.Errorf("the tablet sees %+v, %v", l, err)
+	}
+	if _, err := s.Cancel(ctx, "t", session, friend, first.ID); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the friend gives up the customer's: %v", err)
+	}
+	if p, err := s.Cancel(ctx, "t", session, tablet, first.ID); err != nil || p.State != wire.PaymentCancelled {
+		t.Errorf("%+v, %v", p, err)
+	}
+	w.is("cs_2", wire.PaymentPaid)
+	w.work(s)
+	if got, err := s.OfDevice(ctx, "t", session, friend); err != nil || len(got) != 1 || got[0].State != wire.PaymentPaid {
+		t.Errorf("%+v, %v", got, err)
+	}
+	w.closed = true // what one began oneself is still seen
+	if l, err := s.OfDevice(ctx, "t", session, customer); err != nil || len(l) != 1 {
+		t.Errorf("afterwards: %+v, %v", l, err)
+	}
 }
 
 func TestAccounts(t *testing.T) {

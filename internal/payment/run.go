@@ -124,7 +124,8 @@ func (s *Service) progress(ctx context.Context, p Payment) (Payment, error) {
 	} else {
 		p, err = s.look(ctx, p)
 	}
-	if err != nil && now.Sub(p.Expires) > unknownFor && p.State == wire.PaymentOpen {
+	since := now.Sub(p.Expires)
+	if err != nil && p.State == wire.PaymentOpen && since > unknownFor || p.State == wire.PaymentProcessing && since > processingFor {
 		s.cfg.Log.Error("what came of a payment was never learned; look at the payment server", "account", p.Account, "session", p.Session, "payment", p.ID, "err", err)
 		return s.settle(ctx, p, wire.PaymentFailed, Unknown, "")
 	}
@@ -132,14 +133,14 @@ func (s *Service) progress(ctx context.Context, p Payment) (Payment, error) {
 }
 
 func (s *Service) look(ctx context.Context, p Payment) (Payment, error) {
-	return s.ask(ctx, p, Expired, s.cfg.Till.Look)
+	return s.ask(ctx, p, Expired, s.cfg.Gateway.Look)
 }
 
 func (s *Service) expire(ctx context.Context, p Payment, reason string) (Payment, error) {
-	return s.ask(ctx, p, reason, s.cfg.Till.Expire)
+	return s.ask(ctx, p, reason, s.cfg.Gateway.Expire)
 }
 
-// ask asks the payment server, and keeps what it says. reason of a payment that was cancelled.
+// ask asks the payment server, and keeps what it says. reason is why it is over, if it is cancelled.
 func (s *Service) ask(ctx context.Context, p Payment, reason string, do func(ctx context.Context, key, checkout string) (Checkout, error)) (Payment, error) {
 	a, err := s.Account(ctx, credential.Owner{Tenant: p.Tenant, All: true}, p.Account)
 	if err != nil {
@@ -149,7 +150,11 @@ func (s *Service) ask(ctx context.Context, p Payment, reason string, do func(ctx
 	if err != nil {
 		return p, err
 	}
-	if c.State != wire.PaymentCancelled {
+	switch c.State {
+	case wire.PaymentCancelled:
+	case wire.PaymentFailed:
+		reason = Declined
+	default:
 		reason = ""
 	}
 	return s.settle(ctx, p, c.State, reason, c.Reference)
@@ -220,9 +225,6 @@ func (s *Service) tell(ctx context.Context, p Payment) error {
 	switch p.State {
 	case wire.PaymentFailed:
 		r.Outcome = overlay.Failed
-		if r.Reason == "" {
-			r.Reason = Declined
-		}
 	case wire.PaymentCancelled:
 		r.Outcome = overlay.Cancelled
 	}

@@ -26,21 +26,24 @@ type Sessions interface {
 	// Tell hands what came of an action to the other members of the device's side and to whoever sent the overlay.
 	// The same request tells once. ErrClosed.
 	Tell(ctx context.Context, p Payment, request wire.RequestID, r wire.OverlayResult) error
+	// Side is the side of a session that a device is of, from 1. ErrClosed.
+	Side(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) (int, error)
 	// Open reports whether a session is not closed.
 	Open(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error)
 }
 
-// Bill is an overlay, and the identities of whoever sent it.
+// Bill is an overlay, the identities of whoever sent it, and the side that got it, from 1.
 type Bill struct {
 	Overlay overlay.Overlay
 	From    []tel.Identity
+	Side    int
 }
 
 // Config of a Service. The first three are needed.
 type Config struct {
 	Engine   store.Engine
 	Sessions Sessions
-	Till     Till
+	Gateway  Gateway
 	// Notify has the device that pays read its payments again; nil: it is not told.
 	Notify func(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, id wire.SessionID) error
 	// Back is the page to which the payment server sends customers back.
@@ -67,8 +70,8 @@ type Service struct {
 
 // New returns the service over the engine.
 func New(cfg Config) (*Service, error) {
-	if cfg.Engine == nil || cfg.Sessions == nil || cfg.Till == nil {
-		return nil, errors.New("payment: config needs Engine, Sessions and Till")
+	if cfg.Engine == nil || cfg.Sessions == nil || cfg.Gateway == nil {
+		return nil, errors.New("payment: config needs Engine, Sessions and Gateway")
 	}
 	if cfg.Keep == 0 {
 		cfg.Keep = 24 * time.Hour
@@ -98,14 +101,14 @@ func (s *Service) Stats() Stats {
 
 func key(p Payment) string { return store.Key(string(p.Tenant), string(p.Session), string(p.ID)) }
 
-// name of the payment of an action: there is one of each, however often it is touched.
-func name(id wire.SessionID, seq uint64, region string, action int) wire.PaymentID {
-	sum := sha256.Sum256([]byte(store.Key(string(id), strconv.FormatUint(seq, 10), region, strconv.Itoa(action))))
+// name of the payment of an action by a side: there is one of each, however often it is touched.
+func name(id wire.SessionID, seq uint64, region string, action, side int) wire.PaymentID {
+	sum := sha256.Sum256([]byte(store.Key(string(id), strconv.FormatUint(seq, 10), region, strconv.Itoa(action), strconv.Itoa(side))))
 	return wire.PaymentID("pay_" + base64.RawURLEncoding.EncodeToString(sum[:12]))
 }
 
 // Begin begins the payment of an action, or returns the one that was begun: open, being processed or paid. One that was not
-// paid is begun anew. ErrClosed, ErrNotFound, ErrNoAccount, ErrFull, ErrTill, ErrRefused.
+// paid is begun anew. ErrClosed, ErrNotFound, ErrNoAccount, ErrFull, ErrGateway, ErrRefused, ErrRequest.
 func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64, r wire.PaymentRequest) (wire.Payment, error) {
 	bill, err := s.cfg.Sessions.Bill(ctx, tenant, id, d, seq)
 	if err != nil {
@@ -115,13 +118,13 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	if err != nil {
 		return wire.Payment{}, err
 	}
-	p := Payment{Tenant: tenant, Session: id, ID: name(id, seq, r.Region, r.Action)}
+	p := Payment{Tenant: tenant, Session: id, ID: name(id, seq, r.Region, r.Action, bill.Side)}
 	old, rev, err := s.payments.Get(ctx, key(p))
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return wire.Payment{}, fmt.Errorf("payment: read: %w", err)
 	case rev != 0 && (!old.over() || old.State == wire.PaymentPaid):
-		return old.info(d), nil
+		return old.info(true), nil
 	case rev == 0:
 		if err := s.room(ctx, tenant, id); err != nil {
 			return wire.Payment{}, err
@@ -132,11 +135,11 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		return wire.Payment{}, err
 	}
 	now := s.cfg.Now()
-	p.Attempt, p.Device, p.Account = old.Attempt+1, d, account.Name
+	p.Attempt, p.Side, p.Device, p.Account = old.Attempt+1, bill.Side, d, account.Name
 	p.Seq, p.Overlay, p.Region, p.Action = seq, bill.Overlay.ID, r.Region, r.Action
 	p.Type, p.Item, p.Amount = a.Type, a.Item, *a.Amount
 	p.State, p.Begun, p.Expires = wire.PaymentOpen, now, now.Add(OpenFor)
-	c, err := s.cfg.Till.Open(ctx, account.Key, Order{
+	c, err := s.cfg.Gateway.Open(ctx, account.Key, Order{
 		Session: id, Payment: p.ID, Attempt: p.Attempt, Item: p.Item, Amount: p.Amount, Back: s.cfg.Back, Until: p.Expires,
 	})
 	if err != nil {
@@ -150,16 +153,17 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		return wire.Payment{}, err
 	}
 	switch _, err = s.payments.Put(ctx, key(p), p, rev); {
-	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrUncertain): // another touch; the same order made the same checkout
+	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrUncertain): // another touch, whose checkout counts
 		if p, _, err = s.payments.Get(ctx, key(p)); err != nil {
 			return wire.Payment{}, fmt.Errorf("payment: read: %w", err)
 		}
 	case err != nil:
 		return wire.Payment{}, fmt.Errorf("payment: keep: %w", err)
+	default:
+		s.begun.Add(1)
 	}
-	s.begun.Add(1)
 	s.signal()
-	return p.info(d), nil
+	return p.info(true), nil
 }
 
 // action returns the action that is to be paid. ErrNotFound, ErrRequest.
@@ -201,9 +205,23 @@ func (s *Service) watch(ctx context.Context, p Payment, next time.Time) error {
 	return nil
 }
 
-// OfDevice lists the payments of a session that a device makes. Others get an empty list.
+// OfDevice lists the payments of a session that a device's side makes; when it is no longer in the session, those that
+// the device itself began. Others get an empty list.
 func (s *Service) OfDevice(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) ([]wire.Payment, error) {
-	return s.list(ctx, tenant, id, func(p Payment) (wire.Payment, bool) { return p.info(d), d != "" && p.Device == d })
+	pays, err := s.payer(ctx, tenant, id, d)
+	if err != nil {
+		return nil, err
+	}
+	return s.list(ctx, tenant, id, func(p Payment) (wire.Payment, bool) { return p.info(true), pays(p) })
+}
+
+// payer says which payments of a session are a device's.
+func (s *Service) payer(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) (func(Payment) bool, error) {
+	side, err := s.cfg.Sessions.Side(ctx, tenant, id, d)
+	if err != nil && !errors.Is(err, ErrClosed) {
+		return nil, fmt.Errorf("payment: session: %w", err)
+	}
+	return func(p Payment) bool { return p.Device != "" && (p.Device == d || err == nil && p.Side == side) }, nil
 }
 
 // OfOwner lists the payments of a session to the accounts of an owner.
@@ -213,7 +231,7 @@ func (s *Service) OfOwner(ctx context.Context, by credential.Owner, id wire.Sess
 		return nil, err
 	}
 	return s.list(ctx, by.Tenant, id, func(p Payment) (wire.Payment, bool) {
-		return p.info(""), by.All || slices.ContainsFunc(own, func(a Account) bool { return a.Name == p.Account })
+		return p.info(false), by.All || slices.ContainsFunc(own, func(a Account) bool { return a.Name == p.Account })
 	})
 }
 
@@ -231,11 +249,15 @@ func (s *Service) list(ctx context.Context, tenant wire.TenantID, id wire.Sessio
 	return all, nil
 }
 
-// Cancel gives up a payment that a device began. ErrNotFound, ErrEnded, ErrTill.
+// Cancel gives up a payment of a device's. ErrNotFound, ErrEnded, ErrGateway, ErrRefused.
 func (s *Service) Cancel(ctx context.Context, tenant wire.TenantID, session wire.SessionID, d wire.DeviceID, id wire.PaymentID) (wire.Payment, error) {
+	pays, err := s.payer(ctx, tenant, session, d)
+	if err != nil {
+		return wire.Payment{}, err
+	}
 	p, _, err := s.payments.Get(ctx, store.Key(string(tenant), string(session), string(id)))
 	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && (d == "" || p.Device != d):
+	case errors.Is(err, store.ErrNotFound), err == nil && !pays(p):
 		return wire.Payment{}, fmt.Errorf("%w: there is no such payment", ErrNotFound)
 	case err != nil:
 		return wire.Payment{}, fmt.Errorf("payment: read: %w", err)
@@ -248,20 +270,20 @@ func (s *Service) Cancel(ctx context.Context, tenant wire.TenantID, session wire
 	if p.State != wire.PaymentCancelled {
 		return wire.Payment{}, ErrEnded // paid meanwhile
 	}
-	return p.info(d), nil
+	return p.info(true), nil
 }
 
-// Noticed takes a notice of a payment server to one account, and looks at the checkout that it is about.
-// ErrNotFound, ErrSignature.
+// Noticed takes a notice of a payment server to one account, and looks at the checkout that it is about. Whether there is
+// an account of that name is not told. ErrNotFound, ErrSignature, ErrGateway, ErrRefused.
 func (s *Service) Noticed(ctx context.Context, tenant wire.TenantID, account, signature string, body []byte) error {
 	a, err := s.Account(ctx, credential.Owner{Tenant: tenant, All: true}, account)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && a.HookSecret == "":
+		return ErrSignature
+	case err != nil:
 		return err
 	}
-	if a.HookSecret == "" {
-		return ErrSignature
-	}
-	n, err := s.cfg.Till.Notice(a.HookSecret, signature, body)
+	n, err := s.cfg.Gateway.Notice(a.HookSecret, signature, body)
 	if err != nil || n.Payment == "" {
 		return err
 	}
@@ -273,10 +295,6 @@ func (s *Service) Noticed(ctx context.Context, tenant wire.TenantID, account, si
 		return fmt.Errorf("payment: read: %w", err)
 	case p.Account != a.Name || p.Checkout != n.Checkout || p.over():
 		return nil // of an attempt that is over
-	}
-	if n.Declined {
-		_, err = s.settle(ctx, p, wire.PaymentFailed, Declined, "")
-		return err
 	}
 	_, err = s.look(ctx, p)
 	return err

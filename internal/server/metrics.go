@@ -62,6 +62,7 @@ var (
 	descTexts      = desc("texts_total", "What became of invitations by text message: refused (by a quota), delivered, failed (as the gateway reports), stopped and resumed (by the answer STOP, or START).", "outcome")
 	descProfiles   = desc("profile_messages_total", "Profiles, or what was new in them, sent to devices.")
 	descPictures   = desc("profile_picture_bytes_total", "Bytes of others' profile pictures that devices fetched.")
+	descPayments   = desc("payments_total", "Payments begun, and what the payment server said came of them.", "outcome")
 	descPushQueue  = desc("pushes_waiting", "Pushes with an attempt to come.")
 	descBusDropped = desc("store_bus_dropped_total", "Bus messages dropped since a subscriber was too slow.")
 )
@@ -132,6 +133,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(descMissed, float64(h.Missed))
 	count(descHooksOff, float64(h.Disabled))
 	gauge(descHooksNow, float64(h.InFlight))
+	pay := c.payments.Stats()
+	for outcome, n := range map[string]uint64{"begun": pay.Begun, "paid": pay.Paid, "failed": pay.Failed, "cancelled": pay.Cancelled} {
+		count(descPayments, float64(n), outcome)
+	}
 	p := c.wakes.Stats()
 	for outcome, counts := range map[string]map[string]uint64{"sent": p.Sent, "missed": p.Missed, "refused": p.Refused, "gone": p.Gone} {
 		for platform, n := range counts {

@@ -137,7 +137,7 @@ var operations = map[string]struct {
 	"begin-payment":             {[]string{"device"}, "", `{"region":"a","action":0}`, 404},
 	"list-payments":             {[]string{"device", "provider", "operator"}, "", ``, 200},
 	"cancel-payment":            {[]string{"device"}, "", ``, 404},
-	"payment-noticed":           {anybody, "", `{}`, 404},
+	"payment-noticed":           {anybody, "", `{}`, 401},
 
 	"list-sessions": {[]string{"device"}, "", "", 200},
 	"get-session":   {[]string{"device"}, "", "", 404},

@@ -53,7 +53,7 @@ func (p Payments) validate(fault func(ok bool, format string, args ...any)) {
 func (s *Server) newPayments() (*payment.Service, error) {
 	c := s.cfg.Payments
 	return payment.New(payment.Config{
-		Engine: s.engine, Sessions: bills{s}, Till: stripe.New(stripe.Config{URL: c.URL, Timeout: c.Timeout}), Notify: s.paymentMoved,
+		Engine: s.engine, Sessions: bills{s}, Gateway: stripe.New(stripe.Config{URL: c.URL, Timeout: c.Timeout}), Notify: s.paymentMoved,
 		Back: s.cfg.URL() + paidPath, Keep: c.Retention, Log: s.log,
 	})
 }
@@ -78,18 +78,30 @@ func paymentError(err error) error {
 }
 
 func (b bills) Bill(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (payment.Bill, error) {
-	o, from, _, err := b.overlays.Received(ctx, tenant, id, d, seq)
-	bill := payment.Bill{Overlay: o}
-	for _, party := range []tel.Identity{from.Principal, from.Shown} {
+	r, err := b.overlays.Received(ctx, tenant, id, d, seq)
+	if err != nil {
+		return payment.Bill{}, paymentError(err)
+	}
+	bill := payment.Bill{Overlay: r.Overlay, Side: r.Own + 1}
+	for _, party := range []tel.Identity{r.Session.Sides[r.From].Principal, r.Session.Sides[r.From].Shown} {
 		if !party.IsZero() {
 			bill.From = append(bill.From, party)
 		}
 	}
-	return bill, paymentError(err)
+	return bill, nil
+}
+
+func (b bills) Side(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) (int, error) {
+	x, err := screens(b).Session(ctx, tenant, id)
+	if err != nil {
+		return 0, paymentError(err)
+	}
+	i, err := x.Of(d)
+	return i + 1, paymentError(err)
 }
 
 func (b bills) Tell(ctx context.Context, p payment.Payment, request wire.RequestID, r wire.OverlayResult) error {
-	_, from, own, err := b.overlays.Received(ctx, p.Tenant, p.Session, p.Device, p.Seq)
+	got, err := b.overlays.Received(ctx, p.Tenant, p.Session, p.Device, p.Seq)
 	if err != nil {
 		if err = paymentError(err); errors.Is(err, payment.ErrNotFound) {
 			return payment.ErrClosed // whoever sent it has left
@@ -97,9 +109,11 @@ func (b bills) Tell(ctx context.Context, p payment.Payment, request wire.Request
 		return err
 	}
 	var to []wire.MemberID
-	for _, m := range append(from.Members, own.Members...) {
-		if m.Device != p.Device {
-			to = append(to, m.ID)
+	for _, i := range []int{got.From, got.Own} {
+		for _, m := range got.Session.Sides[i].Members {
+			if m.Device != p.Device {
+				to = append(to, m.ID)
+			}
 		}
 	}
 	_, err = screens(b).Send(ctx, p.Tenant, p.Session, p.Device, to, request, wire.KindOverlayResult, r)

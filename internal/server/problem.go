@@ -137,7 +137,7 @@ var problems = []struct {
 	{payment.ErrNoAccount, wire.CodeConflict, true},
 	{payment.ErrEnded, wire.CodeConflict, true},
 	{payment.ErrClosed, wire.CodeNotMember, false},
-	{payment.ErrTill, wire.CodePaymentServer, true},
+	{payment.ErrGateway, wire.CodePaymentServer, true},
 	{payment.ErrRefused, wire.CodePaymentServer, true},
 	{payment.ErrSignature, wire.CodeUnauthenticated, true},
 

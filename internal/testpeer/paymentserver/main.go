@@ -29,7 +29,7 @@ type checkout struct {
 	URL           string            `json:"url,omitempty"`
 	Status        string            `json:"status"`
 	PaymentStatus string            `json:"payment_status"`
-	PaymentIntent string            `json:"payment_intent,omitempty"`
+	PaymentIntent any               `json:"payment_intent,omitempty"` // its id; the whole where it is asked for
 	ExpiresAt     int64             `json:"expires_at"`
 	Amount        int64             `json:"amount_total"`
 	Currency      string            `json:"currency"`
@@ -37,26 +37,33 @@ type checkout struct {
 	Metadata      map[string]string `json:"metadata"`
 
 	item, success, cancel string
+	intent                intent
+}
+
+// intent is what Stripe calls a payment intent.
+type intent struct {
+	ID     string `json:"id"`
+	Object string `json:"object"`
+	Status string `json:"status"`
 }
 
 type server struct {
-	url, key, hook, secret string
-	lose                   bool
+	url, hook, secret string
 
 	mu     sync.Mutex
 	all    map[string]*checkout
 	orders map[string]string // by Idempotency-Key
 }
 
+// key that requests must have.
+const key = "sk_test_tandem"
+
 func main() {
-	listen := flag.String("listen", "127.0.0.1:0", "address")
 	s := &server{all: map[string]*checkout{}, orders: map[string]string{}}
-	flag.StringVar(&s.key, "key", "sk_test_tandem", "secret key that requests must have")
 	flag.StringVar(&s.hook, "hook", "", "where events are posted; or POST /hook url=…")
 	flag.StringVar(&s.secret, "secret", "whsec_tandem", "secret that signs events")
-	flag.BoolVar(&s.lose, "lose-events", false, "post no events")
 	flag.Parse()
-	l, err := net.Listen("tcp", *listen)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -81,7 +88,7 @@ func main() {
 func (s *server) api(do func(r *http.Request) (*checkout, int, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		if r.Header.Get("Authorization") != "Bearer "+s.key {
+		if r.Header.Get("Authorization") != "Bearer "+key {
 			refuse(w, http.StatusUnauthorized, "Invalid API Key provided")
 			return
 		}
@@ -137,7 +144,13 @@ func (s *server) create(r *http.Request) (*checkout, int, string) {
 }
 
 func (s *server) get(r *http.Request) (*checkout, int, string) {
-	return s.all[r.PathValue("id")], http.StatusNotFound, "No such checkout.session"
+	c := s.all[r.PathValue("id")]
+	if c == nil || c.intent.ID == "" || r.FormValue("expand[0]") != "payment_intent" {
+		return c, http.StatusNotFound, "No such checkout.session"
+	}
+	whole := *c
+	whole.PaymentIntent = c.intent
+	return &whole, 0, ""
 }
 
 func (s *server) expire(r *http.Request) (*checkout, int, string) {
@@ -182,15 +195,17 @@ func (s *server) pay(w http.ResponseWriter, r *http.Request) {
 	back := c.success
 	switch do {
 	case "pay":
-		c.Status, c.PaymentStatus, c.PaymentIntent = "complete", "paid", "pi_"+random()
+		c.complete("succeeded")
+		c.PaymentStatus = "paid"
 		s.post("checkout.session.completed", *c)
 	case "transfer":
-		c.Status, c.PaymentIntent = "complete", "pi_"+random()
+		c.complete("processing")
 		s.post("checkout.session.completed", *c)
 	case "money":
-		c.PaymentStatus = "paid"
+		c.PaymentStatus, c.intent.Status = "paid", "succeeded"
 		s.post("checkout.session.async_payment_succeeded", *c)
 	case "bounce":
+		c.intent.Status = "requires_payment_method"
 		s.post("checkout.session.async_payment_failed", *c)
 	default:
 		back = c.cancel
@@ -198,9 +213,15 @@ func (s *server) pay(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, back, http.StatusSeeOther)
 }
 
+// complete: the customer is done.
+func (c *checkout) complete(status string) {
+	c.Status, c.intent = "complete", intent{"pi_" + random(), "payment_intent", status}
+	c.PaymentIntent = c.intent.ID
+}
+
 // post posts an event, signed as https://docs.stripe.com/webhooks#verify-manually says.
 func (s *server) post(kind string, c checkout) {
-	if s.hook == "" || s.lose {
+	if s.hook == "" {
 		return
 	}
 	body, err := json.Marshal(map[string]any{

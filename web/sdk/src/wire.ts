@@ -822,15 +822,17 @@ export interface Payment {
   /** item and Amount as the overlay has them. */
   item: string;
   amount: OverlayAmount;
+  /** state is how far it is. */
   state: PaymentState;
-  /** reason of failed and cancelled: expired, by_customer, session_closed or declined. */
+  /** reason of failed (declined, unknown) and cancelled (by_customer, expired, session_closed). */
   reason?: string;
-  /** url of the payment server's page while the payment is open; for the device that pays only. */
+  /** url of the payment server's page while the payment is open; for the side that pays only. */
   url?: string;
   /** expires is when an open payment is cancelled. */
   expires?: Time;
   /** reference by which the payment server knows what was paid. */
   reference?: string;
+  /** begun is when this attempt was. */
   begun: Time;
   /** ended is when it was paid, failed or cancelled. */
   ended?: Time;

@@ -66,7 +66,7 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[overlay.State]():      {string(overlay.Enabled), string(overlay.Disabled), string(overlay.Selected)},
 	reflect.TypeFor[overlay.Display]():    {string(overlay.Steady), string(overlay.Flash), string(overlay.Wobble)},
 	reflect.TypeFor[overlay.ActionType](): overlay.ActionTypes(),
-	reflect.TypeFor[wire.PaymentState]():  {"open", "processing", "paid", "failed", "cancelled"},
+	reflect.TypeFor[wire.PaymentState]():  {string(wire.PaymentOpen), string(wire.PaymentProcessing), string(wire.PaymentPaid), string(wire.PaymentFailed), string(wire.PaymentCancelled)},
 	reflect.TypeFor[overlay.FieldType]():  {string(overlay.Line), string(overlay.Choice), string(overlay.Seats), string(overlay.Table), string(overlay.Date), string(overlay.Number)},
 	reflect.TypeFor[overlay.Outcome]():    {string(overlay.Done), string(overlay.Failed), string(overlay.Cancelled)},
 	reflect.TypeFor[tel.State]():          {string(tel.Ringing), string(tel.Active), string(tel.Held), string(tel.Ended)},

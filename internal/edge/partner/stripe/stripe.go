@@ -1,6 +1,6 @@
 // Package stripe takes payments by Stripe's hosted page (Checkout): cards and wallets are entered there, and never
-// come to Tandem. [Till] implements the port of internal/payment by Stripe's API (https://docs.stripe.com/api/checkout/sessions)
-// with Stripe's own library. It knows three requests and five events.
+// come to Tandem. [Gateway] implements the port of internal/payment by Stripe's API (https://docs.stripe.com/api/checkout/sessions)
+// with Stripe's own library. It makes three requests and takes four events.
 package stripe
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// Config of a Till.
+// Config of a Gateway.
 type Config struct {
 	// URL of the API; empty: Stripe's own.
 	URL string
@@ -29,11 +29,11 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// Till implements payment.Till. Make it with [New].
-type Till struct{ backend stripe.Backend }
+// Gateway implements payment.Gateway. Make it with [New].
+type Gateway struct{ backend stripe.Backend }
 
-// New returns a Till. It keeps connections; nothing needs closing.
-func New(c Config) *Till {
+// New returns a Gateway. It keeps connections; nothing needs closing.
+func New(c Config) *Gateway {
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
 	}
@@ -45,7 +45,7 @@ func New(c Config) *Till {
 	if c.URL != "" {
 		b.URL = stripe.String(strings.TrimSuffix(c.URL, "/"))
 	}
-	return &Till{stripe.GetBackendWithConfig(stripe.APIBackend, b)}
+	return &Gateway{stripe.GetBackendWithConfig(stripe.APIBackend, b)}
 }
 
 // What a checkout says of its order, for notices.
@@ -55,12 +55,12 @@ const (
 )
 
 // of is Stripe's client of an account.
-func (t *Till) of(key string) *stripe.Client {
-	return stripe.NewClient(key, stripe.WithBackends(&stripe.Backends{API: t.backend}))
+func (g *Gateway) of(key string) *stripe.Client {
+	return stripe.NewClient(key, stripe.WithBackends(&stripe.Backends{API: g.backend}))
 }
 
 // Open makes a checkout.
-func (t *Till) Open(ctx context.Context, key string, o payment.Order) (payment.Checkout, error) {
+func (g *Gateway) Open(ctx context.Context, key string, o payment.Order) (payment.Checkout, error) {
 	amount, err := minor(o.Amount)
 	if err != nil {
 		return payment.Checkout{}, err
@@ -82,7 +82,7 @@ func (t *Till) Open(ctx context.Context, key string, o payment.Order) (payment.C
 	p.AddMetadata(metaSession, string(o.Session))
 	p.AddMetadata(metaPayment, string(o.Payment))
 	p.SetIdempotencyKey(fmt.Sprintf("%s-%s-%d-%d", o.Session, o.Payment, o.Attempt, o.Until.Unix()))
-	s, err := t.of(key).V1CheckoutSessions.Create(ctx, p)
+	s, err := g.of(key).V1CheckoutSessions.Create(ctx, p)
 	if err != nil {
 		return payment.Checkout{}, failure(err)
 	}
@@ -90,8 +90,10 @@ func (t *Till) Open(ctx context.Context, key string, o payment.Order) (payment.C
 }
 
 // Look says how a checkout is.
-func (t *Till) Look(ctx context.Context, key, id string) (payment.Checkout, error) {
-	s, err := t.of(key).V1CheckoutSessions.Retrieve(ctx, id, nil)
+func (g *Gateway) Look(ctx context.Context, key, id string) (payment.Checkout, error) {
+	p := &stripe.CheckoutSessionRetrieveParams{}
+	p.AddExpand("payment_intent")
+	s, err := g.of(key).V1CheckoutSessions.Retrieve(ctx, id, p)
 	if err != nil {
 		return payment.Checkout{}, failure(err)
 	}
@@ -99,11 +101,11 @@ func (t *Till) Look(ctx context.Context, key, id string) (payment.Checkout, erro
 }
 
 // Expire ends a checkout. One that has been paid, or has expired, is only looked at.
-func (t *Till) Expire(ctx context.Context, key, id string) (payment.Checkout, error) {
-	s, err := t.of(key).V1CheckoutSessions.Expire(ctx, id, nil)
+func (g *Gateway) Expire(ctx context.Context, key, id string) (payment.Checkout, error) {
+	s, err := g.of(key).V1CheckoutSessions.Expire(ctx, id, nil)
 	var refused *stripe.Error
 	if errors.As(err, &refused) && refused.HTTPStatusCode == http.StatusBadRequest {
-		return t.Look(ctx, key, id)
+		return g.Look(ctx, key, id)
 	}
 	if err != nil {
 		return payment.Checkout{}, failure(err)
@@ -114,7 +116,7 @@ func (t *Till) Expire(ctx context.Context, key, id string) (payment.Checkout, er
 // checkout reads Stripe's answer.
 func checkout(s *stripe.CheckoutSession) (payment.Checkout, error) {
 	if s.ID == "" {
-		return payment.Checkout{}, fmt.Errorf("%w: %w", payment.ErrTill, errNoCheckout)
+		return payment.Checkout{}, fmt.Errorf("%w: %w", payment.ErrGateway, errNoCheckout)
 	}
 	c := payment.Checkout{ID: s.ID, URL: s.URL, State: wire.PaymentOpen}
 	switch {
@@ -122,6 +124,10 @@ func checkout(s *stripe.CheckoutSession) (payment.Checkout, error) {
 		c.State = wire.PaymentCancelled
 	case s.Status == stripe.CheckoutSessionStatusComplete && s.PaymentStatus == stripe.CheckoutSessionPaymentStatusUnpaid:
 		c.State = wire.PaymentProcessing
+		// A payment that failed afterwards waits for another way to pay, which the page no longer offers.
+		if i := s.PaymentIntent; i != nil && (i.Status == stripe.PaymentIntentStatusRequiresPaymentMethod || i.Status == stripe.PaymentIntentStatusCanceled) {
+			c.State = wire.PaymentFailed
+		}
 	case s.Status == stripe.CheckoutSessionStatusComplete:
 		c.State = wire.PaymentPaid
 	}
@@ -135,7 +141,7 @@ func checkout(s *stripe.CheckoutSession) (payment.Checkout, error) {
 func failure(err error) error {
 	var e *stripe.Error
 	if !errors.As(err, &e) {
-		return fmt.Errorf("%w: %w", payment.ErrTill, errUnreachable)
+		return fmt.Errorf("%w: %w", payment.ErrGateway, errUnreachable)
 	}
 	what := "status " + strconv.Itoa(e.HTTPStatusCode)
 	for _, s := range []string{string(e.Code), e.Param, e.RequestID} {
@@ -144,7 +150,7 @@ func failure(err error) error {
 		}
 	}
 	if e.HTTPStatusCode >= 500 || e.HTTPStatusCode == http.StatusTooManyRequests || e.HTTPStatusCode == http.StatusConflict {
-		return fmt.Errorf("%w (%s)", payment.ErrTill, what)
+		return fmt.Errorf("%w (%s)", payment.ErrGateway, what)
 	}
 	return fmt.Errorf("%w (%s)", payment.ErrRefused, what)
 }
@@ -156,7 +162,7 @@ var (
 
 // Notice reads an event (https://docs.stripe.com/webhooks): its signature is by HMAC-SHA256 and at most five minutes
 // old. Events that are not about checkouts of ours have no Payment.
-func (t *Till) Notice(secret, signature string, body []byte) (payment.Notice, error) {
+func (g *Gateway) Notice(secret, signature string, body []byte) (payment.Notice, error) {
 	e, err := webhook.ConstructEventWithOptions(body, signature, secret, webhook.ConstructEventOptions{
 		Tolerance: webhook.DefaultTolerance, IgnoreAPIVersionMismatch: true, // we read three fields, which all versions have
 	})
@@ -178,7 +184,6 @@ func (t *Till) Notice(secret, signature string, body []byte) (payment.Notice, er
 	}
 	return payment.Notice{
 		Session: wire.SessionID(about.Metadata[metaSession]), Payment: wire.PaymentID(about.Metadata[metaPayment]), Checkout: about.ID,
-		Declined: e.Type == stripe.EventTypeCheckoutSessionAsyncPaymentFailed,
 	}, nil
 }
 

@@ -32,7 +32,7 @@ func order() payment.Order {
 func start(t *testing.T, build []string, args ...string) *exec.Cmd {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "peer")
-	if out, err := exec.Command("go", append(append([]string{"build", "-o", bin}, build[:len(build)-1]...), build[len(build)-1])...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", append([]string{"build", "-o", bin}, build...)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	cmd := exec.Command(bin, args...)
@@ -64,18 +64,18 @@ func TestStripeMock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	till := New(Config{URL: "http://" + addr})
-	c, err := till.Open(t.Context(), "sk_test_123", order())
+	gateway := New(Config{URL: "http://" + addr})
+	c, err := gateway.Open(t.Context(), "sk_test_123", order())
 	if err != nil || c.ID == "" {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	if _, err := till.Look(t.Context(), "sk_test_123", c.ID); err != nil {
+	if _, err := gateway.Look(t.Context(), "sk_test_123", c.ID); err != nil {
 		t.Error(err)
 	}
-	if _, err := till.Expire(t.Context(), "sk_test_123", c.ID); err != nil {
+	if _, err := gateway.Expire(t.Context(), "sk_test_123", c.ID); err != nil {
 		t.Error(err)
 	}
-	if _, err := till.Open(t.Context(), "no key", order()); !errors.Is(err, payment.ErrRefused) {
+	if _, err := gateway.Open(t.Context(), "no key", order()); !errors.Is(err, payment.ErrRefused) {
 		t.Errorf("a wrong key: %v", err)
 	}
 }
@@ -101,13 +101,13 @@ func TestPaymentServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	till := New(Config{URL: strings.TrimPrefix(strings.TrimSpace(line), "payment server at ")})
+	gateway := New(Config{URL: strings.TrimPrefix(strings.TrimSpace(line), "payment server at ")})
 	const key = "sk_test_tandem"
 	open := func() payment.Checkout {
 		t.Helper()
 		o := order()
 		o.Attempt = int(time.Now().UnixNano())
-		c, err := till.Open(t.Context(), key, o)
+		c, err := gateway.Open(t.Context(), key, o)
 		if err != nil || c.State != wire.PaymentOpen || c.URL == "" {
 			t.Fatalf("%+v, %v", c, err)
 		}
@@ -124,21 +124,21 @@ func TestPaymentServer(t *testing.T) {
 	}
 	is := func(c payment.Checkout, want wire.PaymentState) {
 		t.Helper()
-		if got, err := till.Look(t.Context(), key, c.ID); err != nil || got.State != want || (want == wire.PaymentPaid) != (got.Reference != "") && want != wire.PaymentProcessing {
+		if got, err := gateway.Look(t.Context(), key, c.ID); err != nil || got.State != want || (want == wire.PaymentOpen) != (got.Reference == "") {
 			t.Errorf("%+v, %v, want %s", got, err, want)
 		}
 	}
-	notice := func(c payment.Checkout, declined bool) {
+	notice := func(c payment.Checkout) {
 		t.Helper()
 		n := <-notices
-		got, err := till.Notice("whsec_x", n[0], []byte(n[1]))
-		if want := (payment.Notice{Session: "s_1", Payment: "pay_1", Checkout: c.ID, Declined: declined}); err != nil || got != want {
+		got, err := gateway.Notice("whsec_x", n[0], []byte(n[1]))
+		if want := (payment.Notice{Session: "s_1", Payment: "pay_1", Checkout: c.ID}); err != nil || got != want {
 			t.Errorf("%+v, %v, want %+v", got, err, want)
 		}
-		if _, err := till.Notice("whsec_y", n[0], []byte(n[1])); !errors.Is(err, payment.ErrSignature) {
+		if _, err := gateway.Notice("whsec_y", n[0], []byte(n[1])); !errors.Is(err, payment.ErrSignature) {
 			t.Errorf("another's secret: %v", err)
 		}
-		if _, err := till.Notice("whsec_x", n[0], []byte(n[1]+" ")); !errors.Is(err, payment.ErrSignature) {
+		if _, err := gateway.Notice("whsec_x", n[0], []byte(n[1]+" ")); !errors.Is(err, payment.ErrSignature) {
 			t.Errorf("another body: %v", err)
 		}
 	}
@@ -148,48 +148,49 @@ func TestPaymentServer(t *testing.T) {
 	is(c, wire.PaymentOpen)
 	press(c, "pay")
 	is(c, wire.PaymentPaid)
-	notice(c, false)
-	if got, err := till.Expire(t.Context(), key, c.ID); err != nil || got.State != wire.PaymentPaid {
+	notice(c)
+	if got, err := gateway.Expire(t.Context(), key, c.ID); err != nil || got.State != wire.PaymentPaid {
 		t.Errorf("what was paid is expired: %+v, %v", got, err)
 	}
 
 	c = open()
-	if got, err := till.Expire(t.Context(), key, c.ID); err != nil || got.State != wire.PaymentCancelled {
+	if got, err := gateway.Expire(t.Context(), key, c.ID); err != nil || got.State != wire.PaymentCancelled {
 		t.Errorf("%+v, %v", got, err)
 	}
-	notice(c, false)
+	notice(c)
 
 	c = open()
 	press(c, "transfer")
 	is(c, wire.PaymentProcessing)
-	notice(c, false)
+	notice(c)
 	press(c, "bounce")
-	notice(c, true)
+	notice(c)
+	is(c, wire.PaymentFailed)
 
 	o := order()
-	first, err := till.Open(t.Context(), key, o)
+	first, err := gateway.Open(t.Context(), key, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := till.Open(t.Context(), key, o); err != nil || again.ID != first.ID {
+	if again, err := gateway.Open(t.Context(), key, o); err != nil || again.ID != first.ID {
 		t.Errorf("the same order made two checkouts: %v", err)
 	}
 	for name, want := range map[string]error{"sk_wrong": payment.ErrRefused, key: nil} {
-		if _, err := till.Look(t.Context(), name, first.ID); !errors.Is(err, want) {
+		if _, err := gateway.Look(t.Context(), name, first.ID); !errors.Is(err, want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := till.Look(t.Context(), key, first.ID); !errors.Is(err, payment.ErrTill) {
+	if _, err := gateway.Look(t.Context(), key, first.ID); !errors.Is(err, payment.ErrGateway) {
 		t.Errorf("a dead payment server: %v", err)
 	}
 }
 
 // TestErrors: what the payment server says, sorted; its texts, which may repeat what was sent, are left out.
 func TestErrors(t *testing.T) {
-	for status, want := range map[int]error{400: payment.ErrRefused, 401: payment.ErrRefused, 404: payment.ErrRefused, 409: payment.ErrTill, 429: payment.ErrTill, 500: payment.ErrTill, 302: payment.ErrTill} {
+	for status, want := range map[int]error{400: payment.ErrRefused, 401: payment.ErrRefused, 404: payment.ErrRefused, 409: payment.ErrGateway, 429: payment.ErrGateway, 500: payment.ErrGateway, 302: payment.ErrGateway} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
 			_, _ = fmt.Fprint(w, `{"error":{"type":"invalid_request_error","code":"parameter_invalid","param":"currency","message":"2 tickets"}}`)
@@ -203,18 +204,18 @@ func TestErrors(t *testing.T) {
 }
 
 func TestNoticesOfOtherThings(t *testing.T) {
-	till := New(Config{})
+	gateway := New(Config{})
 	for name, body := range map[string]string{
 		"another kind":     `{"id":"evt_1","object":"event","type":"charge.refunded","data":{"object":{"id":"ch_1"}}}`,
 		"another checkout": `{"id":"evt_1","object":"event","type":"checkout.session.completed","data":{"object":{"id":"cs_1"}}}`,
 		"no object":        `{"id":"evt_1","object":"event","type":"checkout.session.completed"}`,
 	} {
 		signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(body), Secret: "whsec"})
-		if n, err := till.Notice("whsec", signed.Header, []byte(body)); err != nil || n.Payment != "" {
+		if n, err := gateway.Notice("whsec", signed.Header, []byte(body)); err != nil || n.Payment != "" {
 			t.Errorf("%s: %+v, %v", name, n, err)
 		}
 		old := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(body), Secret: "whsec", Timestamp: time.Now().Add(-10 * time.Minute)})
-		if _, err := till.Notice("whsec", old.Header, []byte(body)); !errors.Is(err, payment.ErrSignature) {
+		if _, err := gateway.Notice("whsec", old.Header, []byte(body)); !errors.Is(err, payment.ErrSignature) {
 			t.Errorf("%s, ten minutes old: %v", name, err)
 		}
 	}

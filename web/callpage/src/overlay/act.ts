@@ -79,25 +79,27 @@ async function pay(screen: OverlayScreen, api: Api, at: At, ask: Ask): Promise<R
   if (over(begun)) {
     return resultOf(begun);
   }
+  let now = begun;
   const ends = new AbortController();
   const followed = follow(
     api,
     begun,
-    (f) => app.onPayment(screen.room.id, f),
+    (moved) => app.onPayment(screen.room.id, moved),
     ends.signal,
-    (p) => screen.paying(p),
-  ).then((p) => {
-    if (over(p)) {
-      screen.question?.answer(true);
+    (p) => {
+      now = p;
+      screen.paying(at, p);
+    },
+  );
+  try {
+    const seen = await ask({ kind: "pay", payment: begun });
+    if (!seen && now.state === "open") {
+      now = await giveUp(api, now);
     }
-    return p;
-  });
-  if (await ask({ kind: "pay", payment: begun })) {
-    return resultOf(await followed);
+    return resultOf(over(now) ? now : await followed);
+  } finally {
+    ends.abort();
   }
-  ends.abort();
-  const last = await followed;
-  return resultOf(last.state === "open" ? await giveUp(api, last) : last);
 }
 
 /** What comes of asking the server, which may refuse. */

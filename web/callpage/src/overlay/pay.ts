@@ -30,7 +30,7 @@ export async function begin(
   }
 }
 
-/** Follows a payment until it is over, or the signal ends that. */
+/** Follows a payment until it is over, or the signal ends that. One that the server has forgotten is failed. */
 export async function follow(
   api: Api,
   p: Payment,
@@ -40,29 +40,33 @@ export async function follow(
 ): Promise<Payment> {
   let now = p;
   let look: (() => void) | undefined;
-  const stop = onmoved(() => look?.());
-  const back = () => document.visibilityState === "visible" && look?.();
+  const wake = () => look?.();
+  const back = () => document.visibilityState === "visible" && wake();
+  const stop = onmoved(wake);
+  ends.addEventListener("abort", wake);
   document.addEventListener("visibilitychange", back);
   try {
-    while (!over(now) && !ends.aborted) {
+    while (!over(now)) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, lookMs);
         look = () => {
           clearTimeout(timer);
           resolve();
         };
-        ends.addEventListener("abort", look, { once: true });
       });
-      const read = await list(api, p.session).catch(() => []); // it is looked again
-      const newer = read.find((x) => x.id === p.id);
-      if (newer) {
-        now = newer;
+      const all = ends.aborted ? undefined : await list(api, p.session).catch(() => undefined);
+      if (ends.aborted) {
+        break;
+      }
+      if (all) {
+        now = all.find((x) => x.id === p.id) ?? { ...now, state: "failed", reason: "unknown" };
         change(now);
       }
     }
     return now;
   } finally {
     stop();
+    ends.removeEventListener("abort", wake);
     document.removeEventListener("visibilitychange", back);
   }
 }
@@ -91,11 +95,9 @@ export function resultOf(p: Payment): Result {
   switch (p.state) {
     case "paid":
       return { outcome: "done", told, paid: true };
-    case "failed":
-      return { outcome: "failed", reason: p.reason ?? "declined", told };
     case "cancelled":
       return { outcome: "cancelled", reason: p.reason ?? "by_customer", told };
     default:
-      return { outcome: "failed", reason: p.state, told }; // it goes on without this page
+      return { outcome: "failed", reason: p.reason ?? "unknown", told };
   }
 }

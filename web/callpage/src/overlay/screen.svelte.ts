@@ -12,6 +12,7 @@ import { app } from "../lib/app.svelte.ts";
 import { reason } from "../lib/reason.ts";
 import type { Entry, Room } from "../lib/room.svelte.ts";
 import { act } from "./act.ts";
+import { over } from "./pay.ts";
 import { type Asked, type Given, needsConsent, type Question } from "./question.ts";
 
 /** An overlay that is, or could be, on the screen. */
@@ -27,7 +28,8 @@ export interface Shown {
 
 /** How far a region's actions have come. */
 export interface Progress {
-  state: "doing" | OverlayOutcome;
+  /** "processing": something was paid whose outcome takes a while. */
+  state: "doing" | "processing" | OverlayOutcome;
   /** A code of an outcome, or words for what the server refused. */
   reason?: string | undefined;
   /** What was to be paid is paid. */
@@ -74,8 +76,7 @@ export class OverlayScreen {
   #away = $state(0);
   /** The overlay that the user looks at; undefined: the newest. */
   #chosen = $state<string>();
-  /** What the user is asked. */
-  question = $state.raw<Question>();
+  #questions = $state.raw<Question[]>([]);
   readonly #progress = new SvelteMap<string, Progress>();
   /** The whole overlay as text, with soft keys. */
   plain = $state(matchMedia("(any-pointer: none)").matches);
@@ -105,6 +106,11 @@ export class OverlayScreen {
       .filter((e) => !this.#readOnce(e))
       .map((e) => e.seq),
   );
+
+  /** What the user is asked: one thing at a time. */
+  get question(): Question | undefined {
+    return this.#questions[0];
+  }
 
   /** The newest message with an overlay. */
   readonly newest = $derived(Math.max(0, ...this.all.map((s) => s.seq)));
@@ -177,7 +183,9 @@ export class OverlayScreen {
 
   /** How far the region's actions have come; undefined: it was not pressed. */
   progress(s: Shown, r: OverlayRegion): Progress | undefined {
-    return this.#progress.get(`${s.seq}/${r.id}`) ?? this.#paid(s, r);
+    const here = this.#progress.get(mark({ seq: s.seq, region: r.id }));
+    const fell = here?.state === "failed" || here?.state === "cancelled";
+    return here && !fell ? here : (this.#paid(s, r) ?? here);
   }
 
   /** What was paid earlier, or on another device of this side. */
@@ -189,32 +197,37 @@ export class OverlayScreen {
     return done ? { state: "done", paid: true } : undefined;
   }
 
-  /** A payment that the user is asked to make has gone on. */
-  paying(payment: Payment): void {
-    if (this.question?.kind === "pay") {
-      this.question = { ...this.question, payment };
+  /** A payment has gone on: the question to make it says so, or is answered when the payment is over. */
+  paying(at: At, payment: Payment): void {
+    if (payment.state === "processing") {
+      this.#progress.set(mark(at), { state: "processing" });
+    }
+    const asked = this.#questions.find((q) => q.kind === "pay" && q.payment.id === payment.id);
+    if (asked && over(payment)) {
+      asked.answer(true);
+    } else if (asked) {
+      this.#questions = this.#questions.map(
+        (q) => (q === asked ? { ...q, payment } : q) as Question,
+      );
     }
   }
 
-  /** Asks the user something; one thing at a time. */
+  /** Asks the user something, after what is being asked already. */
   #ask<T extends Given>(of: Shown, title: string, asked: Asked): Promise<T | undefined> {
     return new Promise((resolve) => {
-      this.question = {
-        ...asked,
-        title,
-        of,
-        answer: (v) => {
-          this.question = undefined;
-          resolve(v as T | undefined);
-        },
+      const answer = (v?: Given) => {
+        this.#questions = this.#questions.filter((q) => q.answer !== answer);
+        resolve(v as T | undefined);
       };
+      this.#questions = [...this.#questions, { ...asked, title, of, answer }];
     });
   }
 
   /** Does the region's actions one after the other, and says what came of each (I6). */
   async press(s: Shown, r: OverlayRegion, title: string): Promise<void> {
-    const key = `${s.seq}/${r.id}`;
-    if (this.#progress.get(key)?.state === "doing" || this.question || r.state === "disabled") {
+    const key = mark({ seq: s.seq, region: r.id });
+    const state = this.#progress.get(key)?.state;
+    if (state === "doing" || state === "processing" || this.question || r.state === "disabled") {
       return;
     }
     this.#progress.set(key, { state: "doing" });
@@ -264,6 +277,8 @@ export class OverlayScreen {
     return `/v1/sessions/${encodeURIComponent(this.room.id)}/overlays/${seq}`;
   }
 }
+
+const mark = (at: Pick<At, "seq" | "region">): string => `${at.seq}/${at.region}`;
 
 /** The regions of an overlay that are new in it. */
 function fresh(before: Overlay | undefined, now: Overlay): Set<string> {

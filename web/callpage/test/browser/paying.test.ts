@@ -136,19 +136,37 @@ test("the customer gives up, and pays after all", async () => {
 
   await button("Pay").click();
   const again = await checkout();
-  const page = again.url();
-  await leaves(again, "Pay by bank transfer");
+  await leaves(again, "Pay");
+  await button("Pay").getByText("Paid").waitFor();
+});
+
+test("a payment that takes a while goes on beside what the user does meanwhile", async () => {
+  const call = { type: "call_back", number: numbers.shop };
+  const seq = await agent.send([
+    region("Pay", 0, { actions: [tickets] }),
+    region("Call", 1, { actions: [call] }),
+  ]);
+  await agent.shown(seq);
+  await button("Pay").click();
+  const tab = await checkout();
+  const page = tab.url();
+  await leaves(tab, "Pay by bank transfer");
   await dialog().getByText("The payment is on its way").waitFor();
   await picture("overlay-transfer");
   expect(await axe(alice.page)).toEqual([]);
-  const paid = agent.until("the money", () =>
-    agent.messages.some(
-      (m) =>
-        JSON.stringify(m.body).includes(`"seq":${seq},`) &&
-        JSON.stringify(m.body).includes('"outcome":"done"'),
-    ),
-  );
+  await dialog().getByRole("button", { name: "Go on" }).click();
+  await button("Pay").getByText("The payment is on its way").waitFor();
+
+  // The money comes while something else is asked, which it does not answer.
+  await button("Call").click();
+  await dialog().getByText(`Call ${numbers.shop}`).waitFor();
   await payments.money(page);
-  await paid;
   await button("Pay").getByText("Paid").waitFor();
+  expect(await agent.result(seq, "pay")).toMatchObject({ outcome: "done" });
+  expect(await dialog().getByText(`Call ${numbers.shop}`).count()).toBe(1);
+  await dialog().getByRole("button", { name: "Cancel" }).click();
+  expect(await agent.result(seq, "call")).toMatchObject({
+    outcome: "cancelled",
+    reason: "by_user",
+  });
 });

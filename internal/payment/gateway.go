@@ -8,13 +8,13 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// Till is a kind of payment server. Its methods may be called from several goroutines.
-type Till interface {
-	// Open makes a checkout; the same order makes it once. ErrTill, ErrRefused.
+// Gateway is the way to a kind of payment server. Its methods may be called from several goroutines.
+type Gateway interface {
+	// Open makes a checkout; the same order makes it once. ErrGateway, ErrRefused, ErrRequest.
 	Open(ctx context.Context, key string, o Order) (Checkout, error)
-	// Look says how a checkout is. ErrTill, ErrRefused.
+	// Look says how a checkout is. ErrGateway, ErrRefused.
 	Look(ctx context.Context, key, checkout string) (Checkout, error)
-	// Expire ends a checkout that is not paid yet, and says how it is then. ErrTill, ErrRefused.
+	// Expire ends a checkout that is not paid yet, and says how it is then. ErrGateway, ErrRefused.
 	Expire(ctx context.Context, key, checkout string) (Checkout, error)
 	// Notice reads a notice, which must have been signed with the secret lately. ErrSignature.
 	Notice(secret, signature string, body []byte) (Notice, error)
@@ -36,17 +36,16 @@ type Order struct {
 // Checkout is a page of the payment server's, on which something can be paid.
 type Checkout struct {
 	ID, URL string
-	State   wire.PaymentState // cancelled: it has expired
+	// State: cancelled where it has expired, failed where the money of what was processed does not come.
+	State wire.PaymentState
 	// Reference by which the payment server knows what was paid.
 	Reference string
 }
 
-// Notice says that something has happened to a checkout.
+// Notice says that something has happened to a checkout: what, is to be looked at.
 type Notice struct {
 	// Session and Payment of the order; empty: it is about something else.
 	Session  wire.SessionID
 	Payment  wire.PaymentID
 	Checkout string
-	// Declined: the money of a payment that was being processed does not come.
-	Declined bool
 }
