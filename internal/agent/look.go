@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -20,12 +21,17 @@ const (
 // ErrNoLook: a supervisor reads without having said that it looks.
 var ErrNoLook = errors.New("agent: you do not look into this call, or no longer; begin anew")
 
-// follow tells a supervisor's browser of what is new in the session that it looks into.
-type follow struct {
+// looker is a supervisor whose browser is told of what is new in a session.
+type looker struct {
 	by      Record
 	session wire.SessionID
 	until   time.Time
-	cancel  func() // nil: not begun
+}
+
+// following is a session that is followed for a looker.
+type following struct {
+	session wire.SessionID
+	cancel  func()
 	news    atomic.Bool
 }
 
@@ -52,15 +58,7 @@ func (s *Service) Look(ctx context.Context, tenant wire.TenantID, d wire.DeviceI
 		return c, err
 	}
 	s.mu.Lock()
-	f := s.follows[d]
-	if f == nil || f.session != id {
-		if f != nil && f.cancel != nil {
-			f.cancel() // it looks into one at a time
-		}
-		f = &follow{by: r, session: id}
-		s.follows[d] = f
-	}
-	f.until = until
+	s.lookers[d] = looker{by: r, session: id, until: until} // into one at a time
 	s.mu.Unlock()
 	s.signal()
 	if began {
@@ -76,8 +74,8 @@ func (s *Service) EndLook(ctx context.Context, tenant wire.TenantID, d wire.Devi
 		return err
 	}
 	s.mu.Lock()
-	if f := s.follows[d]; f != nil && f.session == id {
-		f.until = time.Time{}
+	if s.lookers[d].session == id {
+		delete(s.lookers, d)
 	}
 	s.mu.Unlock()
 	s.signal()
@@ -151,38 +149,35 @@ func (c *Conversation) looking(agent string, now time.Time) int {
 }
 
 // followOn begins and ends following the sessions that supervisors look into, and tells of what is new
-// in them.
-func (s *Service) followOn(ctx context.Context) {
-	var told []Record
+// in them. followed is the caller's.
+func (s *Service) followOn(ctx context.Context, followed map[wire.DeviceID]*following) {
 	s.mu.Lock()
-	for d, f := range s.follows {
-		if !s.now().Before(f.until) {
-			if f.cancel != nil {
-				f.cancel()
-			}
-			delete(s.follows, d)
-			continue
-		}
-		if f.cancel == nil {
-			cancel, err := s.cfg.Sessions.Follow(ctx, f.by.Tenant, f.session, func() {
-				f.news.Store(true)
-				s.signal()
-			})
-			if err != nil {
-				s.cfg.Log.Warn("a supervisor sees late what is said", "session", f.session, "err", err)
-				continue // the next prolonging tries again
-			}
-			f.cancel = cancel
-			f.news.Store(true) // what came meanwhile
-		}
-		if f.news.Swap(false) {
-			told = append(told, f.by)
+	maps.DeleteFunc(s.lookers, func(_ wire.DeviceID, l looker) bool { return !s.now().Before(l.until) })
+	lookers := maps.Clone(s.lookers)
+	s.mu.Unlock()
+	for d, f := range followed {
+		if lookers[d].session != f.session {
+			f.cancel()
+			delete(followed, d)
 		}
 	}
-	s.mu.Unlock()
-	if s.cfg.Tell != nil {
-		for _, r := range told {
-			s.tell(ctx, r, wire.NoticeLook)
+	for d, l := range lookers {
+		f := followed[d]
+		if f == nil {
+			f = &following{session: l.session}
+			f.news.Store(true) // what came meanwhile
+			var err error
+			if f.cancel, err = s.cfg.Sessions.Follow(ctx, l.by.Tenant, l.session, func() {
+				f.news.Store(true)
+				s.signal()
+			}); err != nil {
+				s.cfg.Log.Warn("a supervisor sees late what is said", "session", l.session, "err", err)
+				continue // the next prolonging tries again
+			}
+			followed[d] = f
+		}
+		if f.news.Swap(false) && s.cfg.Tell != nil {
+			s.tell(ctx, l.by, wire.NoticeLook)
 		}
 	}
 }

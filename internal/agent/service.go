@@ -36,7 +36,7 @@ type Seating struct {
 type Sessions interface {
 	// HandOver lets a device take the place of another in an open session. ErrNotFound.
 	HandOver(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error
-	// Follow calls fn, which does not wait, for each message that is stored, until cancel is called or ctx ends.
+	// Follow calls fn, which does not wait, for each message that is stored, until cancel is called.
 	Follow(ctx context.Context, tenant wire.TenantID, id wire.SessionID, fn func()) (cancel func(), err error)
 }
 
@@ -74,7 +74,7 @@ type Service struct {
 	wake    chan struct{}
 	mu      sync.Mutex
 	changed map[wire.TenantID]bool // supervisors are to be told
-	follows map[wire.DeviceID]*follow
+	lookers map[wire.DeviceID]looker
 }
 
 // New returns the service over the engine.
@@ -96,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		cfg: cfg, agents: store.TableOf[Record](e, "agents"), seats: store.TableOf[seat](e, "agent-seats"), devices: store.TableOf[tied](e, "agent-devices"),
 		codes: store.TableOf[code](e, "agent-codes"), settings: store.TableOf[Settings](e, "agent-settings"),
 		conversations: store.TableOf[Conversation](e, "conversations"), byTime: store.TableOf[indexed](e, "conversations-by-time"),
-		wake: make(chan struct{}, 1), changed: map[wire.TenantID]bool{}, follows: map[wire.DeviceID]*follow{},
+		wake: make(chan struct{}, 1), changed: map[wire.TenantID]bool{}, lookers: map[wire.DeviceID]looker{},
 	}
 	return s, s.learn(ctx)
 }

@@ -51,8 +51,15 @@ func (s *Service) tellSupervisors(ctx context.Context) {
 	}
 }
 
-// runTelling tells supervisors, of states and of what is said in the sessions that they look into, until ctx ends, at once and then not again for a while.
+// runTelling tells supervisors, of states and of what is said in the sessions that they look into, until ctx ends:
+// at once, and then not again for a while.
 func (s *Service) runTelling(ctx context.Context) {
+	followed := map[wire.DeviceID]*following{}
+	defer func() {
+		for _, f := range followed {
+			f.cancel()
+		}
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,7 +67,7 @@ func (s *Service) runTelling(ctx context.Context) {
 		case <-s.wake:
 		}
 		s.tellSupervisors(ctx)
-		s.followOn(ctx)
+		s.followOn(ctx, followed)
 		select {
 		case <-ctx.Done():
 			return

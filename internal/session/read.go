@@ -117,8 +117,8 @@ func (s *Service) asMember(ctx context.Context, tenant wire.TenantID, device wir
 	return rec, n, nil
 }
 
-// Follow calls fn for each message that is stored in a session from now on, until cancel is called or
-// ctx ends. fn must not block.
+// Follow calls fn for each message that is stored in a session from now on, until cancel is called. ctx covers the
+// setting up only. fn must not block.
 func (s *Service) Follow(ctx context.Context, tenant wire.TenantID, id wire.SessionID, fn func()) (cancel func(), err error) {
 	return s.c.Log.Watch(ctx, roomKey{tenant, id}.log(), func(store.Entry) { fn() })
 }

@@ -57,7 +57,7 @@ func (b *Book) user(ctx context.Context) (string, error) {
 	return "", errors.Join(errs...)
 }
 
-// lead asks at an address, and where that leads to, for a property that is an address. ErrNoBook.
+// lead asks at an address, and where that leads to, for a property that is an address. ErrNoBook, ErrAddress.
 func (b *Book) lead(ctx context.Context, at, what string, of func(*multistatus) []string) (string, error) {
 	x, err := b.at(at)
 	for range maxMoves {
