@@ -66,6 +66,33 @@ func TestWithdrawnPassword(t *testing.T) {
 	again.answer("REGISTER", 403)
 }
 
+// TestRecheck: who loses the right to a password is found without a word of it. Where anybody may
+// register, nobody has a right to lose, and keeps registration and connection.
+func TestRecheck(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		var revoked atomic.Bool
+		w, phone := closedWorld(t, func(c *Config) {
+			c.Open = open
+			c.Holds = func(_ context.Context, user, _ string) bool { return user == alice && !revoked.Load() }
+		})
+		a := phone(alice, "WS")
+		if open {
+			a = w.newAgent(alice, "WS")
+		}
+		a.register()
+		via := w.e.location.find(alice, time.Now())[0].via.conn
+		w.e.recheckNow(t.Context())
+		if via.over() || len(w.e.location.find(alice, time.Now())) == 0 {
+			t.Errorf("open %t: a phone lost its registration", open)
+		}
+		revoked.Store(true)
+		w.e.recheckNow(t.Context())
+		if left := len(w.e.location.find(alice, time.Now())); via.over() == open || (left > 0) != open {
+			t.Errorf("open %t: %d registrations after the right was lost, connection over: %t", open, left, via.over())
+		}
+	}
+}
+
 // trap listens where nobody may have the element send to.
 func trap(t *testing.T) (addr string, sprung func() bool) {
 	t.Helper()

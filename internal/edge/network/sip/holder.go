@@ -116,11 +116,15 @@ func (e *Element) recheck(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			e.recheckNow(ctx)
 		}
-		for _, who := range e.location.holders() {
-			if !e.look(ctx, who) && ctx.Err() == nil {
-				e.unregister(func(h holder) bool { return h == who })
-			}
+	}
+}
+
+func (e *Element) recheckNow(ctx context.Context) {
+	for _, who := range e.location.holders() {
+		if !e.look(ctx, who) && ctx.Err() == nil {
+			e.unregister(func(h holder) bool { return h == who })
 		}
 	}
 }

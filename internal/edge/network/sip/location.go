@@ -186,7 +186,9 @@ func (l *location) holders() []holder {
 	seen := map[holder]bool{}
 	for _, all := range l.users {
 		for _, b := range all {
-			seen[b.holder] = true
+			if b.holder != (holder{}) { // where no password is asked for (Config.Open), nobody's right can end
+				seen[b.holder] = true
+			}
 		}
 	}
 	return slices.Collect(maps.Keys(seen))
