@@ -44,6 +44,11 @@ func (a *API) ConfirmEmail(ctx context.Context, address, code string) error {
 	return a.Call(ctx, http.MethodPut, "/v1/profile/email", wire.EmailConfirm{Address: address, Code: code}, nil)
 }
 
+// WithdrawEmail takes back that an e-mail address is the party's.
+func (a *API) WithdrawEmail(ctx context.Context, address string) error {
+	return a.Call(ctx, http.MethodDelete, "/v1/profile/email?address="+url.QueryEscape(address), nil, nil)
+}
+
 // SetPicture sets the picture that a field of the profile shows.
 func (a *API) SetPicture(ctx context.Context, field string, picture []byte) (p wire.Profile, err error) {
 	return p, a.put(ctx, http.MethodPut, "/v1/profile/picture?field="+url.QueryEscape(field), http.DetectContentType(picture), picture, &p)

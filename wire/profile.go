@@ -29,6 +29,9 @@ const (
 	// MaxProfileSides is the most parties in a session among whom profiles travel by themselves.
 	MaxProfileSides = 16
 	MaxContacts     = 5000
+	// ProofStaleDays is after how many days the proof of a number or address is shown as old: it may
+	// be somebody else's since.
+	ProofStaleDays = 90
 	// MaxProfileSource is the longest address of a profile, in bytes.
 	MaxProfileSource = 2048
 	// MaxCard is the largest vCard or jCard, or list of them, in bytes.
@@ -52,6 +55,14 @@ type ProfileField struct {
 	Version uint64 `json:"version,omitempty" doc:"Set by the server"`
 	// Proof says how the server knows that a number or e-mail address is the party's; empty: it only says so.
 	Proof string `json:"proof,omitempty" doc:"How the server knows that it is the party's: one_time_code, network, sim, operator; empty: only claimed"`
+	// Proved is when that was; after ProofStaleDays it is shown as old.
+	Proved time.Time `json:"proved,omitzero" doc:"When that was proved last"`
+}
+
+// Stale reports whether the field's proof is older than ProofStaleDays; a field without one has
+// nothing to be stale.
+func (f ProfileField) Stale(now time.Time) bool {
+	return f.Proof != "" && !f.Proved.IsZero() && now.Sub(f.Proved) > ProofStaleDays*24*time.Hour
 }
 
 // ProfilePicture is a picture that the server keeps, to be fetched when it is not there yet.

@@ -82,12 +82,20 @@ type profileProve struct {
 	account
 	Address string `arg:"" help:"E-mail address."`
 	Code    string `placeholder:"DIGITS" help:"The code that came; without it, one is sent."`
+	Undo    bool   `help:"Take back that the address is yours."`
 }
 
 func (c *profileProve) Run(ctx context.Context) error {
 	api, _, err := c.api()
 	if err != nil {
 		return err
+	}
+	if c.Undo {
+		if err := api.WithdrawEmail(ctx, c.Address); err != nil {
+			return err
+		}
+		fmt.Println("taken back")
+		return nil
 	}
 	if c.Code == "" {
 		p, err := api.ProveEmail(ctx, c.Address)
@@ -113,6 +121,12 @@ func fieldLine(f wire.ProfileField) string {
 	claim := ""
 	if f.Proof != "" {
 		claim = ", proved by " + f.Proof
+		if !f.Proved.IsZero() {
+			claim += " on " + f.Proved.UTC().Format(time.DateOnly)
+		}
+		if f.Stale(time.Now()) {
+			claim += ", long ago"
+		}
 	} else if f.Name == "tel" || f.Name == "email" {
 		claim = ", claimed"
 	}

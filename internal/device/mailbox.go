@@ -16,6 +16,8 @@ import (
 var (
 	// ErrNoMail: this server sends no e-mail.
 	ErrNoMail = errors.New("device: this server sends no e-mail")
+	// ErrLinked: the address was linked by an operator, who alone takes it away.
+	ErrLinked = errors.New("device: an operator has linked this address, and has to unlink it")
 	// ErrSecondHand: the device's own number is proved by somebody else's word alone.
 	ErrSecondHand = errors.New("device: a device that is coupled, a guest or an agent proves no e-mail address")
 )
@@ -122,11 +124,42 @@ func (r *Registry) ConfirmMailbox(ctx context.Context, tenant wire.TenantID, id 
 	return nil
 }
 
-// mailboxOf checks who asks, and for what.
+// WithdrawMailbox takes back that an address is the party's: it is one of its identities no more, and a
+// code that is on its way proves nothing. ErrLinked, ErrRequest, ErrSecondHand, those of [Device.Check],
+// and an error of the directory for an address that is not the party's.
+func (r *Registry) WithdrawMailbox(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, address tel.Identity) error {
+	d, err := r.firstHand(ctx, tenant, id, address)
+	if err != nil {
+		return err
+	}
+	if err := r.DropMailbox(ctx, tenant, d.Principal, address); err != nil {
+		return err
+	}
+	linked, err := r.cfg.Parties.Disclaim(ctx, tenant, address, d.Principal, ProofCode)
+	if err == nil && linked {
+		return ErrLinked
+	}
+	return err
+}
+
+// DropMailbox forgets the code that a party was sent to an address, also one that has proved it. It may be repeated.
+func (r *Registry) DropMailbox(ctx context.Context, tenant wire.TenantID, principal, address tel.Identity) error {
+	if err := store.Remove(ctx, r.mailboxes, mailboxKey(tenant, principal, address)); err != nil {
+		return fmt.Errorf("device: forget a code: %w", err)
+	}
+	return nil
+}
+
+// mailboxOf checks who asks for a code, and for what.
 func (r *Registry) mailboxOf(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, address tel.Identity) (Device, error) {
 	if r.cfg.Mailer == nil {
 		return Device{}, ErrNoMail
 	}
+	return r.firstHand(ctx, tenant, id, address)
+}
+
+// firstHand checks that a device may say which addresses are its party's.
+func (r *Registry) firstHand(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, address tel.Identity) (Device, error) {
 	if address.Kind() != tel.KindEmail {
 		return Device{}, fmt.Errorf("%w: an e-mail address is mailto:alice@example.com", ErrRequest)
 	}

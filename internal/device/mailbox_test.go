@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -115,6 +116,37 @@ func TestMailboxChangesHands(t *testing.T) {
 	want(t, prove(alice, linked), nil)
 	if w.principal(linked) != alice.Principal {
 		t.Error("what an operator linked has changed hands")
+	}
+}
+
+// What one has proved one takes back, but not an operator's word; a code that came before proves nothing then.
+func TestMailboxWithdrawn(t *testing.T) {
+	w, mail, alice := mailWorld(t)
+	bob := w.enrol(newPhone(t), number(t, "+442079460002"))
+	at := address(t, "alice@example.com")
+	withdraw := func(d device.Device, at tel.Identity) error {
+		return w.registry.WithdrawMailbox(t.Context(), d.Tenant, d.ID, at)
+	}
+	want(t, withdraw(alice, at), party.ErrNotFound)
+	if _, err := w.registry.BeginMailbox(t.Context(), alice.Tenant, alice.ID, at); err != nil {
+		t.Fatal(err)
+	}
+	want(t, w.registry.ConfirmMailbox(t.Context(), alice.Tenant, alice.ID, at, mail.code()), nil)
+	want(t, withdraw(bob, at), party.ErrNotFound)
+	if w.principal(at) != alice.Principal {
+		t.Fatal("somebody else takes it back")
+	}
+	want(t, withdraw(alice, at), nil)
+	if w.principal(at) != at {
+		t.Error("the address is hers still")
+	}
+	want(t, w.registry.ConfirmMailbox(t.Context(), alice.Tenant, alice.ID, at, mail.code()), device.ErrCodeExpired)
+	want(t, withdraw(alice, alice.Principal), device.ErrRequest)
+	linked := address(t, "chief@example.com")
+	want(t, w.parties.Link(t.Context(), alice.Tenant, linked, alice.Principal), nil)
+	want(t, withdraw(alice, linked), device.ErrLinked)
+	if w.principal(linked) != alice.Principal {
+		t.Error("what an operator linked is taken back by its party")
 	}
 }
 

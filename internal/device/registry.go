@@ -32,6 +32,8 @@ type Parties interface {
 	// Claim makes an identity one of the principal's, until a time, for it was proved, and takes it from
 	// whoever had proved it before. taken: it is another party's on an operator's word, and stays so. It may repeat.
 	Claim(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity, kind string, until time.Time) (taken bool, err error)
+	// Disclaim ends such a claim of the principal's. linked: it is the principal's on an operator's word, and stays so.
+	Disclaim(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity, kind string) (linked bool, err error)
 	// Forget makes the identity unknown, with what was linked to it. It may repeat.
 	Forget(ctx context.Context, tenant wire.TenantID, id tel.Identity) error
 }

@@ -253,6 +253,22 @@ func (d *Directory) Claim(ctx context.Context, tenant wire.TenantID, id, princip
 	return false, err
 }
 
+// Disclaim takes back a claim: the identity, which the party has by a proof of this kind, is a stranger
+// afterwards. linked: it is the party's on another proof, such as an operator's word, and stays so.
+// ErrNotFound: it is not the party's, or no further one of it.
+func (d *Directory) Disclaim(ctx context.Context, tenant wire.TenantID, id, principal tel.Identity, kind ProofKind) (linked bool, err error) {
+	known, _, err := d.name(ctx, tenant, id)
+	switch {
+	case err != nil:
+		return false, err
+	case known.Principal != principal || id == principal:
+		return false, ErrNotFound
+	case known.Proof != kind:
+		return true, nil
+	}
+	return false, d.Forget(ctx, tenant, id)
+}
+
 func (d *Directory) link(ctx context.Context, tenant wire.TenantID, id, to tel.Identity, kind ProofKind, until time.Time) error {
 	if id.IsZero() || to.IsZero() {
 		return fmt.Errorf("%w: a link needs two identities", ErrRequest)

@@ -203,7 +203,7 @@ func (s *Service) deliver(ctx context.Context, x *Session, o, r int, do order) (
 			}
 		}
 		from := cmp.Or(do.from, owner.Members[0].Device)
-		request := wire.RequestID("profile-" + cmp.Or(do.id, fmt.Sprint(own.Version)) + "-" + string(m.ID))
+		request := wire.RequestID("profile-" + cmp.Or(do.id, edition(own.Version, fields)) + "-" + string(m.ID))
 		msg := wire.ProfileMessage{Fields: append([]wire.ProfileField{}, missing...), Has: []wire.FieldVersion{}, Show: own.Show, Keep: keep, Contact: held.Contact}
 		for _, f := range fields {
 			msg.Has = append(msg.Has, wire.FieldVersion{ID: f.ID, Version: f.Version})
@@ -234,6 +234,21 @@ func (s *Service) deliver(ctx context.Context, x *Session, o, r int, do order) (
 		err = s.keepUnasked(ctx, x.Tenant, key, held, fields, keep == wire.KeepOnce)
 	}
 	return sent, err
+}
+
+// edition tells what is sent of a profile from what was sent of it before: by its version, and by the
+// last proof of its fields, which may be renewed without it.
+func edition(version uint64, fields []wire.ProfileField) string {
+	var last time.Time
+	for _, f := range fields {
+		if f.Proved.After(last) {
+			last = f.Proved
+		}
+	}
+	if last.IsZero() {
+		return fmt.Sprint(version)
+	}
+	return fmt.Sprintf("%d-%d", version, last.Unix())
 }
 
 // union of two lists of ids.

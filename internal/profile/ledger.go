@@ -52,6 +52,9 @@ type HeldField struct {
 	Version uint64         `json:"version"`
 	Session wire.SessionID `json:"session"`
 	Sent    time.Time      `json:"sent"`
+	// Proof, and when that was, as they were sent with it.
+	Proof  string    `json:"proof,omitempty"`
+	Proved time.Time `json:"proved,omitzero"`
 	// Picture is the id of the picture that came with it.
 	Picture string `json:"picture,omitempty"`
 	// Confirmed is when the device said that it holds it.
@@ -67,13 +70,18 @@ func (r *Receipts) of(d wire.DeviceID) *Holding {
 	return nil
 }
 
-// Missing returns those of the fields that the device has not, or in an older version: what
+// is reports whether it is the field in this version or a newer one, as it is proved now.
+func (x *HeldField) is(f wire.ProfileField) bool {
+	return x.ID == f.ID && (x.Version > f.Version || x.Version == f.Version && x.Proof == f.Proof && x.Proved.Equal(f.Proved))
+}
+
+// Missing returns those of the fields that the device has not, or in an older version, or otherwise proved: what
 // it has is what it confirmed, and what it was sent in this very session.
 func (r *Receipts) Missing(fields []wire.ProfileField, d wire.DeviceID, in wire.SessionID) (missing []wire.ProfileField) {
 	h := r.of(d)
 	for _, f := range fields {
 		has := h != nil && slices.ContainsFunc(h.Fields, func(x HeldField) bool {
-			return x.ID == f.ID && x.Version >= f.Version && (!x.Confirmed.IsZero() || x.Session == in)
+			return x.is(f) && (!x.Confirmed.IsZero() || x.Session == in)
 		})
 		if !has {
 			missing = append(missing, f)
@@ -120,7 +128,7 @@ func (r Receipts) Sent(fields, all []wire.ProfileField, show []string, d wire.De
 		})
 	}
 	for _, f := range fields {
-		x := HeldField{ID: f.ID, Name: f.Name, Version: f.Version, Session: in, Sent: now}
+		x := HeldField{ID: f.ID, Name: f.Name, Version: f.Version, Session: in, Sent: now, Proof: f.Proof, Proved: f.Proved}
 		if f.Picture != nil {
 			x.Picture = pictureID(f.Picture.Path)
 		}

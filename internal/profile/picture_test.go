@@ -20,7 +20,7 @@ func (nobody) Principal(_ context.Context, _ wire.TenantID, id tel.Identity) (te
 	return id, nil
 }
 
-func (nobody) Proofs(context.Context, wire.TenantID, tel.Identity) (map[tel.Identity]string, error) {
+func (nobody) Proofs(context.Context, wire.TenantID, tel.Identity) (map[tel.Identity]profile.Proof, error) {
 	return nil, nil
 }
 

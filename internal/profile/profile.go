@@ -115,7 +115,7 @@ func (p Profile) Change(c wire.ProfileChange, now time.Time) (Profile, []wire.Pr
 	next.Version++
 	var conflicts []wire.ProfileConflict
 	for _, f := range c.Set {
-		f.Version, f.Proof = next.Version, ""
+		f.Version, f.Proof, f.Proved = next.Version, "", time.Time{}
 		i := p.field(f.ID)
 		if f.Name == "photo" && f.Picture != nil && (i < 0 || p.Fields[i].Picture == nil || *p.Fields[i].Picture != *f.Picture) {
 			return p, nil, fmt.Errorf("%w: field %s: send the picture itself to /v1/profile/picture", ErrRequest, f.ID)

@@ -155,6 +155,14 @@ func TestMissing(t *testing.T) {
 		t.Errorf("what was not confirmed, in the next session: %v", ids(m))
 	}
 	r = r.Confirm([]wire.FieldVersion{{ID: "fn", Version: 1}}, "phone", now)
+	proved := slices.Clone(all)
+	proved[0].Proof, proved[0].Proved = "operator", now
+	if m := r.Missing(proved, "phone", "s2"); !slices.Equal(ids(m), []string{"fn", "org"}) {
+		t.Errorf("one that was proved since: %v", ids(m))
+	}
+	if n := r.Sent(proved, nil, nil, "phone", "s2", now); len(n.Missing(proved, "phone", "s2")) != 0 || !slices.Equal(ids(n.Missing(all, "phone", "s2")), []string{"fn"}) {
+		t.Error("one whose proof was taken back is held as proved")
+	}
 	if m := r.Missing(all, "phone", "s2"); !slices.Equal(ids(m), []string{"org"}) {
 		t.Errorf("of what one was confirmed: %v", ids(m))
 	}

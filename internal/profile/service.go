@@ -21,7 +21,14 @@ type Parties interface {
 	// Principal returns the identity by which a party is compared.
 	Principal(ctx context.Context, tenant wire.TenantID, id tel.Identity) (tel.Identity, error)
 	// Proofs returns what the party's identities rest on, the current ones.
-	Proofs(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (map[tel.Identity]string, error)
+	Proofs(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (map[tel.Identity]Proof, error)
+}
+
+// Proof is what an identity rests on.
+type Proof struct {
+	Kind string
+	// At is when it was proved last, in whole seconds.
+	At time.Time
 }
 
 // Sessions is what profiles need of the data sessions.
@@ -254,6 +261,28 @@ func (s *Service) change(ctx context.Context, tenant wire.TenantID, p tel.Identi
 	return next, s.dropUnused(ctx, tenant, was, next.Fields)
 }
 
+// Reproved notes that what one of a party's identities rests on has changed: it was proved, proved anew, or
+// is the party's no more. Whoever holds a field that names it learns that; those who are in a session
+// with one of the party's devices at once, others in their next. It may be repeated.
+func (s *Service) Reproved(ctx context.Context, tenant wire.TenantID, p, id tel.Identity, devices []wire.DeviceID) error {
+	names := func(f wire.ProfileField) bool {
+		of, ok := identityOf(f)
+		return ok && of == id
+	}
+	x, err := s.load(ctx, tenant, p)
+	if err != nil || !slices.ContainsFunc(x.Fields, names) {
+		return err
+	}
+	// The fields say the same, so that their own versions stay.
+	if _, err := s.change(ctx, tenant, p, func(x Profile) (Profile, error) { x.Version++; return x, nil }); err != nil {
+		return err
+	}
+	for _, d := range devices {
+		err = errors.Join(err, s.renew(ctx, tenant, d))
+	}
+	return err
+}
+
 // renew lets the sessions that a device is in get what is new.
 func (s *Service) renew(ctx context.Context, tenant wire.TenantID, d wire.DeviceID) error {
 	open, err := s.cfg.Sessions.Open(ctx, tenant, d)
@@ -283,9 +312,9 @@ func (s *Service) proved(ctx context.Context, tenant wire.TenantID, p tel.Identi
 	}
 	out := slices.Clone(fields)
 	for i := range out {
-		out[i].Proof = ""
+		out[i].Proof, out[i].Proved = "", time.Time{}
 		if id, ok := identityOf(out[i]); ok {
-			out[i].Proof = proofs[id]
+			out[i].Proof, out[i].Proved = proofs[id].Kind, proofs[id].At
 		}
 	}
 	return out, nil

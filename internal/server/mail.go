@@ -54,6 +54,44 @@ func (s profiles) ConfirmEmail(ctx context.Context, who httpapi.Caller, address 
 	}
 	linked := audit.Record{What: audit.IdentityLinked, Parties: []tel.Identity{p, address}}
 	return s.audited(ctx, who, linked, func() error {
-		return s.devices.ConfirmMailbox(ctx, who.Tenant, who.Device, address, code)
+		before, err := s.parties.Principal(ctx, who.Tenant, address)
+		if err == nil {
+			err = s.devices.ConfirmMailbox(ctx, who.Tenant, who.Device, address, code)
+		}
+		if err == nil && before != p { // whoever proved it before has it no more
+			err = s.reproved(ctx, who.Tenant, before, address)
+		}
+		if err == nil {
+			err = s.reproved(ctx, who.Tenant, p, address)
+		}
+		return err
 	})
+}
+
+// WithdrawEmail takes back that an address is the party's.
+func (s profiles) WithdrawEmail(ctx context.Context, who httpapi.Caller, address tel.Identity) error {
+	p, err := s.own(ctx, who)
+	if err != nil {
+		return problem(s.log, "withdraw an e-mail address", err)
+	}
+	unlinked := audit.Record{What: audit.IdentityUnlinked, Parties: []tel.Identity{p, address}}
+	return s.audited(ctx, who, unlinked, func() error {
+		if err := s.devices.WithdrawMailbox(ctx, who.Tenant, who.Device, address); err != nil {
+			return err
+		}
+		return s.reproved(ctx, who.Tenant, p, address)
+	})
+}
+
+// reproved lets those who hold a field of a party's profile that names the identity know that its proof has changed.
+func (s *Server) reproved(ctx context.Context, tenant wire.TenantID, principal, id tel.Identity) error {
+	devices, err := s.devices.OfParty(ctx, tenant, principal)
+	ids := make([]wire.DeviceID, len(devices))
+	for i, d := range devices {
+		ids[i] = d.ID
+	}
+	if err != nil {
+		return err
+	}
+	return s.people.Reproved(ctx, tenant, principal, id, ids)
 }

@@ -62,6 +62,7 @@ var operations = map[string]struct {
 	"read-profile-source": {[]string{"device"}, "", ``, 400},
 	"prove-email":         {[]string{"device"}, "", `{"address":"x@example.com"}`, 200},
 	"confirm-email":       {[]string{"device"}, "", `{"address":"y@example.com","code":"000000"}`, 410},
+	"withdraw-email":      {[]string{"device"}, "?address=y@example.com", "", 404},
 	"preview-profile":     {[]string{"device"}, "", ``, 200},
 	"set-profile-picture": {[]string{"device"}, "", `nothing`, 415},
 	"get-picture":         {[]string{"device"}, "", ``, 404},

@@ -76,13 +76,30 @@ func (s operator) RevokeCredential(ctx context.Context, who httpapi.Caller, id s
 
 func (s operator) Link(ctx context.Context, who httpapi.Caller, identity, of tel.Identity) error {
 	return s.audited(ctx, who, audit.Record{What: audit.IdentityLinked, Parties: []tel.Identity{identity, of}}, func() error {
-		return s.parties.Link(ctx, who.Tenant, identity, of)
+		if err := s.parties.Link(ctx, who.Tenant, identity, of); err != nil {
+			return err
+		}
+		principal, err := s.parties.Principal(ctx, who.Tenant, identity)
+		if err != nil {
+			return err
+		}
+		return s.reproved(ctx, who.Tenant, principal, identity)
 	})
 }
 
 func (s operator) Unlink(ctx context.Context, who httpapi.Caller, identity tel.Identity) error {
 	return s.audited(ctx, who, audit.Record{What: audit.IdentityUnlinked, Parties: []tel.Identity{identity}}, func() error {
-		return s.parties.Unlink(ctx, who.Tenant, identity)
+		principal, err := s.parties.Principal(ctx, who.Tenant, identity)
+		if err == nil {
+			err = s.devices.DropMailbox(ctx, who.Tenant, principal, identity) // it would prove it once more
+		}
+		if err == nil {
+			err = s.parties.Unlink(ctx, who.Tenant, identity)
+		}
+		if err != nil {
+			return err
+		}
+		return s.reproved(ctx, who.Tenant, principal, identity)
 	})
 }
 

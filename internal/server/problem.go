@@ -57,6 +57,7 @@ var problems = []struct {
 	{device.ErrCodeExpired, wire.CodeCodeExpired, false},
 	{device.ErrSender, wire.CodeSenderFailed, false},
 	{device.ErrNoMail, wire.CodeForbidden, true},
+	{device.ErrLinked, wire.CodeConflict, true},
 	{device.ErrSecondHand, wire.CodeSecondHand, true},
 	{device.ErrTooMany, wire.CodeTooMany, false},
 	{device.ErrBusy, wire.CodeTooMany, false},

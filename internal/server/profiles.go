@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tandem-call/tandem/internal/edge/fetch"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -66,14 +67,14 @@ func (w whoIs) Principal(ctx context.Context, tenant wire.TenantID, id tel.Ident
 	return w.parties.Principal(ctx, tenant, id)
 }
 
-func (w whoIs) Proofs(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (map[tel.Identity]string, error) {
+func (w whoIs) Proofs(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (map[tel.Identity]profile.Proof, error) {
 	p, err := w.parties.Get(ctx, tenant, principal)
 	if errors.Is(err, party.ErrNotFound) {
 		return nil, nil
 	}
-	proofs := map[tel.Identity]string{}
+	proofs := map[tel.Identity]profile.Proof{}
 	for _, i := range p.Identities {
-		proofs[i.Identity] = i.Proof
+		proofs[i.Identity] = profile.Proof{Kind: i.Proof, At: i.Proved.UTC().Truncate(time.Second)}
 	}
 	return proofs, err
 }

@@ -306,6 +306,7 @@ var aimed = map[string]struct {
 	"remove-profile":      {"", ``, 204},
 	"prove-email":         {"", `{"address":"x@example.com"}`, 200},
 	"confirm-email":       {"", `{"address":"y@example.com","code":"000000"}`, 410},
+	"withdraw-email":      {"?address=y@example.com", "", 404},
 	"preview-profile":     {"?for=tel:%2B442079460001", ``, 200},
 	"set-profile-picture": {"", `nothing`, 415},
 	"get-picture":         {"PICTURE", ``, 404},
@@ -432,7 +433,7 @@ const aGuest = "a guest, by a link to the victim's number"
 var notForGuests = []string{
 	"answer-invitation", "ask-session", "confirm-words", "join-session", "list-calls", "report", "softphone", "get-reach", "set-reach",
 	"choose-party-device", "list-party-devices", "end-coupling", "list-couplings", "near-coupling",
-	"get-profile", "change-profile", "remove-profile", "read-profile-source", "prove-email", "confirm-email", "preview-profile", "set-profile-picture", "send-profile", "get-card", "get-ledger", "withdraw-profile",
+	"get-profile", "change-profile", "remove-profile", "read-profile-source", "prove-email", "confirm-email", "withdraw-email", "preview-profile", "set-profile-picture", "send-profile", "get-card", "get-ledger", "withdraw-profile",
 	"list-contacts", "keep-contact", "remove-contact", "list-contact-rules", "set-contact-rule", "get-contact-cards",
 	"list-blocks", "block", "unblock",
 	"get-place-rules", "set-place-rules",
@@ -441,7 +442,7 @@ var notForGuests = []string{
 // aCoupled carries data for another party's telephone: it rests on that one's proof, and can vouch for nobody.
 const aCoupled = "a device coupled with another party's telephone"
 
-var notForCoupled = []string{"softphone", "offer-coupling", "look-coupling", "accept-coupling", "choose-party-device", "prove-email", "confirm-email"}
+var notForCoupled = []string{"softphone", "offer-coupling", "look-coupling", "accept-coupling", "choose-party-device", "prove-email", "confirm-email", "withdraw-email"}
 
 // TestWalkOperations walks the operations.
 func TestWalkOperations(t *testing.T) {

@@ -53,7 +53,7 @@ export { awaitNear, here, stayNear } from "./near.ts";
 export type { RequestFrame, Unsent } from "./outbox.ts";
 export { Places } from "./place.ts";
 export type * from "./ports.ts";
-export { holding, type Known, Profiles, receive } from "./profile.ts";
+export { holding, type Known, Profiles, receive, stale } from "./profile.ts";
 export { MemoryStore } from "./store.ts";
 export type { Message, Position } from "./view.ts";
 export * from "./wire.ts";

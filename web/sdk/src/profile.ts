@@ -22,6 +22,7 @@ import type {
   ProfileView,
   SessionID,
 } from "./wire.ts";
+import { proofStaleDays } from "./wire.ts";
 
 /** What others may know of this device's party during calls, and what it knows of them. */
 export class Profiles {
@@ -72,6 +73,12 @@ export class Profiles {
   /** Proves the address with the code that came. */
   async confirmEmail(address: string, code: string, signal?: AbortSignal): Promise<void> {
     await this.#api.call("PUT", "/v1/profile/email", { address, code }, signal);
+  }
+
+  /** Takes back that an e-mail address is the user's. */
+  async withdrawEmail(address: string, signal?: AbortSignal): Promise<void> {
+    const path = `/v1/profile/email?address=${encodeURIComponent(address)}`;
+    await this.#api.call("DELETE", path, undefined, signal);
   }
 
   /** What somebody sees of it; somebody unknown, if none is named. */
@@ -214,6 +221,13 @@ export function receive(known: Known | undefined, message: ProfileMessage): Know
     }
   }
   return { owner: message.owner, fields, show: message.show ?? [] };
+}
+
+/** Whether the proof of a field is so old that the number or address may be somebody else's since. */
+export function stale(field: ProfileField, now: number): boolean {
+  return (
+    !!field.proof && !!field.proved && now - Date.parse(field.proved) > proofStaleDays * 86_400_000
+  );
 }
 
 /** What a device says that it holds. */

@@ -1498,6 +1498,8 @@ export interface ProfileField {
   version?: number;
   /** proof says how the server knows that a number or e-mail address is the party's; empty: it only says so. */
   proof?: string;
+  /** proved is when that was; after ProofStaleDays it is shown as old. */
+  proved?: Time;
 }
 
 /** FieldVersion says that a field is there in a version. */
@@ -2175,6 +2177,8 @@ export const defaultLimits: Limits = {"frame_bytes":65536,"messages_per_s":200,"
 
 /** How deep the arrays and objects of a body may be nested. */
 export const maxDepth = 32;
+/** After how many days the proof of a number or address is shown as old. */
+export const proofStaleDays = 90;
 /** The most members that one message may name. */
 export const maxTo = 1000;
 /** The longest identifier, in characters. */

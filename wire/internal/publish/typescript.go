@@ -327,6 +327,7 @@ func (s *script) closeCodes() {
 func (s *script) limits() {
 	s.p("/** The limits in force unless the operator configures others. */\nexport const defaultLimits: Limits = %s;\n\n", literal(wire.DefaultLimits))
 	s.p("/** How deep the arrays and objects of a body may be nested. */\nexport const maxDepth = %d;\n", wire.MaxDepth)
+	s.p("/** After how many days the proof of a number or address is shown as old. */\nexport const proofStaleDays = %d;\n", wire.ProofStaleDays)
 	s.p("/** The most members that one message may name. */\nexport const maxTo = %d;\n", wire.MaxTo)
 	s.p("/** The longest identifier, in characters. */\nexport const maxID = %d;\n\n", wire.MaxID)
 }

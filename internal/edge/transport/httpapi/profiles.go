@@ -30,6 +30,8 @@ type Profiles interface {
 	// ProveEmail sends a code to an e-mail address, by which ConfirmEmail makes it the caller's party's.
 	ProveEmail(ctx context.Context, who Caller, address tel.Identity) (wire.EmailProof, error)
 	ConfirmEmail(ctx context.Context, who Caller, address tel.Identity, code string) error
+	// WithdrawEmail takes that back.
+	WithdrawEmail(ctx context.Context, who Caller, address tel.Identity) error
 	// Preview says what a party sees of the caller's profile; the zero one is somebody unknown.
 	Preview(ctx context.Context, who Caller, other tel.Identity) (wire.ProfileView, error)
 	SetPicture(ctx context.Context, who Caller, field string, data []byte) (wire.Profile, error)
@@ -158,6 +160,22 @@ func (a *API) profiles() {
 			return nil, err
 		}
 		return done(a.Profiles.ConfirmEmail(ctx, who, id, in.Body.Code))
+	})
+	type withdrawn struct {
+		Address string `query:"address" required:"true" maxLength:"320" doc:"E-mail address, alice@example.com"`
+	}
+	register(a, Operation{
+		ID: "withdraw-email", Method: http.MethodDelete, Path: "/v1/profile/email", Roles: devices, Status: http.StatusNoContent, Tag: tag,
+		Summary: "Take back that an e-mail address is the party's",
+		Description: "It is one of the party's identities no more, and those who hold it in the profile see that it is only claimed: at once in a session that is open, " +
+			"else in the next. What an operator has linked, the operator unlinks.",
+		Codes: []wire.Code{wire.CodeBadIdentity, wire.CodeNotFound, wire.CodeConflict, wire.CodeSecondHand},
+	}, func(ctx context.Context, who Caller, in *withdrawn) (*struct{}, error) {
+		id, err := parseIdentity("query.address", in.Address)
+		if err != nil {
+			return nil, err
+		}
+		return done(a.Profiles.WithdrawEmail(ctx, who, id))
 	})
 	type other struct {
 		For string `query:"for" maxLength:"512" doc:"The other party; left out: somebody unknown"`

@@ -119,6 +119,12 @@ class Own {
     await this.#ask((p) => p.own());
   }
 
+  /** Takes back that an address is the user's; the profile says so then. */
+  async withdrawEmail(address: string): Promise<void> {
+    await this.#profiles?.withdrawEmail(address);
+    await this.#ask((p) => p.own());
+  }
+
   async #ask(f: (p: Profiles) => Promise<Profile>): Promise<void> {
     await this.sync();
     if (this.#profiles) {

@@ -119,8 +119,18 @@ test("an e-mail address is proved with the code that is sent there", async () =>
   await fits(page);
   await field.fill(code);
   await page.getByRole("button", { name: "Prove it" }).click();
-  await page.getByText("Confirmed").waitFor();
+  const confirmed = page.getByText(/^Confirmed on .*20\d\d$/);
+  await confirmed.waitFor();
   expect(await page.getByText("Only claimed").count()).toBe(0);
+  // Taken back, it is only claimed; and may be proved anew.
+  await page.getByRole("button", { name: "It is not mine any more" }).click();
+  await page.getByText("Only claimed").waitFor();
+  expect(await confirmed.count()).toBe(0);
+  await page.getByRole("button", { name: "Prove that it is yours" }).click();
+  await field.fill(await server.code());
+  await page.getByRole("button", { name: "Prove it" }).click();
+  await confirmed.waitFor();
+  expect(await axe(page)).toEqual([]);
   expect(alice.faults).toEqual([]);
 });
 
