@@ -54,11 +54,17 @@ export class CustomerScreen implements OverlayFace {
     return overlay && { seq: e.seq, from: e.from, overlay, fresh: new Set() };
   });
 
+  /** What came of a region; that it is paid counts before what was done with it besides. */
   progress({ seq }: Shown, { id }: { id: string }): Progress | undefined {
-    const last = this.#room.entries.findLast(
-      ({ overlayResult: r }) => r?.seq === seq && r.region === id,
-    )?.overlayResult;
-    return last && { state: last.outcome };
+    const results = this.#room.entries.flatMap(({ overlayResult: r }) =>
+      r?.seq === seq && r.region === id ? [r] : [],
+    );
+    if (results.some((r) => r.payment && r.outcome === "done")) {
+      return { state: "done", paid: true };
+    }
+    // Actions after one that was not done say only that.
+    const last = results.findLast((r) => r.reason !== "earlier");
+    return last && { state: last.outcome, reason: last.reason };
   }
 
   async picture(seq: number, region: string, signal: AbortSignal): Promise<Blob> {

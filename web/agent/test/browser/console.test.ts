@@ -11,10 +11,12 @@ import {
   open,
   type Watched,
 } from "../../../callpage/test/support/browser.ts";
+import { PaymentServer } from "../../../callpage/test/support/payments.ts";
 import { photo } from "../../../callpage/test/support/photo.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
 
 let browser: Browser;
+let payments: PaymentServer;
 let server: TestServer;
 let alice: Watched;
 let carol: Watched;
@@ -26,7 +28,9 @@ const wide = { viewport: { width: 1280, height: 800 } };
 
 beforeAll(async () => {
   browser = await launch();
-  server = await TestServer.start();
+  payments = await PaymentServer.start();
+  server = await TestServer.start({ TANDEM_PAYMENTS_URL: payments.url });
+  await payments.account(server, numbers.acme);
   const add = ["agent", "add", "--number", numbers.acme, "--extension"];
   await server.command(...add, "17", "--name", "Anna", "anna");
   await server.command(...add, "18", "--name", "Ben", "--supervisor", "--may-look", "ben");
@@ -57,10 +61,20 @@ beforeAll(async () => {
       { text: { en: "Press 1 and hash" }, actions: [{ type: "dial", keys: "1#" }] },
     ]),
   });
+  const tickets = { type: "pay", item: "2 tickets", amount: { minor: 1250, currency: "EUR" } };
+  await publish("x-tickets", {
+    title: { en: "Tickets" },
+    numbers: [numbers.acme],
+    document: overlay("x-tickets", [
+      { text: { en: "2 tickets" }, actions: [tickets, { type: "choose", value: "row 7" }] },
+      { text: { en: "No, thanks" }, actions: [{ type: "choose", value: "none" }] },
+    ]),
+  });
 });
 afterAll(async () => {
   await browser?.close();
   await server?.remove();
+  await payments?.stop();
 });
 afterEach(() => {
   for (const w of [alice, carol, anna, ben]) {
@@ -202,7 +216,7 @@ test("templates are sent by keyboard, confirmed by the phone, and answered", asy
   await sheet.getByRole("button", { name: "On Monday" }).click();
   await log(anna).getByText("On Monday – Done").waitFor();
   await log(anna).getByText("Shown on the screen of Alice").waitFor();
-  await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
+  await screen.getByRole("img", { name: "On it now: On Monday (Done), Send my details" }).waitFor();
   await sheet.getByRole("button", { name: "Send my details" }).click();
   await alice.page.getByRole("button", { name: "Yes, go on" }).click();
   await log(anna).getByText("Send my details – Done").waitFor();
@@ -270,6 +284,47 @@ test("what the customer presses is dialled in the call", async () => {
   await sheet.getByRole("button", { name: "Put away" }).click();
 });
 
+// I6: what is on the customer's screen says there whether it is paid, also to who looks at it later.
+test("the customer's screen says of a button whether it has been paid", async () => {
+  const screen = anna.page.getByRole("region", { name: "Customer’s screen" });
+  const sheet = alice.page.getByRole("region", { name: "Screen of Anna" });
+  const button = sheet.getByRole("button", { name: "2 tickets" });
+  const ask = alice.page.getByRole("dialog");
+  const now = (name: string) =>
+    screen.getByRole("img", { name: `On it now: ${name}`, exact: true }).waitFor();
+  const pays = async (how: string): Promise<string> => {
+    await button.click();
+    const [tab] = await Promise.all([
+      alice.page.context().waitForEvent("page"),
+      ask.getByRole("link", { name: "payment page" }).click(),
+    ]);
+    await tab.getByRole("heading", { name: "2 tickets" }).waitFor();
+    const url = tab.url();
+    const closed = tab.waitForEvent("close");
+    await tab.getByRole("button", { name: how, exact: true }).click();
+    await closed;
+    return url;
+  };
+  await anna.page.keyboard.press("Alt+t");
+  await anna.page.keyboard.type("tickets");
+  await anna.page.keyboard.press("Enter");
+  await button.click();
+  await now("2 tickets, No, thanks");
+  await ask.getByRole("button", { name: "Cancel" }).click();
+  await now("2 tickets (Not done), No, thanks");
+  await payments.bounce(await pays("Pay by bank transfer"));
+  await now("2 tickets (The payment did not go through), No, thanks");
+  await screen.getByText("The payment did not go through").waitFor();
+  await pays("Pay");
+  // Something else that the button does comes after it.
+  await log(anna).getByText("row 7").last().waitFor();
+  await now("2 tickets (Paid), No, thanks");
+  await screen.getByText("Paid", { exact: true }).waitFor();
+  expect(await axe(anna.page)).toEqual([]);
+  await shoot(anna, "console-paid");
+  await sheet.getByRole("button", { name: "Put away" }).click();
+});
+
 // F2: the customer is asked, and agrees; the map opens by itself, and the agent writes on.
 test("the customer's place is on a map, and the contact card is copied with one key", async () => {
   const typed = anna.page.getByLabel("Message", { exact: true });
@@ -329,7 +384,7 @@ test("a supervisor looks into a running call, and the agent is told", async () =
   await anna.page.getByText("Ben is looking at this call").waitFor();
   await write(alice, "it smokes now");
   await look.getByText("it smokes now").waitFor({ timeout: 10_000 });
-  await look.getByRole("img", { name: "On it now: Press 1 and hash" }).waitFor();
+  await look.getByRole("img", { name: "On it now: 2 tickets (Paid)" }).waitFor();
   await look.getByText("wants a refund").waitFor();
   expect(await look.getByRole("textbox").count()).toBe(0);
   expect(await alice.page.getByText("Ben", { exact: false }).count()).toBe(0);

@@ -52,6 +52,11 @@ export class PaymentServer {
     return post(page, { do: "money" });
   }
 
+  /** The money of such a transfer never comes. */
+  bounce(page: string): Promise<void> {
+    return post(page, { do: "bounce" });
+  }
+
   async stop(): Promise<void> {
     this.#process.kill("SIGKILL");
     await rm(this.#dir, { recursive: true, force: true });
@@ -59,5 +64,9 @@ export class PaymentServer {
 }
 
 async function post(url: string, form: Record<string, string>): Promise<void> {
-  await fetch(url, { method: "POST", body: new URLSearchParams(form), redirect: "manual" });
+  const body = new URLSearchParams(form);
+  const res = await fetch(url, { method: "POST", body, redirect: "manual" });
+  if (res.status >= 400) {
+    throw new Error(`${url}: ${await res.text()}`);
+  }
 }
