@@ -17,10 +17,11 @@ const numbers = { alice: "+442079460091", bob: "+442079460092" };
 
 /** Where a view is looked at; text is the size of the letters, in percent of what is usual. */
 const sizes = {
-  phone: { width: 390, height: 844, text: 100 },
-  narrow: { width: 320, height: 640, text: 200 },
-  desktop: { width: 1280, height: 800, text: 100 },
-  tv: { width: 1920, height: 1080, text: 100 },
+  phone: { width: 390, height: 844, text: 100, dir: "ltr" },
+  narrow: { width: 320, height: 640, text: 200, dir: "ltr" },
+  turned: { width: 390, height: 844, text: 100, dir: "rtl" },
+  desktop: { width: 1280, height: 800, text: 100, dir: "ltr" },
+  tv: { width: 1920, height: 1080, text: 100, dir: "ltr" },
 };
 
 let browser: Browser;
@@ -86,16 +87,23 @@ async function take(
     await shoot(page, join(docs, `callpage-${name}-${colorScheme}.png`), whole);
   }
   await page.emulateMedia({ colorScheme: "light" });
-  for (const [size, { text, ...viewport }] of Object.entries(review && !brief ? sizes : {})) {
+  for (const [size, { text, dir, ...viewport }] of Object.entries(review && !brief ? sizes : {})) {
     await page.setViewportSize(viewport);
-    for (const f of text === 100 ? [] : page.frames()) {
-      await f.evaluate((text) => {
-        document.documentElement.style.fontSize = `${text}%`;
-      }, text);
+    for (const f of page.frames()) {
+      await f.evaluate(
+        ([text, dir]) => {
+          document.documentElement.dir = dir;
+          document.documentElement.style.fontSize = text === 100 ? "" : `${text}%`;
+        },
+        [text, dir] as const,
+      );
     }
     await shoot(page, join(review ?? "", `${name}-${size}.png`), false);
     for (const f of page.frames()) {
-      await f.evaluate(() => document.documentElement.removeAttribute("style"));
+      await f.evaluate(() => {
+        document.documentElement.dir = "ltr";
+        document.documentElement.removeAttribute("style");
+      });
     }
   }
   await page.setViewportSize({ width, height });

@@ -47,7 +47,8 @@ const pausesMs = [250, 500, 1000, 2000, 4000, ...Array<number>(24).fill(5000)];
 /**
  * Sends a file. It resolves when the server has stored all of it and told the members.
  * Uploads are resumable (tus 1.0): after a lost connection, or a restart of the server,
- * they go on where they stand.
+ * they go on where they stand. Without any progress they are given up after about a minute;
+ * where mayPass says so of the error, they can be taken up again by their id.
  *
  * @returns the id with which the upload can be repeated
  * @throws ProblemError, NetworkError; FileError where the content is at fault
@@ -95,8 +96,7 @@ export async function upload(
         req.setHeader("Authorization", `Bearer ${await api.bearer()}`);
       },
       onShouldRetry: (err) => {
-        const e = errorOf(err);
-        return retryable(e) && !isFinal(e);
+        return mayPass(errorOf(err));
       },
       onChunkComplete: (_, bytes) => confirmed(bytes),
       onSuccess: () => {
@@ -189,14 +189,14 @@ function errorOf(err: Error | DetailedError): Error {
   return new StatusError(res.getStatus(), "");
 }
 
-/** Whether an answer will be the same the next time. */
-function isFinal(err: unknown): boolean {
-  return (
+/** Whether what an upload or a download failed for may pass, so that the same may succeed later. */
+export function mayPass(err: unknown): boolean {
+  const final =
     err instanceof StatusError &&
     err.status >= 400 &&
     err.status < 500 &&
-    ![408, 409, 423, 429].includes(err.status)
-  );
+    ![408, 409, 423, 429].includes(err.status);
+  return retryable(err) && !final;
 }
 
 /** Tries again as long as that may help. progress says that a try was not in vain. */
@@ -213,7 +213,7 @@ async function patiently<T>(
     } catch (err) {
       signal?.throwIfAborted();
       const pause = pausesMs[n];
-      if (pause === undefined || !retryable(err) || isFinal(err)) {
+      if (pause === undefined || !mayPass(err)) {
         throw err;
       }
       const asked = (problemOf(err)?.retry_after_s ?? 0) * 1000;

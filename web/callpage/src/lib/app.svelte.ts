@@ -35,7 +35,7 @@ import { Nearness } from "./near.svelte.ts";
 import { now } from "./now.svelte.ts";
 import { own } from "./own.svelte.ts";
 import { people } from "./people.svelte.ts";
-import { Room } from "./room.svelte.ts";
+import { keptUploads, Room } from "./room.svelte.ts";
 import { Telephone } from "./telephone.svelte.ts";
 import { update } from "./update.svelte.ts";
 import { wake } from "./wake.svelte.ts";
@@ -103,8 +103,14 @@ class App {
     return () => all.delete(moved);
   }
 
+  /** The sessions of what an earlier run has left to send, until there is a connection and they are told. */
+  #left = $state.raw<SessionID[]>([]);
+
   /** Messages and files that the server does not have yet. */
-  readonly unsent = $derived([...this.rooms.values()].reduce((n, r) => n + r.waiting, 0));
+  readonly unsent = $derived(
+    [...this.rooms.values()].reduce((n, r) => n + r.waiting, 0) +
+      this.#left.filter((id) => !this.rooms.has(id)).length,
+  );
 
   /** The session that the page shows when none is asked for: the newest that is open. */
   readonly current = $derived(
@@ -280,6 +286,7 @@ class App {
       now.ahead = Date.parse(w.time) - Date.now();
       this.connected = true;
       this.lostAt = undefined;
+      this.#left = [];
       void this.#refresh();
       void update.check(); // it may have been away for one
     });
@@ -331,6 +338,10 @@ class App {
       void this.#near?.look().catch(() => {}); // the next connection asks again
     });
     this.past = await this.#readHistory();
+    this.#left = [
+      ...device.unsent().map((u) => u.frame.session),
+      ...(await keptUploads(this.ports, historyMs)),
+    ];
     await people.begin(device.api, this.ports);
     await own.begin(device.api, this.ports);
     this.hand = await HandReport.open(device, this.ports);

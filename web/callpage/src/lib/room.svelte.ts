@@ -85,6 +85,21 @@ interface KeptUpload {
   at: number;
 }
 
+/** How long a file that could not be sent waits, unless a connection comes first. */
+const uploadPauseMs = 30_000;
+
+/**
+ * The sessions of the files that an earlier run of the page has left to send, one for each file.
+ * What nobody asked for in so many milliseconds is forgotten: its session is over, and not told of
+ * any more.
+ */
+export async function keptUploads({ store }: Ports, forMs: number): Promise<SessionID[]> {
+  const all = (await store.list(uploads)) as [string, KeptUpload][];
+  const old = all.filter(([, u]) => Date.now() - u.at > forMs);
+  await store.write(new Map(old.map(([key]) => [key, undefined])));
+  return all.filter((u) => !old.includes(u)).map(([, u]) => u.session);
+}
+
 /** How long "is typing" stands without a further key. */
 const typingMs = 5_000;
 
@@ -106,6 +121,8 @@ export class Room {
   readonly #device: Device;
   readonly #ports: Ports;
   readonly #stops = new Map<string, AbortController>();
+  /** Files that wait for a connection. */
+  readonly #waits = new Set<() => void>();
   #lastTyped = 0;
   /** Who is where. */
   readonly places: RoomPlaces;
@@ -253,6 +270,9 @@ export class Room {
 
   /** To be called after each connection: what was signalled meanwhile is lost. */
   connected(): void {
+    for (const goOn of [...this.#waits]) {
+      goOn();
+    }
     if (this.open) {
       this.#device.signal(this.id, hello);
       this.#sawMine = 0;
@@ -357,16 +377,9 @@ export class Room {
       this.#put({ ...own(id, at), status: "waiting", upload, content });
     }
     try {
-      const { upload } = await import("@tandem-call/sdk/files");
-      await upload(this.#device.api, this.#ports, {
-        session: this.id,
-        id,
-        content,
-        name,
-        signal: stop.signal,
-        progress: (sent, total) =>
-          this.#change(key, { upload: { name, size: total, sent } }, (e) => e.file === undefined),
-      });
+      while (!(await this.#attempt(kept, stop.signal))) {
+        await this.#untilBack(stop.signal);
+      }
       return true;
     } catch (error) {
       if (stop.signal.aborted) {
@@ -379,6 +392,44 @@ export class Room {
       this.#stops.delete(id);
       await this.#ports.store.write(new Map([[uploads + id, undefined]]));
     }
+  }
+
+  /** Sends a file; false where the network or the server failed, and may not the next time. */
+  async #attempt({ id, name, content, at }: KeptUpload, signal: AbortSignal): Promise<boolean> {
+    const { mayPass, upload } = await import("@tandem-call/sdk/files");
+    const key = own(id, at).key;
+    try {
+      await upload(this.#device.api, this.#ports, {
+        session: this.id,
+        id,
+        content,
+        name,
+        signal,
+        progress: (sent, total) =>
+          this.#change(key, { upload: { name, size: total, sent } }, (e) => e.file === undefined),
+      });
+      return true;
+    } catch (error) {
+      if (signal.aborted || !mayPass(error)) {
+        throw error;
+      }
+      return false;
+    }
+  }
+
+  /** Waits for the next connection, but not for long: uploads have connections of their own. */
+  #untilBack(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        cancel();
+        this.#waits.delete(end);
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const cancel = this.#ports.clock.after(uploadPauseMs, end);
+      this.#waits.add(end);
+      signal.addEventListener("abort", end, { once: true });
+    });
   }
 
   /** Gives up a file that is on its way. */

@@ -10,6 +10,8 @@ export class TcpProxy {
   /** Refuses everything. */
   down = false;
   cuts = 0;
+  /** So many bytes of uploads still pass; what comes after them goes nowhere, and gets no answer. */
+  uploadsPass = Number.POSITIVE_INFINITY;
 
   private constructor(server: Server, port: number) {
     this.#server = server;
@@ -47,7 +49,16 @@ export class TcpProxy {
       });
     }
     far.pipe(near);
+    let uploads = false;
     near.on("data", (data) => {
+      const [, method] = /^([A-Z]+) \/\S* HTTP/.exec(data.toString("latin1", 0, 512)) ?? [];
+      uploads = method ? method === "PATCH" : uploads;
+      if (uploads) {
+        this.uploadsPass -= data.length;
+        if (this.uploadsPass < 0) {
+          return;
+        }
+      }
       if (this.noWebSockets && /^upgrade: *websocket/im.test(data.toString("latin1"))) {
         near.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         far.destroy();
