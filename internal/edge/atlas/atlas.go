@@ -53,7 +53,6 @@ const (
 type Atlas struct {
 	cfg      Config
 	outline  outline
-	zipped   []byte     // outlineJSON
 	face     sync.Mutex // of font, which is for one goroutine at a time
 	font     font.Face
 	turns    chan struct{} // of drawing
@@ -85,9 +84,6 @@ func New(cfg Config) (*Atlas, error) {
 	a := &Atlas{cfg: cfg, turns: make(chan struct{}, drawing)}
 	var err error
 	if a.outline, err = readOutline(outlineJSON); err != nil {
-		return nil, err
-	}
-	if a.zipped, err = zip(outlineJSON); err != nil {
 		return nil, err
 	}
 	f, err := opentype.Parse(goregular.TTF)
@@ -138,12 +134,11 @@ func readable(name string) error {
 	return nil
 }
 
-func zip(data []byte) ([]byte, error) {
+// zippedOutline is outlineJSON, compressed when it is first asked for.
+var zippedOutline = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	_, err := z.Write(data)
-	if err = errors.Join(err, z.Close()); err != nil {
-		return nil, fmt.Errorf("atlas: outline: %w", err)
-	}
-	return b.Bytes(), nil
-}
+	_, _ = z.Write(outlineJSON) // into memory
+	_ = z.Close()
+	return b.Bytes()
+})

@@ -22,7 +22,7 @@ func (a *Atlas) Mount(mux *http.ServeMux) {
 		content := outlineJSON
 		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			w.Header().Set("Content-Encoding", "gzip")
-			content = a.zipped
+			content = zippedOutline()
 		}
 		_, _ = w.Write(content) // the client has gone: nobody to tell
 	})

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed all:built
@@ -41,13 +42,14 @@ type Handler struct {
 
 // file is one file, as it is sent.
 type file struct {
-	content, zipped []byte // zipped is nil where that saves nothing
-	kind, tag       string
+	content   []byte
+	zipped    func() []byte // compressed when it is first asked for; nil where that saves nothing
+	kind, tag string
 	// fixed: its name changes whenever its content does.
 	fixed bool
 }
 
-// New reads what was built, and compresses it.
+// New reads what was built.
 func New(c Config) (*Handler, error) {
 	callpage, err := fs.Sub(built, "built/callpage")
 	if err != nil {
@@ -105,18 +107,26 @@ var kinds = map[string]string{
 
 func newFile(name string, content []byte) file {
 	sum := sha256.Sum256(content)
-	f := file{content: content, kind: kinds[path.Ext(name)], tag: `"` + hex.EncodeToString(sum[:12]) + `"`, fixed: strings.HasPrefix(name, "assets/")}
+	f := file{
+		content: content, zipped: sync.OnceValue(func() []byte { return zip(content) }),
+		kind: kinds[path.Ext(name)], tag: `"` + hex.EncodeToString(sum[:12]) + `"`, fixed: strings.HasPrefix(name, "assets/"),
+	}
 	if f.kind == "" {
 		f.kind = mime.TypeByExtension(path.Ext(name))
 	}
+	return f
+}
+
+// zip compresses; nil where that saves less than a tenth.
+func zip(content []byte) []byte {
 	var b bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // fails for an unknown level only
 	_, _ = z.Write(content)                               // into memory
 	_ = z.Close()
 	if b.Len() < len(content)*9/10 {
-		f.zipped = b.Bytes()
+		return b.Bytes()
 	}
-	return f
+	return nil
 }
 
 // Mount registers the pages on mux, each at its own path.
@@ -158,9 +168,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	content := f.content
-	if f.zipped != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		header.Set("Content-Encoding", "gzip")
-		content = f.zipped
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		if zipped := f.zipped(); zipped != nil {
+			header.Set("Content-Encoding", "gzip")
+			content = zipped
+		}
 	}
 	header.Set("Content-Length", strconv.Itoa(len(content)))
 	_, _ = w.Write(content) // the client has gone: nobody to tell
