@@ -88,6 +88,37 @@ func TestReconnected(t *testing.T) {
 	w.legs(alice+" outgoing active", bob+" incoming active")
 }
 
+// TestBackInACall: a phone in a call whose WebSocket ends, and that registers by another one, is reached there by what
+// the other side asks in the call; before that, and where the contact is registered by somebody else, it is not.
+func TestBackInACall(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "WS")
+	b.register()
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	b.reply(b.request("INVITE"), 200)
+	d := a.calling(invite, a.answer("INVITE", 200))
+	b.drop()
+	w.unconnected()
+	a.tell(d.ask("INFO"))
+	a.answer("INFO", 430)
+
+	thief := w.newAgent(carol, "WS")
+	thief.contact = b.contact
+	thief.register()
+	a.tell(d.ask("INFO"))
+	a.answer("INFO", 430)
+
+	back := w.newAgent(bob, "WS")
+	back.register()
+	a.tell(d.ask("INFO"))
+	back.reply(back.request("INFO"), 200)
+	a.answer("INFO", 200)
+	a.tell(d.ask("BYE"))
+	back.reply(back.request("BYE"), 200)
+	a.answer("BYE", 200)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 // TestAnswerByNewConnection: an element that has closed its TCP connection while the phone rang, as
 // many do, gets the answer by a new one, at the address that its Via says (RFC 3261 18.2.2); but if its
 // word counts for nothing, nobody is connected to.

@@ -295,6 +295,9 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 		case r.flow != nil:
 			return []target{{uri: m.URI, flow: r.flow, hop: u}}, 0
 		case r.gone && (u.param("transport") == "ws" || strings.HasSuffix(u.host, ".invalid")):
+			if t, ok := s.back(m, u); ok {
+				return []target{t}, 0
+			}
 			return nil, 430
 		}
 		return []target{{uri: m.URI, hop: u, inside: inside}}, 0
@@ -344,6 +347,19 @@ func (b *binding) target() target {
 		t.flow = b.via
 	}
 	return t
+}
+
+// back finds a telephone in a call whose connection ended and that has registered its contact by another since. It is
+// looked for among those of the user that the request is to: anybody may register any contact as their own.
+func (s *shard) back(m *Message, contact uri) (target, bool) {
+	to, _ := parseAddress(m.Get(To)) // was validated
+	for _, b := range s.e.location.find(userOf(to.uri), time.Now()) {
+		if t := b.target(); b.contact.uri.String() == contact.String() && t.flow != nil {
+			t.uri = m.URI
+			return t, true
+		}
+	}
+	return target{}, false
 }
 
 // prepare makes the request that goes to a target (RFC 3261 16.6), without its Via.

@@ -16,6 +16,7 @@ import {
 import { SvelteMap } from "svelte/reactivity";
 import { app } from "../../../callpage/src/lib/app.svelte.ts";
 import { readable } from "../../../callpage/src/lib/format.ts";
+import { reason } from "../../../callpage/src/lib/reason.ts";
 import type { Room } from "../../../callpage/src/lib/room.svelte.ts";
 import { say } from "./words.ts";
 
@@ -40,6 +41,12 @@ class Desk {
   changes = $state(0);
   /** How often there was something new in the session that is looked into. */
   heard = $state(0);
+  /** The customers' numbers; who no longer has the session is not told them any more. */
+  readonly #customers = new Map<SessionID, string>();
+  /** Sessions that are on their way to another agent, and of those that others have moved since when. */
+  readonly #moving = new Set<string>();
+  /** What has become of a call whose session somebody else has moved; empty: nothing. */
+  moved = $state("");
   /** The code in the address, until it is used. */
   given = $state("");
 
@@ -148,10 +155,16 @@ class Desk {
   /** Reads what is known of a session, and asks the customer's device what it can do. */
   async look(id: SessionID): Promise<void> {
     try {
-      this.known.set(id, await this.#call<AgentConversation>("GET", path(id)));
+      const known = await this.#call<AgentConversation>("GET", path(id));
+      this.known.set(id, known);
+      const customer = readable(known.party?.identity ?? known.customer);
+      if (customer) {
+        this.#customers.set(id, customer);
+      }
     } catch {
       return; // not noted yet: a notice will come; else the next connection, or the next event, asks again
     }
+    void this.#follow(id);
     const room = app.rooms.get(id);
     const to = room?.open ? room.others.find((m) => !m.left)?.id : undefined;
     if (!to || this.#asked.has(`${id}/${to}`)) {
@@ -199,17 +212,66 @@ class Desk {
    * agent's rings, and this one's is free when it has answered.
    */
   async transfer(id: SessionID, to: Agent): Promise<void> {
-    const known = this.known.get(id);
-    const customer = readable(known?.party?.identity ?? known?.customer);
-    await this.#call("POST", `${path(id)}/transfer`, { to: to.id });
+    this.#moving.add(id);
+    try {
+      await this.#call("POST", `${path(id)}/transfer`, { to: to.id });
+      await this.#along(id, to);
+    } finally {
+      this.#moving.delete(id);
+    }
+  }
+
+  /** A supervisor takes a session that it looks into. Its call follows from the agent's telephone. */
+  async takeOver(id: SessionID): Promise<void> {
+    await this.#call("POST", `${path(id)}/transfer`, { to: this.agent?.id });
+    this.shown = id;
+  }
+
+  /**
+   * Sends the call of a session after it, to the agent who has it now; false: it is not on this page's
+   * telephone. Where it is not taken, the session comes back.
+   */
+  async #along(id: SessionID, to: Agent): Promise<boolean> {
     const { telephone } = app;
-    if (telephone?.call?.state === "active" && telephone.call.other === customer) {
-      try {
-        await telephone.transfer(readable(to.number), to.extension ?? "");
-      } catch {
-        await this.#takeBack(id);
-        throw new Error(say("transfer.stays", { name: to.name }));
+    if (telephone?.call?.state !== "active" || telephone.call.other !== this.#customers.get(id)) {
+      return false;
+    }
+    try {
+      await telephone.transfer(readable(to.number), to.extension ?? "");
+      return true;
+    } catch {
+      await this.#takeBack(id);
+      throw new Error(say("transfer.stays", { name: to.name }));
+    }
+  }
+
+  /**
+   * Somebody else may have moved a session, as a supervisor who takes it over: the call that was on
+   * this page's telephone goes along, once.
+   */
+  async #follow(id: SessionID): Promise<void> {
+    const stints = this.known.get(id)?.stints ?? [];
+    const now = stints.find((s) => !s.to);
+    const mine = stints.findLast((s) => s.to && s.agent === this.agent?.id);
+    const key = `${id}/${now?.from}`;
+    const talked = (app.telephone?.since ?? 0) < Date.parse(mine?.to ?? "");
+    if (
+      !now ||
+      now.agent === this.agent?.id ||
+      !talked ||
+      this.#moving.has(id) ||
+      this.#moving.has(key)
+    ) {
+      return;
+    }
+    this.#moving.add(key);
+    try {
+      const to = (await this.colleagues()).find((a) => a.id === now.agent);
+      if (to && (await this.#along(id, to))) {
+        this.moved = say("took", { name: to.name });
       }
+    } catch (err) {
+      this.moved = reason(err);
     }
   }
 
@@ -244,6 +306,7 @@ class Desk {
     app.putAway(room.id);
     this.known.delete(room.id);
     this.abilities.delete(room.id);
+    this.#customers.delete(room.id);
     this.#mapped.delete(room.id);
     for (const m of room.state.members) {
       this.#asked.delete(`${room.id}/${m.id}`);

@@ -429,6 +429,42 @@ test("the session and its call are transferred to another agent, with what was s
   await alice.page.getByRole("heading", { name: "Session with Ben" }).waitFor();
 });
 
+// The telephone call goes along from the page of the agent who had it, without that agent's doing.
+test("a supervisor takes a running call over, and the agent is told", async () => {
+  // Ben hands the call back to Anna first.
+  await ben.page.getByText("Transfer to…").click();
+  await ben.page.getByLabel("Transfer to").selectOption("anna");
+  await ben.page.getByRole("button", { name: "Transfer", exact: true }).click();
+  await anna.page.getByRole("button", { name: "Answer" }).click();
+  await ben.page.getByRole("button", { name: "Hang up" }).waitFor({ state: "detached" });
+  await alice.page.getByRole("heading", { name: "Session with Anna" }).waitFor();
+  await expect.poll(() => state(ben)).not.toBe("busy/");
+
+  await ben.page.getByRole("link", { name: "Team" }).click();
+  const her = ben.page.getByRole("listitem").filter({ hasText: "Anna" });
+  const look = ben.page.getByRole("region", { name: "The call of Anna" });
+  for (const button of await her.getByRole("button").all()) {
+    await button.click(); // hers with Carol, too
+    await look.getByRole("log").waitFor();
+    if (await look.getByText("my oven is broken").count()) {
+      break;
+    }
+  }
+  await look.getByText("my oven is broken").waitFor();
+  await look.getByRole("button", { name: "Take over" }).click();
+  await ben.page.getByRole("button", { name: "Answer" }).click();
+  await ben.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+  await anna.page.getByText("Ben has taken this call over.").waitFor();
+  await anna.page.getByRole("button", { name: "Hang up" }).waitFor({ state: "detached" });
+  await alice.page.getByRole("heading", { name: "Session with Ben" }).waitFor();
+  await alice.page.getByRole("button", { name: "Hang up" }).waitFor();
+  await write(ben, "Ben again");
+  await log(alice).getByText("Ben again").waitFor();
+  expect(await axe(anna.page)).toEqual([]);
+  await anna.page.getByRole("button", { name: "Close", exact: true }).click();
+  expect(await server.command("audit", "export")).toContain('"agent.transferred"');
+});
+
 test("after the call it is written up, and found again; a supervisor sees the team", async () => {
   await alice.page.getByRole("button", { name: "Hang up" }).click();
   await ben.page.getByText(/The session stays open for/).waitFor();

@@ -130,6 +130,7 @@ export class Telephone {
     const state = call.state === "calling" ? "ringing" : call.state;
     this.#reporter.update({
       other: call.other,
+      ...(call.extension && { other_extension: call.extension }),
       direction: call.direction,
       state,
       ref: { call_id: call.id },

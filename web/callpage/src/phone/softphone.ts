@@ -20,6 +20,8 @@ export interface PhoneCall {
   direction: "outgoing" | "incoming";
   /** The other side's number, or SIP address. */
   other: string;
+  /** The extension that was dialled, or calls. */
+  extension?: string;
   name?: string;
   state: CallState;
   /** Why it ended, in JsSIP's words: "Busy", "Rejected", … */
@@ -42,6 +44,13 @@ export interface PhoneEvents {
 
 /** How long after the first address of our own we wait for more (trickle ICE is not used). */
 const gatherMs = 600;
+
+/** The number, or name, of an address, and its extension (RFC 3966, 5.1.2 and 5.3). */
+function numberOf(uri: URI): { number: string; extension?: string } {
+  const [number = "", ...more] = decodeURIComponent(uri.user).split(";");
+  const extension = more.find((p) => p.startsWith("ext="))?.slice(4);
+  return { number, ...(extension && { extension }) };
+}
 
 /** One line of a telephone: one call at a time. */
 export class Softphone {
@@ -145,8 +154,19 @@ export class Softphone {
     }
     const user = extension ? `${number};ext=${extension}` : number;
     return new Promise((resolve, reject) => {
-      const failed = (e: { status_line?: { reason_phrase?: string } }) =>
-        reject(new Error(e.status_line?.reason_phrase || "not transferred"));
+      const failed = (e: {
+        status_line?: { reason_phrase?: string }; // of the notice of what came of it
+        response?: { reason_phrase?: string } | null; // to the request itself
+        cause?: string;
+      }) =>
+        reject(
+          new Error(
+            e.status_line?.reason_phrase ||
+              e.response?.reason_phrase ||
+              e.cause ||
+              "not transferred",
+          ),
+        );
       session.refer(`sip:${user}@${this.#domain}`, {
         eventHandlers: {
           accepted: () => {
@@ -235,12 +255,14 @@ export class Softphone {
     }
     this.#session = session;
     const identity = session.remote_identity;
+    const { number, extension } = numberOf(identity.uri);
     let call: PhoneCall = {
       // Its types leave out that both kinds of request have it.
       id: (request as unknown as { call_id: string }).call_id,
       direction: originator === "local" ? "outgoing" : "incoming",
-      other: /^\+?\d+$/.test(identity.uri.user) ? identity.uri.user : identity.uri.toAor(),
+      other: /^\+?\d+$/.test(number) ? number : identity.uri.toAor(),
       state: originator === "local" ? "calling" : "ringing",
+      ...(extension && { extension }),
       ...(identity.display_name && { name: identity.display_name }),
     };
     this.#call = call;
@@ -274,10 +296,9 @@ export class Softphone {
       // To another phone of the number that the user speaks with, and to nowhere else: it is they who
       // would pay for it.
       const uri = (request as unknown as { refer_to: { uri: URI } }).refer_to.uri;
-      const [user] = decodeURIComponent(uri.user).split(";");
       if (
         own === this.#session &&
-        user === call.other &&
+        numberOf(uri).number === call.other &&
         uri.host === this.#domain &&
         this.#stream
       ) {
