@@ -39,8 +39,11 @@ type State struct {
 	Tenant    wire.TenantID  `json:"tenant"`
 	Session   wire.SessionID `json:"session"`
 	Abilities []Ability      `json:"abilities,omitempty"`
-	Asks      []Ask          `json:"asks,omitempty"`
-	Shares    []Share        `json:"shares,omitempty"`
+	// Silent are devices that have not answered when the server asked by itself what they can; it
+	// asks them no more, and takes their word when it comes.
+	Silent []wire.DeviceID `json:"silent,omitempty"`
+	Asks   []Ask           `json:"asks,omitempty"`
+	Shares []Share         `json:"shares,omitempty"`
 	// Over: the call is over, and nothing is shared live any more.
 	Over bool `json:"over,omitempty"`
 	// Changed is when something was put into it last.
@@ -95,6 +98,20 @@ func (s *State) Of(d wire.DeviceID) Ability {
 func (s State) WithAbility(d wire.DeviceID, can wire.PlaceAbility, now time.Time) State {
 	s.Abilities = append(slices.DeleteFunc(slices.Clone(s.Abilities), func(a Ability) bool { return a.Device == d }), Ability{d, can, now})
 	s.Changed = now
+	return s
+}
+
+// Said reports whether a device has said what it can.
+func (s *State) Said(d wire.DeviceID) bool { return !s.Of(d).At.IsZero() }
+
+// WithSilent notes which of these devices have said nothing.
+func (s State) WithSilent(devices []wire.DeviceID, now time.Time) State {
+	s.Silent = slices.Clone(s.Silent)
+	for _, d := range devices {
+		if !s.Said(d) && !slices.Contains(s.Silent, d) {
+			s.Silent, s.Changed = append(s.Silent, d), now
+		}
+	}
 	return s
 }
 

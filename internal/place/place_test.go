@@ -156,7 +156,7 @@ func (o *one) Send(_ context.Context, _ wire.TenantID, _ wire.SessionID, from wi
 // TestPace: a device shares a place at most once a second; what was refused does not count.
 func TestPace(t *testing.T) {
 	at := now
-	s, err := place.New(t.Context(), place.Config{Engine: pebbletest.Open(t), Sessions: &one{}, Now: func() time.Time { return at }})
+	s, err := place.New(t.Context(), place.Config{Engine: pebbletest.Open(t), Sessions: &one{}, CheckFor: time.Millisecond, Now: func() time.Time { return at }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +187,73 @@ func (a *answering) Send(ctx context.Context, tenant wire.TenantID, id wire.Sess
 		return a.elsewhere.SetAbility(ctx, tenant, id, "bob", wire.PlaceAbility{Show: wire.ShowMap, Provide: true})
 	}
 	return a.one.Send(ctx, tenant, id, from, to, request, kind, body)
+}
+
+// TestServerChecks: before the server sends a place it asks by itself what the receiver's device can, once; consent
+// that ends meanwhile counts.
+func TestServerChecks(t *testing.T) {
+	e := pebbletest.Open(t)
+	x := &checked{}
+	s := newService(t, place.Config{Engine: e, Sessions: x, CheckFor: 300 * time.Millisecond, URL: "https://tandem.example"})
+	x.s = s
+	share := func(id wire.SessionID, q wire.PlaceShare) error {
+		_, err := s.Share(t.Context(), "t", id, wire.DeviceID("alice-"+id), q)
+		return err
+	}
+	x.answer = func(id wire.SessionID) error {
+		return s.SetAbility(t.Context(), "t", id, wire.DeviceID("bob-"+id), wire.PlaceAbility{Show: wire.ShowPicture})
+	}
+	if err := share("answered", wire.PlaceShare{URI: "geo:1,2"}); err != nil || x.checks != 1 || len(x.places) != 1 || x.places[0].Picture == "" {
+		t.Fatalf("%v, %d checks, %+v", err, x.checks, x.places)
+	}
+	x.answer = nil
+	for range 2 { // who is silent is asked once, and gets words
+		if err := share("silent", wire.PlaceShare{URI: "geo:1,2"}); err != nil || x.checks != 2 || x.places[len(x.places)-1].Picture != "" {
+			t.Fatalf("%v, %d checks, %+v", err, x.checks, x.places)
+		}
+		time.Sleep(wire.PlaceIntervalSeconds * time.Second)
+	}
+	// Bob asks, Alice agrees, and takes that back while Bob's device is asked what it shows.
+	ask, err := s.Ask(t.Context(), "t", "stopped", "bob-stopped", wire.PlaceAskRequest{To: "1"})
+	if err == nil {
+		err = s.Answer(t.Context(), "t", "stopped", "alice-stopped", wire.PlaceAnswer{Request: ask.Request, Consent: wire.ConsentCall})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.answer = func(id wire.SessionID) error { return s.Stop(t.Context(), "t", id, "alice-stopped") }
+	before := len(x.places)
+	if err := share("stopped", wire.PlaceShare{URI: "geo:1,2", Request: ask.Request}); !errors.Is(err, place.ErrConsent) || len(x.places) != before {
+		t.Errorf("a consent that was taken back during the check: %v", err)
+	}
+}
+
+// checked has sessions of two devices, whose checks are counted, and answered by a function, if there is one.
+type checked struct {
+	s      *place.Service
+	checks int
+	places []wire.PlaceMessage
+	answer func(id wire.SessionID) error
+}
+
+func (x *checked) Session(_ context.Context, _ wire.TenantID, id wire.SessionID) (place.Session, error) {
+	return place.Session{InCall: true, Members: []place.Member{
+		{ID: "1", Device: wire.DeviceID("alice-" + id), Side: 1, Principal: alice, Shown: alice},
+		{ID: "2", Device: wire.DeviceID("bob-" + id), Side: 2, Principal: bob, Shown: bob},
+	}}, nil
+}
+
+func (x *checked) Send(_ context.Context, _ wire.TenantID, id wire.SessionID, _ wire.DeviceID, _ []wire.MemberID, _ wire.RequestID, kind string, body any) error {
+	if kind == wire.KindPlaceCheck {
+		x.checks++
+		if x.answer != nil {
+			return x.answer(id)
+		}
+	}
+	if m, ok := body.(wire.PlaceMessage); ok {
+		x.places = append(x.places, m)
+	}
+	return nil
 }
 
 // TestCheckByAnotherClock: an answer counts by whichever node's clock it was written, and an old

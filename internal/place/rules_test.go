@@ -74,6 +74,9 @@ func newService(t *testing.T, c place.Config) *place.Service {
 	if c.Engine == nil {
 		c.Engine = pebbletest.Open(t)
 	}
+	if c.CheckFor == 0 {
+		c.CheckFor = time.Millisecond // nobody answers here
+	}
 	s, err := place.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

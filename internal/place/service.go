@@ -58,6 +58,16 @@ func (s *Session) of(d wire.DeviceID) (Member, error) {
 	return s.Members[i], nil
 }
 
+// beside lists the members of the other sides.
+func (s *Session) beside(than Member) (others []wire.MemberID) {
+	for _, m := range s.Members {
+		if m.Side != than.Side {
+			others = append(others, m.ID)
+		}
+	}
+	return others
+}
+
 // to returns another party's member. ErrRequest.
 func (s *Session) to(id wire.MemberID, than Member) (Member, error) {
 	i := slices.IndexFunc(s.Members, func(m Member) bool { return m.ID == id })
@@ -200,28 +210,66 @@ func (s *Service) Check(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	if err != nil {
 		return no, err
 	}
-	// The answer may come to another node, so the record is looked at.
+	can := no
+	err = s.await(ctx, tenant, id, func(st State) bool {
+		// Another word than before, by whichever node's clock.
+		said := st.Of(other.Device)
+		if said.At.Equal(before.Of(other.Device).At) {
+			return false
+		}
+		can = said.Can
+		can.Provide = can.Provide && !never
+		return true
+	})
+	return can, err
+}
+
+// await looks at a session's state until it is done, or the time of a check is over. The answer may
+// come to another node, so the record is looked at.
+func (s *Service) await(ctx context.Context, tenant wire.TenantID, id wire.SessionID, done func(State) bool) error {
 	timeout, look := time.NewTimer(s.cfg.CheckFor), time.NewTicker(50*time.Millisecond)
 	defer timeout.Stop()
 	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return no, ctx.Err()
+			return ctx.Err()
 		case <-timeout.C:
-			return no, nil
+			return nil
 		case <-look.C:
 		}
 		st, err := s.state(ctx, tenant, id)
-		if err != nil {
-			return no, err
-		}
-		// Another word than before, by whichever node's clock.
-		if said := st.Of(other.Device); !said.At.Equal(before.Of(other.Device).At) {
-			said.Can.Provide = said.Can.Provide && !never
-			return said.Can, nil
+		if err != nil || done(st) {
+			return err
 		}
 	}
+}
+
+// learn has the server ask by itself what those members' devices can that have not said so (F1): what
+// they are sent follows from it (F5). Each is asked once in a session, and silence is a no. It reports
+// whether there was somebody to ask.
+func (s *Service) learn(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, x *Session, to []wire.MemberID, st State) (asked bool, err error) {
+	var members []wire.MemberID
+	var of []wire.DeviceID
+	for _, m := range x.Members {
+		if slices.Contains(to, m.ID) && !st.Said(m.Device) && !slices.Contains(st.Silent, m.Device) {
+			members, of = append(members, m.ID), append(of, m.Device)
+		}
+	}
+	if len(members) == 0 {
+		return false, nil
+	}
+	if err := s.cfg.Sessions.Send(ctx, tenant, id, d, members, "", wire.KindPlaceCheck, wire.PlaceCheck{TimeoutSeconds: int(s.cfg.CheckFor / time.Second)}); err != nil {
+		return true, err
+	}
+	all := func(st State) bool {
+		return !slices.ContainsFunc(of, func(d wire.DeviceID) bool { return !st.Said(d) })
+	}
+	if err := s.await(ctx, tenant, id, all); err != nil {
+		return true, err
+	}
+	_, err = s.change(ctx, tenant, id, func(st State) (State, error) { return st.WithSilent(of, s.cfg.Now()), nil })
+	return true, err
 }
 
 // state returns what is known of a session; an empty one, where nothing is.
@@ -322,7 +370,8 @@ func (s *Service) Answer(ctx context.Context, tenant wire.TenantID, id wire.Sess
 	return nil
 }
 
-// Share shares a device's place (F3, F4).
+// Share shares a device's place (F3, F4). Where the first place of a series, or the only one, goes to
+// devices that have not said what they can, they are asked first: it then takes as long as a check.
 func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, q wire.PlaceShare) (wire.PlaceShared, error) {
 	where, err := s.shared(ctx, tenant, id, d, q)
 	if err != nil {
@@ -339,21 +388,28 @@ func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	if !s.mayShare(d) {
 		return wire.PlaceShared{}, ErrTooMany
 	}
-	var others []wire.MemberID
-	for _, m := range x.Members {
-		if m.Side != me.Side {
-			others = append(others, m.ID)
-		}
-	}
+	others := x.beside(me)
 	var out Shared
 	decide := func(st State) (next State, err error) {
 		st.Over = !x.InCall // a new call may have taken the session up
 		next, out, err = st.Share(d, q, others, s.cfg.Now())
 		return next, err
 	}
-	st, _, err := s.states.Get(ctx, key(tenant, id))
+	st, err := s.state(ctx, tenant, id)
 	if err == nil {
 		_, err = decide(st)
+	}
+	if err == nil && out.First {
+		asked, err := s.learn(ctx, tenant, id, d, &x, out.To, st)
+		if err == nil && asked { // consent, members and call may have ended meanwhile
+			if x, err = s.cfg.Sessions.Session(ctx, tenant, id); err == nil {
+				me, err = x.of(d)
+			}
+			others = x.beside(me)
+		}
+		if err != nil {
+			return wire.PlaceShared{}, err
+		}
 	}
 	if err != nil || out.First { // the next of a series changes nothing
 		st, err = s.change(ctx, tenant, id, decide)
