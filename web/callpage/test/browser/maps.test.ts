@@ -60,6 +60,69 @@ async function pair(server: TestServer, plain?: "no WebGL"): Promise<[Watched, W
   return [alice, bob];
 }
 
+/** Where somebody's pin is on the map. */
+async function pinOf(who: Watched, pin: string): Promise<{ x: number; y: number }> {
+  const box = await map(who).locator(pin).first().boundingBox();
+  return { x: (box?.x ?? 0) + (box?.width ?? 0) / 2, y: (box?.y ?? 0) + (box?.height ?? 0) / 2 };
+}
+
+/** Moves and zooms without dragging: by presses, and by keys in the map itself (WCAG 2.2, 2.5.7 and 2.1.1). */
+async function movesWithoutDragging(who: Watched, canvas: string, pin: string): Promise<void> {
+  const press = (name: string) => map(who).getByRole("button", { name, exact: true }).click();
+  const key = (name: string) => () => map(who).locator(canvas).press(name);
+  /** How far the pin is moved by what is done, when it has come to rest. */
+  const moved = async (act: () => Promise<void>) => {
+    const before = await pinOf(who, pin);
+    let was = before;
+    await act();
+    await expect
+      .poll(
+        async () => {
+          const is = await pinOf(who, pin);
+          const rests = Math.hypot(is.x - was.x, is.y - was.y) < 1;
+          was = is;
+          return rests && Math.hypot(is.x - before.x, is.y - before.y) > 4;
+        },
+        { timeout: 30_000, interval: 100 },
+      )
+      .toBe(true);
+    return [was.x - before.x, was.y - before.y] as const;
+  };
+  // The map goes to the east: what is on it goes to the left.
+  for (const [east, west, north, south] of [
+    [
+      () => press("To the east"),
+      () => press("To the west"),
+      () => press("To the north"),
+      () => press("To the south"),
+    ],
+    [key("ArrowRight"), key("ArrowLeft"), key("ArrowUp"), key("ArrowDown")],
+  ] as const) {
+    await press("Show everybody");
+    for (const [act, x, y] of [
+      [east, -1, 0],
+      [west, 1, 0],
+      [south, 0, -1],
+      [north, 0, 1],
+    ] as const) {
+      const [dx, dy] = await moved(act);
+      expect([dx, dy].map((d) => (Math.abs(d) < 4 ? 0 : Math.sign(d)))).toEqual([x, y]);
+    }
+  }
+  // Nearer and farther, by presses and by keys. The pin stands to the right of the middle.
+  await press("Show everybody");
+  await press("To the west");
+  for (const [act, sign] of [
+    [() => press("Farther"), -1],
+    [key("+"), 1],
+    [key("-"), -1],
+    [() => press("Closer"), 1],
+  ] as const) {
+    const [dx] = await moved(act);
+    expect(Math.sign(dx)).toBe(sign);
+  }
+}
+
 async function shareLive({ page }: Watched): Promise<void> {
   await page.getByRole("button", { name: "Places" }).click();
   const dialog = page.getByRole("dialog");
@@ -150,6 +213,9 @@ test("two pages in a call follow each other on the map, and draw on it together"
     await keep(alice.page, "follow");
     await large.click();
 
+    await movesWithoutDragging(alice, "canvas", ".pin.other");
+    await map(alice).getByRole("button", { name: "Show everybody" }).click();
+
     // Bob goes north: his pin does, too.
     const pin = map(alice).locator(".pin.other");
     const before = (await pin.boundingBox())?.y ?? 0;
@@ -231,7 +297,8 @@ test("without WebGL there is a map all the same, of the operator's file there is
     await map(alice)
       .getByRole("img", { name: /Bob: 48\.8566° N/ })
       .waitFor();
-    await map(alice).getByRole("button", { name: "Farther" }).click();
+    await movesWithoutDragging(alice, "svg.plain", ".plain circle");
+    expect(await axe(alice.page)).toEqual([]);
     await map(alice).getByRole("button", { name: "Send as a picture" }).click();
     await log(bob).getByRole("button", { name: "Show map.png large" }).waitFor();
     // Bob's browser has WebGL.

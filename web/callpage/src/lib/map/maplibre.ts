@@ -16,6 +16,7 @@ import {
   bounds,
   circle,
   colours,
+  directions,
   type LonLat,
   type MapOptions,
   type MapView,
@@ -222,7 +223,13 @@ export async function mapLibre(options: MapOptions): Promise<MapView> {
       }
     },
     zoom(by) {
-      map.zoomTo(map.getZoom() + by, { duration: 150 });
+      // At once, or a second press would go on from half-way.
+      map.zoomTo(map.getZoom() + by, { duration: 0 });
+    },
+    move(towards) {
+      const [x, y] = directions[towards];
+      const { clientWidth, clientHeight } = map.getCanvas();
+      map.panBy([(x * clientWidth) / 3, (y * clientHeight) / 3], { duration: 0 });
     },
     movable(yes) {
       for (const how of [map.dragPan, map.touchZoomRotate, map.doubleClickZoom]) {

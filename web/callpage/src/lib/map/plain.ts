@@ -3,6 +3,8 @@ import {
   bounds,
   circle,
   colours,
+  type Direction,
+  directions,
   type LonLat,
   type MapOptions,
   type MapView,
@@ -60,7 +62,7 @@ function path(lines: readonly (readonly number[])[][], closed: boolean): string 
 
 /** A map that any browser can draw: the outline of the world, as SVG. */
 export async function plainMap({ element: host }: MapOptions): Promise<MapView> {
-  const svg = element("svg", { role: "img", class: "plain", xmlns: space });
+  const svg = element("svg", { role: "img", class: "plain", tabindex: 0, xmlns: space });
   const ground = element("g", {});
   const drawn = element("g", {});
   svg.append(
@@ -80,6 +82,8 @@ export async function plainMap({ element: host }: MapOptions): Promise<MapView> 
 
   function frame(): void {
     const { width, height } = size();
+    const within = (n: number) => Math.max(0, Math.min(world, n));
+    centre = [within(centre[0]), within(centre[1])];
     const u = unit();
     svg.setAttribute(
       "viewBox",
@@ -152,6 +156,32 @@ export async function plainMap({ element: host }: MapOptions): Promise<MapView> 
     frame();
   }
 
+  function moveBy(towards: Direction): void {
+    const { width, height } = size();
+    const [x, y] = directions[towards];
+    const u = unit();
+    centre = [centre[0] + (x * u * width) / 3, centre[1] + (y * u * height) / 3];
+    frame();
+  }
+
+  // As MapLibre's.
+  const keys: Record<string, () => void> = {
+    ArrowLeft: () => moveBy("west"),
+    ArrowUp: () => moveBy("north"),
+    ArrowDown: () => moveBy("south"),
+    ArrowRight: () => moveBy("east"),
+    "+": () => zoomBy(0.5),
+    "=": () => zoomBy(0.5),
+    "-": () => zoomBy(2),
+  };
+  const key = (e: KeyboardEvent) => {
+    const act = keys[e.key];
+    if (act && !e.ctrlKey && !e.altKey && !e.metaKey) {
+      e.preventDefault();
+      act();
+    }
+  };
+
   let last: { x: number; y: number } | undefined;
   const down = (e: PointerEvent) => {
     last = moving ? { x: e.clientX, y: e.clientY } : undefined;
@@ -168,6 +198,7 @@ export async function plainMap({ element: host }: MapOptions): Promise<MapView> 
     e.preventDefault();
     zoomBy(e.deltaY > 0 ? 1.25 : 0.8);
   };
+  svg.addEventListener("keydown", key);
   host.addEventListener("pointerdown", down);
   host.addEventListener("pointermove", move);
   host.addEventListener("wheel", wheel, { passive: false });
@@ -212,6 +243,7 @@ export async function plainMap({ element: host }: MapOptions): Promise<MapView> 
     zoom(by) {
       zoomBy(by > 0 ? 0.5 : 2);
     },
+    move: moveBy,
     movable(yes) {
       moving = yes;
     },

@@ -24,12 +24,23 @@ export interface Scene {
   marks: Mark[];
 }
 
+/** North is up on every map. */
+export const directions = {
+  west: [-1, 0],
+  north: [0, -1],
+  south: [0, 1],
+  east: [1, 0],
+} as const;
+export type Direction = keyof typeof directions;
+
 /** A map that is drawn in an element of the page. */
 export interface MapView {
   show(scene: Scene): void;
   /** Moves so that all of it is seen. */
   fit(): void;
   zoom(by: 1 | -1): void;
+  /** Moves by a third of what is seen, for those who do not drag (WCAG 2.2, 2.5.7). */
+  move(towards: Direction): void;
   /** Whether the user's pointer moves the map; otherwise it draws. */
   movable(yes: boolean): void;
   /** Where on Earth a point of the element is. */
