@@ -53,6 +53,10 @@ type PartyDetails struct {
 	Extension string `json:"extension,omitempty" jsonschema:"maxLength=128"`
 	// OtherExtension is the extension that was dialled or reached, where it is known.
 	OtherExtension string `json:"other_extension,omitempty" jsonschema:"maxLength=128"`
+	// Dialled is whom the caller dialled, where the call was diverted from there to another
+	// one (A8). It serves to match only, counts only from a network element or provider, and
+	// needs the direction.
+	Dialled Identity `json:"dialled,omitzero"`
 	// ConferenceID identifies the conference that the call is in (K1).
 	ConferenceID string `json:"conference_id,omitempty" jsonschema:"maxLength=128"`
 	// Direction as the own party sees it; left out if unknown.
@@ -113,6 +117,9 @@ func (d PartyDetails) faults() (faults []string) {
 	default:
 		faults = append(faults, "direction is neither outgoing nor incoming; leave it out if unknown")
 	}
+	if !d.Dialled.IsZero() && d.Direction == "" {
+		faults = append(faults, "dialled is of use only with a direction")
+	}
 	for _, f := range []struct{ name, value string }{
 		{"extension", d.Extension},
 		{"other_extension", d.OtherExtension},
@@ -142,6 +149,9 @@ func (d PartyDetails) LogValue() slog.Value {
 	}
 	if d.Extension != "" || d.OtherExtension != "" {
 		attrs = append(attrs, slog.Bool("extension", true))
+	}
+	if !d.Dialled.IsZero() {
+		attrs = append(attrs, slog.Any("dialled", d.Dialled))
 	}
 	if d.ConferenceID != "" {
 		attrs = append(attrs, slog.Bool("conference", true))

@@ -22,12 +22,13 @@ func TestValidate(t *testing.T) {
 		{"only the own party", func(d *tel.PartyDetails) { d.Other = tel.Identity{} }, nil},
 		{"only the other party", func(d *tel.PartyDetails) { d.Own = tel.Identity{} }, nil},
 		{"everything, as long as may be", func(d *tel.PartyDetails) {
-			*d = tel.PartyDetails{d.Own, d.Other, true, true, long, long, long, tel.Incoming, tel.Held, tel.Ref{long, long, long}}
+			*d = tel.PartyDetails{d.Own, d.Other, true, true, long, long, d.Other, long, tel.Incoming, tel.Held, tel.Ref{long, long, long}}
 		}, nil},
 		{"nobody", func(d *tel.PartyDetails) { d.Own, d.Other = tel.Identity{}, tel.Identity{} }, []string{"names a party"}},
 		{"no state", func(d *tel.PartyDetails) { d.State = "" }, []string{"state is missing"}},
 		{"unknown state", func(d *tel.PartyDetails) { d.State = "Active" }, []string{"state is none of"}},
 		{"unknown direction", func(d *tel.PartyDetails) { d.Direction = "up" }, []string{"direction is neither"}},
+		{"dialled without a direction", func(d *tel.PartyDetails) { d.Dialled = d.Other }, []string{"only with a direction"}},
 		{"long extension", func(d *tel.PartyDetails) { d.Extension = long + "9" }, []string{"extension is longer than 128"}},
 		{"long other extension", func(d *tel.PartyDetails) { d.OtherExtension = long + "9" }, []string{"other_extension is longer"}},
 		{"long conference id", func(d *tel.PartyDetails) { d.ConferenceID = long + "9" }, []string{"conference_id is longer"}},

@@ -167,14 +167,19 @@ func (t *turn) show() {
 }
 
 // invitation is what the side asked is shown; without the claimant's name, where the
-// claimant withheld its number in the call.
+// claimant withheld its number in the call, or has a call that was dialled to somebody else.
 func (r Record) invitation(now time.Time) *wire.Invite {
 	q := r.Question
 	i := &wire.Invite{ID: q.ID, Claimant: r.Parties[1-q.Side].Identity, Until: q.Until}
-	if slices.ContainsFunc(r.legs(now), func(l Leg) bool { return l.Side != q.Side && l.open() && l.Hidden }) {
+	if r.unseen(1-q.Side, now) {
 		i.Claimant = tel.Identity{}
 	}
 	return i
+}
+
+// unseen: the other side may not be shown whom it speaks to on this one.
+func (r Record) unseen(side int, now time.Time) bool {
+	return slices.ContainsFunc(r.legs(now), func(l Leg) bool { return l.Side == side && l.open() && (l.Hidden || l.Diverted) })
 }
 
 func (q *Question) readOut() *wire.Words {
@@ -276,7 +281,8 @@ func (t *turn) answered(ev Answered) {
 			Reporter: Reporter{Kind: ByDevice, ID: string(ev.Device), Device: ev.Device, Evidence: Accepted},
 			Report: wire.Report{PartyDetails: tel.PartyDetails{
 				Own: t.Parties[q.Side].Identity, Other: t.Parties[1-q.Side].Identity,
-				State: tel.Active, Ref: tel.Ref{Local: "invitation:" + string(q.ID)},
+				OtherWithheld: t.unseen(1-q.Side, t.now),
+				State:         tel.Active, Ref: tel.Ref{Local: "invitation:" + string(q.ID)},
 			}},
 		}})
 	}

@@ -114,7 +114,7 @@ func (m *Matcher) moved(ctx context.Context, rec Record, own Party, r Report) er
 			continue
 		}
 		before := other.knows(other.side(own.Identity), r.Reporter, r.Ref)
-		if before == nil || !before.up() || before.Pair == rec.Key {
+		if before == nil || !before.up() || before.Pair == rec.Key || said.Pair == other.Key {
 			continue
 		}
 		if before.laterThan(*said) {

@@ -31,7 +31,17 @@ type (
 		Other  Party
 		// Blocked: one of a pair wants no sessions with the other.
 		Blocked bool
-		Fresh   Fresh
+		// Handed over by the pair that the call was dialled in (divert.go).
+		Handed bool
+		Fresh  Fresh
+	}
+	// Diverted: a call that Caller made to Dialled is spoken of in another pair's record.
+	Diverted struct {
+		Tenant          wire.TenantID
+		Key             string
+		Caller, Dialled Party
+		Divert          Divert
+		Fresh           Fresh
 	}
 	// Chosen: a party's unnamed leg belongs to this pair (partial.go).
 	Chosen struct {
@@ -78,6 +88,7 @@ type (
 )
 
 func (Reported) event()    {}
+func (Diverted) event()    {}
 func (Chosen) event()      {}
 func (Answered) event()    {}
 func (Confirmed) event()   {}
@@ -102,6 +113,7 @@ const (
 	TypeIn      Do = "type"     // To, Words: the side that types
 	Withdraw    Do = "withdraw" // To, Withdrawn
 	HandOver    Do = "hand"     // Record, Statement: to a pair's record
+	TellDialled Do = "divert"   // Statement: to the record of the caller and whom it dialled
 	Enter       Do = "enter"    // To: into the index of that party's calls
 )
 

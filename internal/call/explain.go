@@ -74,6 +74,11 @@ func (m *Matcher) Explain(ctx context.Context, tenant wire.TenantID, a, b tel.Id
 				s.Details.State, s.At.Format(time.TimeOnly), now.Sub(s.Heard).Round(time.Millisecond), s.Expires.Format(time.TimeOnly))
 		}
 	}
+	for _, s := range rec.Statements {
+		if s.Pair != "" && s.standing(now) {
+			say("A call of %s's that %s %q speaks of was diverted to somebody else, and is matched with them.", rec.Parties[s.Side].Identity, s.Reporter.Kind, s.Reporter.ID)
+		}
+	}
 	for _, j := range rec.Joints {
 		switch {
 		case j.inCall():

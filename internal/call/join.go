@@ -113,7 +113,7 @@ func (t *turn) release(j *Joint) (sides []Side) {
 func (t *turn) mayTakeUp(j Joint, legs []Leg) bool {
 	return !j.Ended.IsZero() && j.Gone.IsZero() && !j.Single && !t.shared() &&
 		!slices.ContainsFunc(legs, func(l Leg) bool {
-			return l.Withheld || l.Hidden || len(l.Devices) == 0 || len(subtract(l.Devices, j.Devices)) > 0
+			return l.Withheld || l.Hidden || l.Diverted || len(l.Devices) == 0 || len(subtract(l.Devices, j.Devices)) > 0
 		})
 }
 
@@ -132,7 +132,7 @@ func (t *turn) open(legs ...Leg) bool {
 	var sides []Side
 	for _, l := range legs {
 		t.link(l, id)
-		j.Single = j.Single || l.Withheld || l.Hidden
+		j.Single = j.Single || l.Withheld || l.Hidden || l.Diverted
 		j.Devices = append(j.Devices, subtract(l.members(), j.Devices)...)
 		if i := slices.Index(j.Sides, l.Side); i >= 0 {
 			sides[i].Devices = append(sides[i].Devices, subtract(l.members(), sides[i].Devices)...)

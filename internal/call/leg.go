@@ -36,6 +36,8 @@ type Leg struct {
 	Hidden   bool
 	// Shown is the name by which this side knows the other one; zero when withheld.
 	Shown tel.Identity
+	// Diverted: the call was dialled to another party than the one that has it (A8).
+	Diverted bool
 	// Vouched: a trusted element or a verified PASSporT speaks for it.
 	Vouched bool
 	// Asked: a person of this side asks for the session.
@@ -76,9 +78,11 @@ func (l Leg) Up() bool { return l.State == tel.Active || l.State == tel.Held }
 //   - what cannot be told so (a device that knows only its own reference, beside an
 //     element) belongs to the one leg that it is compatible with, if there is just one.
 func (r Record) legs(now time.Time) []Leg {
-	order := make([]int, len(r.Statements))
-	for i := range order {
-		order[i] = i
+	order := make([]int, 0, len(r.Statements))
+	for i, s := range r.Statements {
+		if r.Kind != Pair || s.Pair == "" { // else its leg is another pair's
+			order = append(order, i)
+		}
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		s, t := r.Statements[a], r.Statements[b]
@@ -229,10 +233,11 @@ func (r Record) leg(statements []int, now time.Time) Leg {
 		l.Brought = append(l.Brought, subtract(s.Brought, l.Brought)...)
 		l.Hidden = l.Hidden || d.Withheld
 		l.Withheld = l.Withheld || d.Other.IsZero() || d.OtherWithheld
+		l.Diverted = l.Diverted || s.diverts() || s.Handed
 		if !d.Other.IsZero() {
 			l.Named = true
-			if l.Shown.IsZero() || d.Other.String() < l.Shown.String() {
-				l.Shown = d.Other
+			if other := s.shown(); l.Shown.IsZero() || other.String() < l.Shown.String() {
+				l.Shown = other
 			}
 		}
 		if s.Expires.After(l.Last) {

@@ -181,6 +181,9 @@ func (l Leg) describe() string {
 	for _, id := range l.CallIDs {
 		b.WriteString(", Call-ID " + id)
 	}
+	if l.Diverted {
+		b.WriteString(", diverted")
+	}
 	if !l.Named {
 		b.WriteString(", names nobody")
 	}

@@ -213,6 +213,15 @@ func (m *Matcher) place(ctx context.Context, r Report) (Reported, error) {
 		return ev, err
 	}
 	own, other := ev.Own.Identity, ev.Other.Identity
+	if !r.Dialled.IsZero() {
+		dialled, err := m.Directory.Principal(ctx, r.Tenant, r.Dialled)
+		if err != nil {
+			return ev, err
+		}
+		if dialled == own || dialled == other { // another name of theirs
+			ev.Report.Dialled = tel.Identity{}
+		}
+	}
 	switch {
 	case own == other:
 		return ev, fmt.Errorf("%w: both sides are the same party", ErrReport)

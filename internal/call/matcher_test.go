@@ -186,6 +186,18 @@ func (w *town) step(do func()) error {
 	return w.fault()
 }
 
+// all returns the keys of the records that there are.
+func (w *town) all(t testing.TB) (keys []string) {
+	t.Helper()
+	for item, err := range w.records().Scan(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, item.Key)
+	}
+	return keys
+}
+
 func (w *town) sessions() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -724,6 +736,8 @@ func TestCrashBetweenAnyTwoSteps(t *testing.T) {
 			report(bob, tel.Identity{}, tel.Active, element("f", "x")), report(alice, bob, tel.Active, element("e", "x")),
 			report(bob, tel.Identity{}, tel.Ended, element("f", "x")),
 		},
+		"diverted":                    {report(alice, bob, tel.Active), diverted(tel.Active), report(alice, bob, tel.Ended)},
+		"diverted, the element first": {diverted(tel.Active), report(alice, bob, tel.Active), diverted(tel.Ended)},
 	}
 	for name, script := range scripts {
 		t.Run(name, func(t *testing.T) {

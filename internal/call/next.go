@@ -1,6 +1,7 @@
 package call
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -21,6 +22,9 @@ func (r Record) Next(ev Event, now time.Time, rules Rules) (Record, []Effect) {
 	case Reported:
 		t.fresh = ev.Fresh
 		t.reported(ev)
+	case Diverted:
+		t.fresh = ev.Fresh
+		t.diverted(ev)
 	case Chosen:
 		t.chosen(ev)
 	case Answered:
@@ -50,6 +54,7 @@ func (r Record) Next(ev Event, now time.Time, rules Rules) (Record, []Effect) {
 	t.hide()
 	switch t.Kind {
 	case Pair:
+		t.giveAway()
 		t.join()
 		t.end()
 	case Conference:
@@ -88,31 +93,15 @@ func (t *turn) do(e Effect) {
 // reported takes a report in: the record is made, the parties' facts are brought up to
 // date, and the statement is begun or changed.
 func (t *turn) reported(ev Reported) {
-	if t.Life == "" {
-		t.Life, t.Tenant, t.Key, t.Kind = ev.Fresh.Life, ev.Report.Tenant, ev.Key, ev.Kind
-		if ev.Kind == Conference {
-			t.Number = ev.Other.Identity
-		}
+	if t.Life == "" && ev.Kind == Conference {
+		t.Number = ev.Other.Identity
 	}
-	t.Blocked = ev.Blocked
 	parties := []Party{ev.Own}
-	if t.Kind == Pair {
+	if ev.Kind == Pair {
 		parties = append(parties, ev.Other)
-		slices.SortFunc(parties, func(a, b Party) int {
-			if a.Identity.String() < b.Identity.String() {
-				return -1
-			}
-			return 1
-		})
 	}
-	for _, p := range parties {
-		if side := t.side(p.Identity); side >= 0 {
-			t.Parties[side] = p
-			continue
-		}
-		t.Parties = append(t.Parties, p)
-		t.do(Effect{Do: Enter, To: &Side{Index: len(t.Parties) - 1, Principal: p.Identity}})
-	}
+	t.begin(ev.Report.Tenant, ev.Key, ev.Kind, parties)
+	t.Blocked = ev.Blocked
 
 	side := t.side(ev.Own.Identity)
 	key := statementKey(side, ev.Report.Reporter, ev.Report.Ref)
@@ -127,12 +116,33 @@ func (t *turn) reported(ev Reported) {
 	t.Touched = t.now
 	s := &t.Statements[at]
 	*s = s.hear(ev.Report, t.now, t.rules)
+	s.Handed = ev.Handed
 	if ev.Report.Asked {
 		t.askedAnew(side)
 	}
 	if s.Pair != "" {
 		handed := *s
 		t.do(Effect{Do: HandOver, Record: s.Pair, Statement: &handed})
+	}
+	if t.Kind == Pair && s.diverts() {
+		told := *s
+		t.do(Effect{Do: TellDialled, Statement: &told})
+	}
+}
+
+// begin makes the record, where it is new, and brings what is known of its parties up to date.
+func (t *turn) begin(tenant wire.TenantID, key string, kind Kind, parties []Party) {
+	if t.Life == "" {
+		t.Life, t.Tenant, t.Key, t.Kind = t.fresh.Life, tenant, key, kind
+	}
+	slices.SortFunc(parties, func(a, b Party) int { return cmp.Compare(a.Identity.String(), b.Identity.String()) })
+	for _, p := range parties {
+		if side := t.side(p.Identity); side >= 0 {
+			t.Parties[side] = p
+			continue
+		}
+		t.Parties = append(t.Parties, p)
+		t.do(Effect{Do: Enter, To: &Side{Index: len(t.Parties) - 1, Principal: p.Identity}})
 	}
 }
 
@@ -219,6 +229,7 @@ func (t *turn) prune() {
 	t.Statements = slices.DeleteFunc(t.Statements, func(s Statement) bool {
 		return !s.standing(t.now) && s.over().Before(gone) && !t.needed(s)
 	})
+	t.Diverts = slices.DeleteFunc(t.Diverts, func(d Divert) bool { return !d.Statement.standing(t.now) })
 	t.Asked = slices.DeleteFunc(t.Asked, func(at time.Time) bool { return at.Before(t.now.Add(-time.Hour)) })
 }
 
@@ -252,7 +263,7 @@ func (s Statement) over() time.Time {
 
 // empty: nothing is left that is worth keeping.
 func (r Record) empty() bool {
-	return len(r.Statements) == 0 && len(r.Joints) == 0 && len(r.Asked) == 0 && len(r.Pending) == 0
+	return len(r.Statements) == 0 && len(r.Joints) == 0 && len(r.Diverts) == 0 && len(r.Asked) == 0 && len(r.Pending) == 0
 }
 
 // due returns when the record should next be ticked; zero when it need not be.
@@ -288,6 +299,9 @@ func (r Record) due(now time.Time, rules Rules) time.Time {
 		case !r.stands(j, now):
 			at(j.over().Add(rules.Retention + time.Millisecond))
 		}
+	}
+	for _, d := range r.Diverts {
+		at(d.Statement.Expires)
 	}
 	if len(r.Asked) > 0 {
 		at(r.Asked[0].Add(time.Hour + time.Millisecond))

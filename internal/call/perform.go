@@ -32,14 +32,28 @@ func (m *Matcher) mark(key string) *mark {
 }
 
 // perform carries out the record's pending effects, in their order, and sets the timer for
-// what is left to do. It returns the record as it is then.
+// what is left to do. It returns the record as it is then. Of pairs that it has changed the
+// effects follow when its turn is over: two pairs may speak of calls diverted to one another.
 func (m *Matcher) perform(ctx context.Context, rec Record) Record {
+	rec, changed := m.performOwn(ctx, rec)
+	for _, key := range changed {
+		other, _, err := m.Records.Get(ctx, key)
+		if err != nil {
+			m.timers.Set(key, m.now().Add(retryAfter))
+			continue
+		}
+		m.perform(ctx, other)
+	}
+	return rec
+}
+
+func (m *Matcher) performOwn(ctx context.Context, rec Record) (_ Record, changed []string) {
 	if rec.Life == "" {
-		return rec
+		return rec, nil
 	}
 	defer func() { m.timers.Set(rec.Key, m.wake(rec)) }()
 	if len(rec.Pending) == 0 {
-		return rec
+		return rec, nil
 	}
 	k := m.mark(rec.Key)
 	k.turn <- struct{}{}
@@ -49,7 +63,10 @@ func (m *Matcher) perform(ctx context.Context, rec Record) Record {
 		if m.done(k, rec.Life) >= e.Seq {
 			continue
 		}
-		ev, err := m.do(ctx, rec, e)
+		ev, other, err := m.do(ctx, rec, e)
+		if other != "" && !slices.Contains(changed, other) {
+			changed = append(changed, other)
+		}
 		if err == nil && ev != nil {
 			var next Record
 			if next, err = m.change(ctx, rec.Key, ev); err == nil {
@@ -58,13 +75,13 @@ func (m *Matcher) perform(ctx context.Context, rec Record) Record {
 		}
 		if err != nil {
 			m.Log.Warn("call: an effect will be tried again", "effect", e.Do, "err", err)
-			return rec
+			return rec, changed
 		}
 		m.mu.Lock()
 		k.life, k.done = rec.Life, e.Seq
 		m.mu.Unlock()
 	}
-	return rec
+	return rec, changed
 }
 
 func (m *Matcher) done(k *mark, life string) uint64 {
@@ -86,14 +103,15 @@ func (m *Matcher) cleared(key string, r Record) Record {
 	return r
 }
 
-// do carries out one effect. The event, if any, is what came of it.
-func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err error) {
+// do carries out one effect. The event, if any, is what came of it; changed is the key of a pair
+// that has changed by it, and has effects of its own.
+func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, changed string, err error) {
 	switch e.Do {
 	case OpenSession:
 		o := Opening{Tenant: rec.Tenant, ID: e.Session, At: e.At}
 		for _, s := range e.Sides {
 			if s, err = m.allDevices(ctx, rec.Tenant, s); err != nil {
-				return nil, err
+				return nil, "", err
 			}
 			o.Sides = append(o.Sides, s)
 		}
@@ -113,7 +131,7 @@ func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err e
 	case CallUp:
 		var again bool
 		if again, err = m.Sessions.CallUp(ctx, rec.Tenant, e.Session, e.Seq); err == nil && !again {
-			return NotTakenUp{e.Session, m.Fresh()}, nil
+			return NotTakenUp{e.Session, m.Fresh()}, "", nil
 		}
 	case CallEnded:
 		err = m.Sessions.CallEnded(ctx, rec.Tenant, e.Session, e.At, e.Seq)
@@ -127,7 +145,7 @@ func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err e
 		// the question yet.
 		var busy [2]bool
 		if busy[e.To.Index], err = m.busy(ctx, rec, e.To.Index); err == nil && busy[e.To.Index] {
-			return Ticked{busy, m.Fresh()}, nil
+			return Ticked{busy, m.Fresh()}, "", nil
 		}
 		if err == nil {
 			err = m.tell(ctx, rec, e, wire.TypeInvite, e.Invite)
@@ -137,18 +155,20 @@ func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, err e
 	case Withdraw:
 		err = m.tell(ctx, rec, e, wire.TypeWithdrawn, e.Withdrawn)
 	case HandOver:
-		err = m.handOver(ctx, rec, e)
+		changed, err = m.handOver(ctx, rec, e)
+	case TellDialled:
+		changed, err = m.tellDialled(ctx, rec, *e.Statement)
 	case Enter:
 		err = m.enter(ctx, rec, e.To.Principal)
 	default:
-		return nil, fmt.Errorf("call: unknown effect %q", e.Do)
+		return nil, "", fmt.Errorf("call: unknown effect %q", e.Do)
 	}
 	var p *wire.Problem
 	if errors.As(err, &p) && !wire.Catalogue[p.Code].Retry && p.Code != wire.CodeInternal {
 		m.Log.Info("call: the session core declined", "effect", e.Do, "code", p.Code)
-		return nil, nil
+		return nil, "", nil
 	}
-	return nil, err
+	return nil, changed, err
 }
 
 // allDevices adds the party's devices to those that speak of the call.
@@ -179,23 +199,29 @@ func (m *Matcher) tell(ctx context.Context, rec Record, e Effect, t wire.Type, b
 	return nil
 }
 
-// handOver brings an unnamed leg's statement to the pair that it was given to.
-func (m *Matcher) handOver(ctx context.Context, from Record, e Effect) error {
+// handOver brings a statement to the pair that its leg was given to.
+func (m *Matcher) handOver(ctx context.Context, from Record, e Effect) (changed string, err error) {
 	pair, _, err := m.Records.Get(ctx, e.Record)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil // the pair's call is long over
+		return "", nil // the pair's call is long over
 	} else if err != nil {
-		return err
+		return "", err
 	}
-	own, i := from.Parties[0], pair.side(from.Parties[0].Identity)
+	own := from.Parties[e.Statement.Side]
+	i := pair.side(own.Identity)
 	if i < 0 || pair.Kind != Pair {
-		return fmt.Errorf("call: %s is not a pair of this party", e.Record)
+		return "", fmt.Errorf("call: %s is not a pair of this party", e.Record)
 	}
-	_, err = m.apply(ctx, e.Record, Reported{
+	ev := Reported{
 		Report: e.Statement.report(from.Tenant), Kind: Pair, Key: e.Record,
-		Own: own, Other: pair.Parties[1-i], Blocked: pair.Blocked, Fresh: m.Fresh(),
-	})
-	return err
+		Own: own, Other: pair.Parties[1-i], Blocked: pair.Blocked, Handed: from.Kind == Pair, Fresh: m.Fresh(),
+	}
+	if ev.Handed {
+		_, err = m.change(ctx, e.Record, ev)
+		return e.Record, err
+	}
+	_, err = m.apply(ctx, e.Record, ev)
+	return "", err
 }
 
 // enter makes the record known in the index of a party's calls.

@@ -43,6 +43,8 @@ type Record struct {
 	Question *Question `json:"question,omitempty"`
 	// Asked lists when the pair was asked lately, for the limit.
 	Asked []time.Time `json:"asked,omitempty"`
+	// Diverts are the calls of the pair that others have, kept while somebody speaks of them.
+	Diverts []Divert `json:"diverts,omitempty"`
 	// Pending effects, in their order; Effects counts all there have been.
 	Pending []Effect  `json:"pending,omitempty"`
 	Effects uint64    `json:"effects,omitempty"`
@@ -276,6 +278,7 @@ func (r Record) clone() Record {
 		r.Joints[i].Handed = slices.Clone(r.Joints[i].Handed)
 	}
 	r.Asked = slices.Clone(r.Asked)
+	r.Diverts = slices.Clone(r.Diverts)
 	r.Pending = slices.Clone(r.Pending)
 	if r.Question != nil {
 		q := *r.Question

@@ -152,8 +152,11 @@ type Statement struct {
 	// Session that the leg is joined to, and since when, by our clock.
 	Session wire.SessionID `json:"session,omitempty"`
 	Joined  time.Time      `json:"joined,omitzero"`
-	// Pair is the key of the record that an unnamed leg was handed to (partial.go).
+	// Pair is the key of the record that an unnamed leg was handed to (partial.go), or that of a
+	// diverted call (divert.go).
 	Pair string `json:"pair,omitempty"`
+	// Handed: it came from the record of the pair that the call was dialled in.
+	Handed bool `json:"handed,omitempty"`
 }
 
 // key tells a reporter's statements about one side apart: a reporter has one reference

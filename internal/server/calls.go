@@ -141,6 +141,11 @@ func (s calls) fromDevice(ctx context.Context, who httpapi.Caller, r *call.Repor
 	if claimed != own {
 		return wire.NewProblem(wire.CodeNotYourParty, "this device has not proved %s", r.Own)
 	}
+	if !r.Dialled.IsZero() {
+		p := wire.NewProblem(wire.CodeBadRequest, "a telephone does not know whom the caller dialled; leave it out")
+		p.Errors = []wire.FieldError{{Location: "body.dialled", Message: "only a network element or provider may say it"}}
+		return p
+	}
 	r.Reporter = call.Reporter{Kind: call.ByDevice, ID: string(who.Device), Device: who.Device, Evidence: call.Observed}
 	if r.Typed {
 		r.Reporter.Kind, r.Reporter.Evidence = call.ByPerson, call.Typed
@@ -181,6 +186,11 @@ func (s calls) fromElement(ctx context.Context, who httpapi.Caller, r *call.Repo
 	if !c.MaySpeakFor(r.Own) {
 		s.log.Warn("a report outside the reporter's ranges was refused", "credential", c.ID, "name", c.Name, "own", r.Own)
 		return wire.NewProblem(wire.CodeForbidden, "this key may not speak for %s", r.Own)
+	}
+	// Who has the call gets the session that was meant for the party that was dialled.
+	if !r.Dialled.IsZero() && !c.MaySpeakFor(r.Dialled) {
+		s.log.Warn("a report of a call diverted from outside the reporter's ranges was refused", "credential", c.ID, "name", c.Name, "dialled", r.Dialled)
+		return wire.NewProblem(wire.CodeForbidden, "this key may not say that calls to %s were diverted", r.Dialled)
 	}
 	return nil
 }

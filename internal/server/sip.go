@@ -250,6 +250,9 @@ func (s *Server) reportSIP(ctx context.Context, r sip.Report) error {
 		s.outOfRange(time.Now())
 		return fmt.Errorf("%w: the number is outside of sip.ranges", sip.ErrRefused)
 	}
+	if !r.Dialled.IsZero() && !s.speaks(r.Dialled) {
+		r.Dialled = tel.Identity{} // who diverts is not ours
+	}
 	ctx, cancel := context.WithTimeout(ctx, slowRequests)
 	defer cancel()
 	report := call.Report{

@@ -46,13 +46,17 @@ func TestKamailioAsserts(t *testing.T) {
 		headers []string
 		retarget,
 		caller, called string
+		dialled string // to somebody else first
 	}{
-		{"asserted", []string{"P-Asserted-Identity: <tel:" + carol + ">"}, "", carol, bob},
-		{"served", []string{"P-Asserted-Identity: <tel:" + carol + ">", "P-Served-User: <sip:" + dave + "@ims.example>;sescase=orig;regstate=reg"}, "", dave, bob},
+		{"asserted", []string{"P-Asserted-Identity: <tel:" + carol + ">"}, "", carol, bob, ""},
+		{"served", []string{"P-Asserted-Identity: <tel:" + carol + ">", "P-Served-User: <sip:" + dave + "@ims.example>;sescase=orig;regstate=reg"}, "", dave, bob, ""},
 		{"diverted", []string{
 			"P-Asserted-Identity: <$fu>",
 			"History-Info: <sip:" + bob + "@example.com?Reason=SIP%3Bcause%3D302>;index=1, <sip:" + carol + "@example.com;cause=302>;index=1.1;mp=1",
-		}, `$rU = "` + carol + `";`, alice, carol},
+		}, `$rU = "` + carol + `";`, alice, carol, bob},
+		{"diverted by Diversion", []string{
+			"P-Asserted-Identity: <$fu>", "Diversion: <sip:" + bob + "@example.com>;reason=no-answer;counter=1",
+		}, `$rU = "` + carol + `";`, alice, carol, bob},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w, a, b := behindKamailio(t, trusting, func(w *world, proxy int) string {
@@ -67,6 +71,9 @@ func TestKamailioAsserts(t *testing.T) {
 			for own, other := range map[string]string{c.caller + " outgoing active": c.called, c.called + " incoming active": c.caller} {
 				if r := legs[own]; !r.Vouched || r.Other != identityOf(t, other) || r.Ref.SessionID != "ab30317f1a784dc48ff824d0d3715d86" {
 					t.Errorf("%s: %+v", own, r)
+				}
+				if r := legs[own]; c.dialled == "" && !r.Dialled.IsZero() || c.dialled != "" && r.Dialled != identityOf(t, c.dialled) {
+					t.Errorf("%s: dialled is %q", own, r.Dialled)
 				}
 			}
 			if c.name == "diverted" {

@@ -3,6 +3,8 @@ package sip
 import (
 	"fmt"
 	"net"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/tandem-call/tandem/tel"
@@ -52,6 +54,11 @@ func TestDiverted(t *testing.T) {
 			back(pbx.answer("INVITE", 200))
 			ok := a.answer("INVITE", 200)
 			got := w.legs(alice+" outgoing active", carol+" incoming active")
+			for _, leg := range []string{alice + " outgoing active", carol + " incoming active"} {
+				if r := got[leg]; r.Dialled != identityOf(t, pilot) {
+					t.Errorf("%s: dialled is %s", leg, r.Dialled)
+				}
+			}
 			if r := got[alice+" outgoing active"]; r.Other != identityOf(t, carol) {
 				t.Errorf("alice speaks with %s", r.Other)
 			}
@@ -74,5 +81,76 @@ func TestDiverted(t *testing.T) {
 				t.Errorf("legs stay open: %v", open)
 			}
 		})
+	}
+}
+
+// TestHistory: whom a call was dialled to first is taken from History-Info or Diversion of a trusted element,
+// and from nobody else; what is private in them is not shown to a telephone.
+func TestHistory(t *testing.T) {
+	const hidden = "+442079460111"
+	for _, c := range []struct {
+		name    string
+		trusted bool
+		headers []string
+		dialled string
+		shown   string // to the telephone
+	}{
+		{"history", true, []string{"History-Info", "<sip:" + bob + "@ims.example>;index=1,<sip:" + carol + "@example.com;cause=302>;index=1.1;mp=1"},
+			bob, "<sip:" + bob + "@ims.example>;index=1,<sip:" + carol + "@example.com;cause=302>;index=1.1;mp=1"},
+		{"history in another order", true, []string{"History-Info", "<tel:" + carol + ">;index=1.1;mp=1", "History-Info", "<tel:" + bob + ">;index=1"},
+			bob, "<tel:" + carol + ">;index=1.1;mp=1,<tel:" + bob + ">;index=1"},
+		{"private entry", true, []string{"History-Info", "<sip:" + hidden + "@ims.example?Privacy=history&Reason=SIP%3Bcause%3D302>;index=1,<sip:" + carol + "@example.com>;index=1.1"},
+			hidden, "<sip:anonymous@anonymous.invalid>;index=1,<sip:" + carol + "@example.com>;index=1.1"},
+		{"private as a whole", true, []string{"Privacy", "history", "History-Info", "<sip:" + hidden + "@ims.example>;index=1"},
+			hidden, "<sip:anonymous@anonymous.invalid>;index=1"},
+		{"anonymous", true, []string{"History-Info", "<sip:anonymous@anonymous.invalid>;index=1,<sip:" + carol + "@example.com>;index=1.1"},
+			"", "<sip:anonymous@anonymous.invalid>;index=1,<sip:" + carol + "@example.com>;index=1.1"},
+		{"not diverted", true, []string{"History-Info", "<sip:" + carol + "@example.com>;index=1"}, "", "<sip:" + carol + "@example.com>;index=1"},
+		{"diversion", true, []string{"Diversion", "<sip:+442079460112@pbx.example>;reason=no-answer, <sip:" + bob + "@pbx.example>;reason=unconditional;privacy=off"},
+			bob, "<sip:+442079460112@pbx.example>;reason=no-answer,<sip:" + bob + "@pbx.example>;reason=unconditional;privacy=off"},
+		{"private diversion", true, []string{"Diversion", "<sip:" + hidden + "@pbx.example>;reason=unconditional;privacy=\"full\""}, hidden, ""},
+		{"malformed", true, []string{"History-Info", "<sip:" + bob, "Diversion", "no"}, "", ""},
+		{"a telephone's", false, []string{"History-Info", "<sip:" + bob + "@example.com>;index=1", "Diversion", "<sip:" + bob + "@pbx.example>"}, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, func(c *Config) { c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")} })
+			phone, at := w.newAgent(carol, "TCP"), "127.0.0.1:0"
+			if c.trusted {
+				at = "127.0.0.2:0"
+			}
+			peer := w.newAgentAt(alice, "UDP", at)
+			phone.register()
+			peer.tell(peer.ask("INVITE", "sip:"+carol+"@example.com", phone.aor(), c.headers...))
+			got := phone.request("INVITE")
+			if shown := strings.Join(append(got.All(HistoryInfo), got.All(Diversion)...), ","); shown != c.shown {
+				t.Errorf("the telephone is shown %q", shown)
+			}
+			phone.reply(got, 200)
+			peer.answer("INVITE", 200)
+			for leg, r := range w.legs(alice+" outgoing active", carol+" incoming active") {
+				want := tel.Identity{}
+				if c.dialled != "" {
+					want = identityOf(t, c.dialled)
+				}
+				if r.Dialled != want {
+					t.Errorf("%s: dialled is %q", leg, r.Dialled)
+				}
+			}
+		})
+	}
+}
+
+// TestHistoryInAnAnswer: a telephone that calls is not shown either what is private of where its call went.
+func TestHistoryInAnAnswer(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")} })
+	phone, pbx := w.newAgent(alice, "TCP"), w.newAgentAt(carol, "UDP", "127.0.0.2:0")
+	pbx.register()
+	phone.tell(phone.ask("INVITE", "sip:"+carol+"@example.com", pbx.aor()))
+	res := pbx.request("INVITE").Response(302, "Moved")
+	res.tagTo("1")
+	res.Add(HistoryInfo, "<sip:"+bob+"@example.com?Privacy=history>;index=1")
+	pbx.tell(res)
+	if h := phone.answer("INVITE", 302).Get(HistoryInfo); h != "<sip:anonymous@anonymous.invalid>;index=1" {
+		t.Errorf("the telephone is shown %q", h)
 	}
 }

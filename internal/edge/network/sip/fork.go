@@ -101,6 +101,7 @@ func (s *shard) assert(c *Message, to *flow, t target, who identity) {
 			c.Remove(PAssertedIdentity)
 		}
 		c.Remove(PServedUser)
+		c.confide()
 		return
 	}
 	if who.proved && !c.Has(PAssertedIdentity) {
@@ -121,6 +122,9 @@ func (k *forking) got(b *branch, res *Message) {
 	}
 	res = res.Clone()
 	res.Pop(Via)
+	if !s.e.trusts(k.tx.from) {
+		res.confide()
+	}
 	switch {
 	case res.Status == 100:
 		b.rang = true

@@ -65,6 +65,7 @@ const (
 	Replaces
 	ReferTo
 	HistoryInfo
+	Diversion
 	Event
 	SubscriptionState
 	Date
@@ -80,7 +81,7 @@ var headerNames = [numHeaders]string{
 	ProxyAuthenticate: "Proxy-Authenticate", ProxyRequire: "Proxy-Require", Require: "Require", Supported: "Supported",
 	Unsupported: "Unsupported", Privacy: "Privacy", PAssertedIdentity: "P-Asserted-Identity", PPreferredIdentity: "P-Preferred-Identity",
 	PServedUser: "P-Served-User", SessionIDHeader: "Session-ID", SessionExpires: "Session-Expires", Identity: "Identity",
-	Replaces: "Replaces", ReferTo: "Refer-To", HistoryInfo: "History-Info", Event: "Event", SubscriptionState: "Subscription-State",
+	Replaces: "Replaces", ReferTo: "Refer-To", HistoryInfo: "History-Info", Diversion: "Diversion", Event: "Event", SubscriptionState: "Subscription-State",
 	Date: "Date", RetryAfter: "Retry-After", Path: "Path",
 }
 

@@ -231,6 +231,8 @@ func (s *shard) caller(tx *serverTx, r routed, u uri) (who identity, ok bool) {
 	// Whoever is not trusted asserts nothing (RFC 3325 5).
 	m.Remove(PAssertedIdentity)
 	m.Remove(PServedUser)
+	m.Remove(HistoryInfo)
+	m.Remove(Diversion)
 	// What goes to the other side of a call that was let through needs no password again.
 	if s.e.cfg.Open || r.ours && tagOf(m.Get(To)) != "" && (r.flow != nil || m.Has(Route) || !s.e.local(u)) {
 		return who, true

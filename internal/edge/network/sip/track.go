@@ -32,7 +32,9 @@ type Kept struct {
 	// User who calls, as in location; Private: withheld from the others.
 	User    string `json:"user,omitempty"`
 	Private bool   `json:"private,omitempty"`
-	Caller  *Leg   `json:"caller"`
+	// Dialled is whom the caller dialled, who may not be the one who has the call.
+	Dialled tel.Identity `json:"dialled,omitzero"`
+	Caller  *Leg         `json:"caller"`
 	// Called are the legs of those who were called, by user.
 	Called map[string]*Leg `json:"called"`
 	// Dialogs are the users by To tag, of those that were answered.
@@ -137,10 +139,17 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	}}
 	c.Session, _, _ = strings.Cut(m.Get(SessionIDHeader), ";")
 	s.calls[callID] = c
+	c.Dialled = s.e.dialled(m, tx.from)
+	other := c.Dialled
+	if s.e.trusts(tx.from) {
+		if first := s.e.party(dialledFirst(m)); !first.IsZero() {
+			c.Dialled = first
+		}
+	}
 	own := s.e.party(c.User)
 	_, extension := SplitUser(c.User)
 	c.Caller = &Leg{
-		Own: own, Extension: extension, Other: s.e.dialled(m, tx.from), Direction: tel.Outgoing, Local: c.local("caller"), Vouched: who.proved, Hidden: who.private,
+		Own: own, Extension: extension, Other: other, Direction: tel.Outgoing, Local: c.local("caller"), Vouched: who.proved, Hidden: who.private,
 	}
 	c.say(c.Caller, tel.Ringing)
 	c.refresh = s.after(s.e.cfg.Lease/2, c.again)
@@ -176,6 +185,18 @@ func (c *trackedCall) say(l *Leg, state tel.State) {
 	c.put(l)
 }
 
+// dialledFor is whom the caller dialled, where the leg is of a call that somebody else has.
+func (c *trackedCall) dialledFor(l *Leg) tel.Identity {
+	called := l.Own
+	if l == c.Caller {
+		called = l.Other
+	}
+	if c.Dialled == called || c.Dialled == c.Caller.Own {
+		return tel.Identity{}
+	}
+	return c.Dialled
+}
+
 func (c *trackedCall) put(l *Leg) {
 	if l.Own.IsZero() {
 		return
@@ -183,7 +204,7 @@ func (c *trackedCall) put(l *Leg) {
 	l.Seq = max(l.Seq+1, uint64(time.Now().UnixMicro())) // also above that of an earlier call of the same Call-ID
 	r := Report{
 		PartyDetails: tel.PartyDetails{
-			Own: l.Own, Other: l.Other, Withheld: l.Hidden, OtherWithheld: l.OtherHid && !l.Other.IsZero(),
+			Own: l.Own, Other: l.Other, Dialled: c.dialledFor(l), Withheld: l.Hidden, OtherWithheld: l.OtherHid && !l.Other.IsZero(),
 			Direction: l.Direction, State: l.State, Ref: tel.Ref{Local: l.Local}, Extension: l.Extension, OtherExtension: l.OtherExtension,
 		},
 		Seq: l.Seq, At: l.Since, Lease: c.s.e.cfg.Lease, Vouched: l.Vouched, Passports: c.passport,
