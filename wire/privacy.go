@@ -43,8 +43,8 @@ type PartyExport struct {
 	NotAsked []tel.Identity `json:"not_asked"`
 	// PlaceRules let its place out without a question each time.
 	PlaceRules []PlaceRule `json:"place_rules"`
-	// NetworkPlace is where the network says that it is, in a call.
-	NetworkPlace *NetworkPlace `json:"network_place,omitempty"`
+	// NetworkPlaces are where the network says that it is, in each of its calls.
+	NetworkPlaces []NetworkPlace `json:"network_places"`
 	// Conversations with agents, and what they have noted.
 	Conversations []Conversation `json:"conversations"`
 	// Audit has the names under which the audit log speaks of the party.

@@ -1,9 +1,11 @@
 package place
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/pidflo"
@@ -12,13 +14,37 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// Known is where the network says that a party is: table "place-network", key store.Key(tenant,
-// party), by its principal identity. It goes to nobody until a device of the party shares it.
+// Known is where the network says that a party is, in one of its calls: table "place-network", key
+// store.Key(tenant, party, call), by its principal identity. It goes to nobody until a device of the
+// party shares it.
 type Known struct {
 	Place wire.Place `json:"place"`
+	Call  Call       `json:"call,omitzero"`
 	// At is when it was reported, Until when it is forgotten.
 	At    time.Time `json:"at"`
 	Until time.Time `json:"until"`
+}
+
+// Call tells a party's calls from each other, as its network reports them.
+type Call struct {
+	Ref tel.Ref `json:"ref,omitzero"`
+	// With is the other party's principal identity; zero where it is not known, or in a conference.
+	With       tel.Identity `json:"with,omitzero"`
+	Conference string       `json:"conference,omitempty"`
+}
+
+// is reports whether both are the same call: by a reference that both have, else by who is in it.
+func (c Call) is(d Call) bool {
+	if !c.Ref.IsZero() && !d.Ref.IsZero() {
+		same := func(a, b string) bool { return a != "" && a == b }
+		return same(c.Ref.SessionID, d.Ref.SessionID) || same(c.Ref.CallID, d.Ref.CallID) || same(c.Ref.Local, d.Ref.Local)
+	}
+	return c.With == d.With && c.Conference == d.Conference
+}
+
+// key of the call among those of a party.
+func (c Call) key() string {
+	return cmp.Or(c.Ref.SessionID, c.Ref.CallID, c.Ref.Local, c.With.String()+" "+c.Conference)
 }
 
 // Reported is a place out of a network's report: as GeoJSON, or as PIDF-LO whose rules let it be
@@ -35,45 +61,74 @@ func Reported(p *wire.Place, doc string) (wire.Place, time.Time, error) {
 	return where, usage.Until, err
 }
 
-// Know takes the network's word of where a party is. It is kept for an hour, and no longer than
+// Know takes the network's word of where a party is in a call. It is kept for an hour, and no longer than
 // until, if that is not zero.
-func (s *Service) Know(ctx context.Context, tenant wire.TenantID, party tel.Identity, where wire.Place, until time.Time) error {
+func (s *Service) Know(ctx context.Context, tenant wire.TenantID, party tel.Identity, c Call, where wire.Place, until time.Time) error {
 	now := s.cfg.Now()
-	k := Known{Place: where, At: now, Until: now.Add(wire.PlaceNetworkMinutes * time.Minute)}
+	k := Known{Place: where, Call: c, At: now, Until: now.Add(wire.PlaceNetworkMinutes * time.Minute)}
 	if !until.IsZero() && until.Before(k.Until) {
 		k.Until = until
 	}
 	if !now.Before(k.Until) {
-		return s.Forget(ctx, tenant, party)
+		return s.Forget(ctx, tenant, party, c)
 	}
-	_, err := store.Change(ctx, s.known, store.Key(string(tenant), party.String()), func(Known, bool) (Known, bool, error) { return k, true, nil })
+	key := store.Key(string(tenant), party.String(), c.key())
+	if err := s.forget(ctx, tenant, party, func(old store.Item[Known]) bool { return old.Key != key && old.Value.Call.is(c) }); err != nil {
+		return err
+	}
+	_, err := store.Change(ctx, s.known, key, func(Known, bool) (Known, bool, error) { return k, true, nil })
 	if err != nil {
 		return fmt.Errorf("place: known by the network: %w", err)
 	}
 	return nil
 }
 
-// Forget removes what the network has said of where a party is: its call is over. It may be repeated.
-func (s *Service) Forget(ctx context.Context, tenant wire.TenantID, party tel.Identity) error {
-	if err := store.Remove(ctx, s.known, store.Key(string(tenant), party.String())); err != nil {
-		return fmt.Errorf("place: forget: %w", err)
+// Forget removes what the network has said of where a party is in a call: that is over. It may be repeated.
+func (s *Service) Forget(ctx context.Context, tenant wire.TenantID, party tel.Identity, c Call) error {
+	return s.forget(ctx, tenant, party, func(old store.Item[Known]) bool { return old.Value.Call.is(c) })
+}
+
+func (s *Service) forget(ctx context.Context, tenant wire.TenantID, party tel.Identity, which func(store.Item[Known]) bool) error {
+	for item, err := range s.known.Scan(ctx, store.Key(string(tenant), party.String())+"/") {
+		if err == nil && which(item) {
+			err = store.Remove(ctx, s.known, item.Key)
+		}
+		if err != nil {
+			return fmt.Errorf("place: forget: %w", err)
+		}
 	}
 	return nil
 }
 
-// Known returns where the network says that a party is. ErrNotFound.
-func (s *Service) Known(ctx context.Context, tenant wire.TenantID, party tel.Identity) (wire.NetworkPlace, error) {
-	k, _, err := s.known.Get(ctx, store.Key(string(tenant), party.String()))
-	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && !s.cfg.Now().Before(k.Until):
-		return wire.NetworkPlace{}, ErrNotFound
-	case err != nil:
-		return wire.NetworkPlace{}, fmt.Errorf("place: known by the network: %w", err)
+// Known returns where the network says that a party is, in each of its calls.
+func (s *Service) Known(ctx context.Context, tenant wire.TenantID, party tel.Identity) ([]wire.NetworkPlace, error) {
+	all := []wire.NetworkPlace{}
+	list, err := s.knownOf(ctx, tenant, party)
+	for _, k := range list {
+		all = append(all, k.told())
 	}
-	return wire.NetworkPlace{Place: k.Place, URI: URI(k.Place), Words: Words(k.Place), At: k.At, Until: k.Until}, nil
+	return all, err
 }
 
-// KnownHere is Known for the party of a device in a session whose call is up. ErrClosed, ErrNotFound.
+func (s *Service) knownOf(ctx context.Context, tenant wire.TenantID, party tel.Identity) (all []Known, err error) {
+	for item, err := range s.known.Scan(ctx, store.Key(string(tenant), party.String())+"/") {
+		if err != nil {
+			return nil, fmt.Errorf("place: known by the network: %w", err)
+		}
+		if s.cfg.Now().Before(item.Value.Until) {
+			all = append(all, item.Value)
+		}
+	}
+	return all, nil
+}
+
+func (k Known) told() wire.NetworkPlace {
+	return wire.NetworkPlace{Place: k.Place, URI: URI(k.Place), Words: Words(k.Place), At: k.At, Until: k.Until}
+}
+
+// KnownHere is where the network says that the party of a device is, in the call beside a session, while that is
+// up: the newest of what was said of a call with one of its other parties; where nothing was, of a call whose
+// other party the network does not name. ErrClosed, ErrNotFound.
 func (s *Service) KnownHere(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) (wire.NetworkPlace, error) {
 	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
 	if err != nil {
@@ -86,7 +141,24 @@ func (s *Service) KnownHere(ctx context.Context, tenant wire.TenantID, id wire.S
 	if err != nil {
 		return wire.NetworkPlace{}, err
 	}
-	return s.Known(ctx, tenant, me.Principal)
+	list, err := s.knownOf(ctx, tenant, me.Principal)
+	if err != nil {
+		return wire.NetworkPlace{}, err
+	}
+	var best Known
+	for _, k := range list {
+		named := !k.Call.With.IsZero()
+		if named && !slices.Contains(x.Parties, k.Call.With) {
+			continue
+		}
+		if was := !best.Call.With.IsZero(); best.At.IsZero() || named && !was || named == was && k.At.After(best.At) {
+			best = k
+		}
+	}
+	if best.At.IsZero() {
+		return wire.NetworkPlace{}, ErrNotFound
+	}
+	return best.told(), nil
 }
 
 // shared is the place that a device shares: what it says itself, or what the network does. ErrRequest.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/place"
+	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -31,7 +32,7 @@ func TestKnownByTheNetwork(t *testing.T) {
 	if err := share(); !errors.Is(err, place.ErrRequest) {
 		t.Fatalf("shared before it is known: %v", err)
 	}
-	if err := s.Know(t.Context(), "t", alice, here, time.Time{}); err != nil {
+	if err := s.Know(t.Context(), "t", alice, place.Call{}, here, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	if !seen("alice") || seen("bob") {
@@ -56,17 +57,76 @@ func TestKnownByTheNetwork(t *testing.T) {
 	}
 
 	// The document's expiry counts, and so does the end of the call.
-	if err := s.Know(t.Context(), "t", alice, here, at.Add(time.Second)); err != nil || !seen("alice") {
+	if err := s.Know(t.Context(), "t", alice, place.Call{}, here, at.Add(time.Second)); err != nil || !seen("alice") {
 		t.Fatal("not known", err)
 	}
 	if at = at.Add(time.Second); seen("alice") {
 		t.Error("seen after the document's expiry")
 	}
-	if err := s.Know(t.Context(), "t", alice, here, at); err != nil || seen("alice") {
+	if err := s.Know(t.Context(), "t", alice, place.Call{}, here, at); err != nil || seen("alice") {
 		t.Error("taken although it has expired", err)
 	}
-	if err := errors.Join(s.Know(t.Context(), "t", alice, here, time.Time{}), s.Forget(t.Context(), "t", alice)); err != nil || seen("alice") {
+	if err := errors.Join(s.Know(t.Context(), "t", alice, place.Call{}, here, time.Time{}), s.Forget(t.Context(), "t", alice, place.Call{})); err != nil || seen("alice") {
 		t.Error("seen after it was forgotten", err)
+	}
+}
+
+// TestKnownPerCall: of two calls at once, each has its own place, and the end of one ends only that.
+func TestKnownPerCall(t *testing.T) {
+	x, at := &two{}, now
+	s := newService(t, place.Config{Sessions: x, Parties: &parties{}, Now: func() time.Time { return at }})
+	carol := identity("+442079460003")
+	call := func(ref string, with tel.Identity) place.Call {
+		return place.Call{Ref: tel.Ref{CallID: ref}, With: with}
+	}
+	know := func(c place.Call, lon float64) {
+		t.Helper()
+		p := here
+		p.Geometry.Coordinates = []float64{lon, 51}
+		at = at.Add(time.Second)
+		if err := s.Know(t.Context(), "t", alice, c, p, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := func() string {
+		t.Helper()
+		k, err := s.KnownHere(t.Context(), "t", "s", "alice")
+		if err != nil && !errors.Is(err, place.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return k.URI
+	}
+	forget := func(c place.Call) {
+		t.Helper()
+		if err := s.Forget(t.Context(), "t", alice, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	know(call("1", bob), 1) // the session's call
+	know(call("2", carol), 2)
+	know(call("3", tel.Identity{}), 3) // with somebody who is withheld
+	if got := seen(); got != "geo:51,1" {
+		t.Errorf("beside the call with bob: %q", got)
+	}
+	know(call("1", bob), 4) // on the way
+	if got := seen(); got != "geo:51,4" {
+		t.Errorf("after a further report: %q", got)
+	}
+	forget(call("2", carol))
+	if got := seen(); got != "geo:51,4" {
+		t.Errorf("after the end of another call: %q", got)
+	}
+	if all, err := s.Known(t.Context(), "t", alice); err != nil || len(all) != 2 {
+		t.Errorf("%d places, %v", len(all), err)
+	}
+	forget(call("1", tel.Identity{})) // by its reference
+	if got := seen(); got != "geo:51,3" {
+		t.Errorf("only a call is left whose other party is not named: %q", got)
+	}
+	know(call("2", carol), 5)
+	forget(call("3", tel.Identity{}))
+	if got := seen(); got != "" {
+		t.Errorf("the place of another call: %q", got)
 	}
 }
 

@@ -191,7 +191,7 @@ func (s *Service) Refused(ctx context.Context, tenant wire.TenantID, p tel.Ident
 func (s *Service) Erase(ctx context.Context, tenant wire.TenantID, ids []tel.Identity) error {
 	for _, id := range ids {
 		err := store.Remove(ctx, s.rules, store.Key(string(tenant), id.String()))
-		if err = errors.Join(err, s.Forget(ctx, tenant, id)); err != nil {
+		if err = errors.Join(err, s.forget(ctx, tenant, id, func(store.Item[Known]) bool { return true })); err != nil {
 			return fmt.Errorf("place: erase: %w", err)
 		}
 	}

@@ -46,7 +46,7 @@ type two struct {
 }
 
 func (x *two) Session(context.Context, wire.TenantID, wire.SessionID) (place.Session, error) {
-	s := place.Session{InCall: !x.over, Members: []place.Member{
+	s := place.Session{InCall: !x.over, Parties: []tel.Identity{alice, bob}, Members: []place.Member{
 		{ID: "1", Device: "alice", Side: 1, Principal: alice, Shown: alice},
 		{ID: "2", Device: "bob", Side: 2, Principal: bob, Shown: bob},
 	}}

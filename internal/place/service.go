@@ -34,7 +34,9 @@ type Parties interface {
 
 // Session is an open session, as far as places are concerned.
 type Session struct {
-	InCall  bool
+	InCall bool
+	// Parties are the principal identities of those who have not left, present or not.
+	Parties []tel.Identity
 	Members []Member
 }
 

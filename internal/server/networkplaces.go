@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/call"
@@ -46,26 +45,21 @@ func (s *Server) placed(ctx context.Context, r call.Report, p placed) error {
 	if err != nil {
 		return err
 	}
+	c := place.Call{Ref: r.Ref, Conference: r.ConferenceID}
+	if c.With, err = s.parties.Principal(ctx, r.Tenant, r.Other); err != nil {
+		return err
+	}
 	if r.State == tel.Ended {
-		return s.places.Forget(ctx, r.Tenant, own)
+		return s.places.Forget(ctx, r.Tenant, own, c)
 	}
 	shared, err := s.parties.SharedName(ctx, r.Tenant, r.Own, own)
 	if err != nil || shared {
 		return err
 	}
-	return s.places.Know(ctx, r.Tenant, own, p.where, p.until)
+	return s.places.Know(ctx, r.Tenant, own, c, p.where, p.until)
 }
 
 func (s places) NetworkPlace(ctx context.Context, who httpapi.Caller, id wire.SessionID) (wire.NetworkPlace, error) {
 	k, err := s.places.KnownHere(ctx, who.Tenant, id, who.Device)
 	return k, problem(s.log, "place by the network", err)
-}
-
-// knownPlace is what the network says of where a party is, for its export; nil: nothing.
-func (s *Server) knownPlace(ctx context.Context, tenant wire.TenantID, party tel.Identity) (*wire.NetworkPlace, error) {
-	k, err := s.places.Known(ctx, tenant, party)
-	if errors.Is(err, place.ErrNotFound) {
-		return nil, nil
-	}
-	return &k, err
 }

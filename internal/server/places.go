@@ -79,6 +79,11 @@ func (w whereabouts) Session(ctx context.Context, tenant wire.TenantID, id wire.
 	if errors.Is(err, store.ErrNotFound) || err == nil && rec.Phase == wire.Closed {
 		return x, place.ErrClosed
 	}
+	for _, side := range rec.Sides {
+		if side.Left.IsZero() && !side.Principal.IsZero() {
+			x.Parties = append(x.Parties, side.Principal)
+		}
+	}
 	for i, m := range rec.Members {
 		if !m.Left.IsZero() {
 			continue

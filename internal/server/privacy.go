@@ -164,7 +164,7 @@ func (s *Server) collectProfile(ctx context.Context, tenant wire.TenantID, e eve
 		return err
 	}
 	x.NotAsked, x.PlaceRules = placed.Never, placed.Rules
-	if x.NetworkPlace, err = s.knownPlace(ctx, tenant, e.ids[0]); err != nil {
+	if x.NetworkPlaces, err = s.places.Known(ctx, tenant, e.ids[0]); err != nil {
 		return err
 	}
 	if x.Conversations, err = s.conversationsOf(ctx, tenant, e.ids); err != nil {

@@ -36,6 +36,7 @@ import (
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/passport"
 	"github.com/tandem-call/tandem/internal/payment"
+	"github.com/tandem-call/tandem/internal/place"
 	"github.com/tandem-call/tandem/internal/profile"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/webhook"
@@ -271,7 +272,7 @@ func (e *era) fillTables() {
 	_, err = e.files.Append(ctx, tenant, a.Device, up.ID, 0, strings.NewReader("plans"), nil)
 	ok(err)
 	ok(e.files.Finish(ctx, tenant, a.Device, up.ID))
-	ok(e.places.Know(ctx, tenant, mustID(e.t, alice), wire.Place{Type: "Feature", Geometry: wire.PlacePoint{Type: "Point", Coordinates: []float64{0, 51}}}, time.Time{}))
+	ok(e.places.Know(ctx, tenant, mustID(e.t, alice), place.Call{Ref: tel.Ref{CallID: "c"}, With: mustID(e.t, bob)}, wire.Place{Type: "Feature", Geometry: wire.PlacePoint{Type: "Point", Coordinates: []float64{0, 51}}}, time.Time{}))
 	ok(e.places.SetAbility(ctx, tenant, session, a.Device, wire.PlaceAbility{Provide: true, Show: "map"}))
 	asked, err := e.places.Ask(ctx, tenant, session, b.Device, wire.PlaceAskRequest{To: "1"})
 	ok(err)
