@@ -131,7 +131,10 @@ func (w *world) invited(a, b string) (id wire.InvitationID, asked *client.Identi
 }
 
 func newWalk(t *testing.T) (*world, *victim, []foreigner) {
-	w := newWorld(t, func(c *server.Config) { c.Webhooks.HTTP = true })
+	w := newWorld(t, func(c *server.Config) {
+		c.Webhooks.HTTP = true
+		c.Calls.Lease = time.Hour // on a busy machine the walk takes longer than a call stands without a word
+	})
 	number := func(i int) string { return fmt.Sprintf("+44207946%04d", 5000+i) }
 	v := &victim{w: w}
 	v.alice, _, v.session = w.pair(alice, bob)
