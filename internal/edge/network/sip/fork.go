@@ -78,9 +78,7 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 				b.timerC = s.after(timerC, func() { k.tooLong(b) })
 			}
 			b.client = s.sendRequest(c, id, to, func(res *Message) { k.got(b, res) })
-			if tx.invite() {
-				b.unwatch = s.whenOver(to, func() { k.lost(b) })
-			}
+			b.unwatch = s.whenOver(to, func() { k.lost(b) })
 		})
 	}
 }
@@ -241,7 +239,7 @@ func (b *branch) end(s *shard) {
 	}
 }
 
-// lost: the connection to whom it rings at is over. Unless it is final, there is some time to connect
+// lost: the connection that the request went by is over. Unless it is final, there is some time to connect
 // anew and answer.
 func (k *forking) lost(b *branch) {
 	if b.over {
@@ -258,7 +256,7 @@ func (k *forking) lost(b *branch) {
 
 // silent: nothing came back for a request that is not INVITE.
 func (k *forking) silent(b *branch) {
-	b.over = true
+	b.end(k.s)
 	k.s.within(k.tx.req, k.tx.answer(408))
 	if !k.done() {
 		return

@@ -72,6 +72,39 @@ func TestPhoneLost(t *testing.T) {
 	}
 }
 
+// TestLostBeforeItAnswers: a request that is not INVITE, to a phone whose connection ends before it has
+// answered, is answered too, long before timer F would end it without an answer; and a call whose BYE that
+// was is over.
+func TestLostBeforeItAnswers(t *testing.T) {
+	for _, transport := range []string{"WS", "TCP"} {
+		t.Run(transport, func(t *testing.T) {
+			w := newWorld(t, func(c *Config) { c.T1 = 500 * time.Millisecond }) // timer F is 32 s
+			a, b := w.newAgent(alice, "TCP"), w.newAgent(bob, transport)
+			b.register()
+			a.tell(a.ask("MESSAGE", "sip:"+bob+"@example.com", b.aor()))
+			b.request("MESSAGE")
+			invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+			b.reply(b.request("INVITE"), 200)
+			ok := a.answer("INVITE", 200)
+			a.tell(a.calling(invite, ok).ask("BYE"))
+			b.request("BYE")
+			w.legs(alice+" outgoing active", bob+" incoming active")
+			b.drop()
+			for range 2 {
+				select {
+				case m := <-a.in:
+					if m.Status != 480 {
+						t.Errorf("answered by %d", m.Status)
+					}
+				case <-time.After(patience):
+					t.Fatal("not answered")
+				}
+			}
+			w.legs(alice+" outgoing ended", bob+" incoming ended")
+		})
+	}
+}
+
 // TestReconnected: a phone whose TCP connection ends while it rings may answer by another one
 // (RFC 3261 18.2.2).
 func TestReconnected(t *testing.T) {
