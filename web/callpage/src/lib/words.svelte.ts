@@ -1,4 +1,5 @@
 import en from "../messages/en.json";
+import { fill } from "./fill.ts";
 
 /** A key of the message files. Those of other languages have the same keys (a test says so). */
 export type MessageKey = keyof typeof en;
@@ -7,6 +8,8 @@ type Messages = Record<MessageKey, string>;
 /** The languages there are, each in its own name. */
 export const languages = { en: "English", de: "Deutsch", ar: "العربية" } as const;
 export type Language = keyof typeof languages;
+
+const rightToLeft = (language: Language) => language === "ar";
 
 const files: Record<Language, () => Promise<Messages>> = {
   en: async () => en,
@@ -23,13 +26,11 @@ class Words {
     this.#messages = await files[language]();
     this.language = language;
     document.documentElement.lang = language;
-    document.documentElement.dir = language === "ar" ? "rtl" : "ltr";
+    document.documentElement.dir = rightToLeft(language) ? "rtl" : "ltr";
   }
 
   get(key: MessageKey, values: Record<string, string | number> = {}): string {
-    return this.#messages[key].replace(/\{(\w+)\}/g, (_, name: string) =>
-      String(values[name] ?? ""),
-    );
+    return fill(this.#messages[key], values, rightToLeft(this.language));
   }
 }
 
