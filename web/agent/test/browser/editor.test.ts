@@ -94,7 +94,7 @@ test("what is not valid is said beside the preview, and by the server, and chang
   await fits(editor.page);
 });
 
-test("an earlier version is made live again; a form is written into the whole draft", async () => {
+test("an earlier version is made live again", async () => {
   await button("Look at version 1").click();
   await phone().getByRole("button", { name: "Our prices" }).waitFor({ state: "detached" });
   await phone().getByRole("button", { name: "Pick me up here" }).waitFor();
@@ -102,32 +102,132 @@ test("an earlier version is made live again; a form is written into the whole dr
   await button("Make version 1 live").click();
   await editor.page.getByText("Version 1 is live.").waitFor();
   expect(await server.command("overlay", "list")).toMatch(/taxi +1 +1 2 /);
-  await editor.page.locator("summary").filter({ hasText: "The whole draft" }).click();
+});
+
+// Nothing of it needs JSON: what is asked, within which bounds, who gives what, and when it is sent.
+test("a form, a payment, parameters and conditions are made by fields, seen at once, and by keyboard", async () => {
+  const { keyboard } = editor.page;
+  const summary = (text: string) => editor.page.locator("summary").filter({ hasText: text });
+  const group = (name: string) => editor.page.getByRole("group", { name, exact: true });
+  await summary("Parameters").focus();
+  await keyboard.press("Enter");
+  await button("Add a parameter").focus();
+  await keyboard.press("Enter");
+  const car = group("Parameter 1");
+  await car.getByLabel("Id").fill("car");
+  await car.getByLabel("Example").fill("Red Golf");
+  await button("Add a parameter").click();
+  const price = group("Parameter 2");
+  await price.getByLabel("Id").fill("price");
+  await price.getByLabel("Takes").selectOption("number");
+  await price.getByLabel("Most").fill("100000");
+  await price.getByLabel("Example").fill("1250");
+  await price.getByLabel("Given by").selectOption("service");
+
+  await button("Add a region").click();
+  await summary("New region").click();
+  const when = editor.page.locator("li.card").nth(1);
+  await when.getByLabel("Text (en)").fill("When does the {{car}} come?");
+  await when.getByRole("button", { name: "Add an action" }).click();
+  await when.getByLabel("Action", { exact: true }).selectOption("fill_in");
+  const day = when.getByRole("group", { name: "Field 1", exact: true });
+  await day.getByLabel("Id").fill("day");
+  await day.getByLabel("Label (en)").fill("Day");
+  await day.getByLabel("Takes").selectOption("date");
+  await day.getByLabel("First day").fill("2026-12-01");
+  await day.getByLabel("Has to be filled in").check();
+  await when.getByRole("button", { name: "Add a field" }).focus();
+  await keyboard.press("Enter");
+  const seat = when.getByRole("group", { name: "Field 2", exact: true });
+  await seat.getByLabel("Label (en)").fill("Seat");
+  await seat.getByLabel("Takes").selectOption("seats");
+  await seat.getByLabel("What is read (en)").fill("front");
+  await seat.getByRole("button", { name: "Add an option" }).click();
+  const back = seat.getByRole("group", { name: "Option 2", exact: true });
+  await back.getByLabel("What is read (en)").fill("back");
+  await back.getByLabel("Taken").check();
+  await when.getByRole("button", { name: "Add an action" }).click();
+  const pays = when.getByRole("group", { name: "Action 2", exact: true });
+  await pays.getByLabel("Action", { exact: true }).selectOption("pay");
+  await pays.getByLabel("Item").fill("a ride");
+  await pays.getByLabel("Amount, in cents").fill("{{price}}");
+  await pays.getByLabel("Currency").fill("GBP");
+
+  // The phone asks as a customer's will.
+  await phone().getByRole("button", { name: "When does the Red Golf come?" }).click();
+  const dialog = editor.page.getByRole("dialog");
+  await dialog.getByRole("checkbox", { name: "front" }).check();
+  expect(await dialog.getByRole("checkbox", { name: /^back/ }).isDisabled()).toBe(true);
+  await dialog.getByRole("button", { name: "Send" }).click();
+  await editor.page.getByText("Please fill this in.").waitFor();
+  await keyboard.press("Escape");
+  await phone().getByText("Not done").waitFor();
+
+  // What is out of bounds is said there.
+  await seat.getByLabel("Seats at most").fill("3");
+  await editor.page.getByText(/max/).first().waitFor();
+  await seat.getByLabel("Seats at most").fill("1");
+  await phone().getByRole("button", { name: "When does the Red Golf come?" }).waitFor();
+
+  await field("Sent when a session opens").check();
+  const only = group("Only if");
+  await only.getByLabel("Queues").fill("airport");
+  await only.getByLabel("Mon").check();
+  await only.getByLabel("From").fill("09:00");
+  await only.getByLabel("Until").fill("17:30");
+  await only.getByLabel("Time zone").fill("Europe/London");
+  expect(await axe(editor.page)).toEqual([]);
+  await fits(editor.page);
+  await shoot("overlay-editor-fields");
+  await button("Publish").click();
+  await editor.page.getByText("It is live.").waitFor();
+
+  await summary("The whole draft").click();
   const whole = field("The whole draft, as JSON");
   await expect.poll(() => whole.inputValue()).not.toBe("");
   const draft = JSON.parse(await whole.inputValue());
-  draft.parameters = [
-    { id: "car", label: { en: "Car" }, type: "line", max: 40, example: ["Red Golf"] },
-  ];
-  draft.document.regions.push({
-    id: "when",
-    grid: { column: 0, row: 1, width: 4 },
-    text: { en: "When does the {{car}} come?" },
-    actions: [
-      {
-        type: "fill_in",
-        form: { fields: [{ id: "day", label: { en: "Day" }, type: "date", required: true }] },
+  expect(draft.parameters).toEqual([
+    {
+      ...{ id: "car", label: { en: "Parameter 1" }, type: "line" },
+      ...{ max: 100, example: ["Red Golf"] },
+    },
+    {
+      ...{ id: "price", label: { en: "Parameter 2" }, type: "number" },
+      ...{ max: 100000, example: ["1250"], from: "service" },
+    },
+  ]);
+  expect(draft.document.regions[1].actions).toEqual([
+    {
+      type: "fill_in",
+      form: {
+        fields: [
+          {
+            ...{ id: "day", label: { en: "Day" }, type: "date" },
+            ...{ least: "2026-12-01", required: true },
+          },
+          {
+            ...{ id: "field-2", label: { en: "Seat" }, type: "seats", max: 1 },
+            options: [
+              { value: "1", label: { en: "front" } },
+              { value: "2", label: { en: "back" }, taken: true },
+            ],
+          },
+        ],
       },
-    ],
+    },
+    { type: "pay", item: "a ride", amount: { minor: "{{price}}", currency: "GBP" } },
+  ]);
+  expect(draft.when).toEqual({
+    ...{ queues: ["airport"], days: ["mon"] },
+    ...{ from: "09:00", to: "17:30", zone: "Europe/London" },
   });
+
+  // Who has a draft from elsewhere takes it as a whole.
+  draft.document.regions[1].text.en = "When?";
   await whole.fill(JSON.stringify(draft));
   await button("Take this").click();
-  await phone().getByRole("button", { name: "When does the Red Golf come?" }).click();
-  await editor.page.getByRole("dialog").getByRole("button", { name: "Send" }).click();
-  await editor.page.getByText("Please fill this in.").waitFor();
-  await editor.page.keyboard.press("Escape");
-  await phone().getByText("Not done").waitFor();
+  await phone().getByRole("button", { name: "When?" }).waitFor();
   await button("Save the draft").click();
   await editor.page.getByText("The draft is saved.").waitFor();
-  expect(await server.command("overlay", "list")).toMatch(/taxi +1 +1 2 /);
+  expect(await server.command("overlay", "list")).toMatch(/taxi +3 +1 2 3 /);
 });
