@@ -172,6 +172,22 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestStale: a proof is old after its days; what is only claimed is not, nor what an older server sent without a date.
+func TestStale(t *testing.T) {
+	at := now.Add(-wire.ProofStaleDays * 24 * time.Hour)
+	for _, c := range []struct {
+		f    wire.ProfileField
+		want bool
+	}{
+		{wire.ProfileField{Proof: "operator", Proved: at}, false}, {wire.ProfileField{Proof: "operator", Proved: at.Add(-time.Second)}, true},
+		{wire.ProfileField{Proved: at.Add(-time.Hour)}, false}, {wire.ProfileField{Proof: "operator"}, false},
+	} {
+		if c.f.Stale(now) != c.want {
+			t.Errorf("%+v: %v", c.f, !c.want)
+		}
+	}
+}
+
 // TestCards: what is written is read again, by vCard and jCard.
 func TestCards(t *testing.T) {
 	picture := []byte("GIF89a and so on")
