@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -152,5 +153,31 @@ func TestHistoryInAnAnswer(t *testing.T) {
 	pbx.tell(res)
 	if h := phone.answer("INVITE", 302).Get(HistoryInfo); h != "<sip:anonymous@anonymous.invalid>;index=1" {
 		t.Errorf("the telephone is shown %q", h)
+	}
+}
+
+// TestAssertedInAnAnswer: who answers is told to a telephone by a trusted element alone, and not where that asks for
+// privacy; a trusted element is told also then.
+func TestAssertedInAnAnswer(t *testing.T) {
+	const asserted = "<sip:" + bob + "@example.com>"
+	for i, c := range []struct {
+		caller, answerer, privacy, want string
+	}{
+		{"", "127.0.0.2:0", "none", asserted},
+		{"", "127.0.0.2:0", "id", ""},
+		{"127.0.0.2:0", "127.0.0.2:0", "id", asserted},
+		{"", "127.0.0.1:0", "none", ""},
+		{"127.0.0.2:0", "127.0.0.1:0", "none", ""},
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			w := newWorld(t, func(c *Config) { c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")} })
+			a, b := w.newAgentAt(alice, "UDP", cmp.Or(c.caller, "127.0.0.1:0")), w.newAgentAt(carol, "UDP", c.answerer)
+			b.register()
+			a.tell(a.ask("INVITE", "sip:"+carol+"@example.com", b.aor()))
+			b.reply(b.request("INVITE"), 200, "P-Asserted-Identity", asserted, "Privacy", c.privacy)
+			if got := a.answer("INVITE", 200).Get(PAssertedIdentity); got != c.want {
+				t.Errorf("the caller is told %q, want %q", got, c.want)
+			}
+		})
 	}
 }

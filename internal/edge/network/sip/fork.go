@@ -120,6 +120,9 @@ func (k *forking) got(b *branch, res *Message) {
 	}
 	res = res.Clone()
 	res.Pop(Via)
+	if b.to == nil || !s.e.trusts(b.to) { // whoever is not trusted asserts nothing (RFC 3325 5)
+		res.Remove(PAssertedIdentity)
+	}
 	if !s.e.trusts(k.tx.from) {
 		res.confide()
 	}

@@ -38,8 +38,11 @@ func dialledFirst(m *Message) string {
 	return userOf(a.uri)
 }
 
-// confide takes off what only trusted elements may know of who called and who was called before.
+// confide takes off what only trusted elements may know of who speaks and who was called before.
 func (m *Message) confide() {
+	if hasPrivacy(m.Get(Privacy), "id") { // RFC 3325 7
+		m.Remove(PAssertedIdentity)
+	}
 	if !m.Has(HistoryInfo) && !m.Has(Diversion) {
 		return
 	}
