@@ -46,7 +46,7 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** How long a request, or a download, may stand still before it is given up. */
+/** How long a request, or the transfer of a file, may stand still before it is given up. */
 export const stallMs = 60_000;
 /** How long before its end a token is no longer used. */
 const tokenReserveMs = 30_000;

@@ -7,7 +7,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { DetailedError, Upload as Tus } from "tus-js-client";
-import { type Api, reasonOf, StatusError } from "./api.ts";
+import { type Api, reasonOf, StatusError, stallMs } from "./api.ts";
 import {
   FileError,
   NetworkError,
@@ -47,7 +47,8 @@ const pausesMs = [250, 500, 1000, 2000, 4000, ...Array<number>(24).fill(5000)];
 /**
  * Sends a file. It resolves when the server has stored all of it and told the members.
  * Uploads are resumable (tus 1.0): after a lost connection, or a restart of the server,
- * they go on where they stand. Without any progress they are given up after about a minute;
+ * they go on where they stand. Without any progress they are given up after a minute or two, on a
+ * connection that stands still after one;
  * where mayPass says so of the error, they can be taken up again by their id.
  *
  * @returns the id with which the upload can be repeated
@@ -82,9 +83,24 @@ export async function upload(
   };
   confirmed(0);
   await new Promise<void>((resolve, reject) => {
+    let calm = () => {};
+    const end = () => {
+      calm();
+      u.signal?.removeEventListener("abort", stop);
+    };
     const stop = () => {
+      end();
       void tus.abort();
       reject(u.signal?.reason);
+    };
+    /** Something goes on. A connection over which nothing does, says nothing itself. */
+    const goesOn = () => {
+      calm();
+      calm = ports.clock.after(stallMs, () => {
+        end();
+        void tus.abort();
+        reject(new NetworkError("the upload stands still"));
+      });
     };
     const tus = new Tus(content, {
       uploadUrl: address,
@@ -93,19 +109,21 @@ export async function upload(
       storeFingerprintForResuming: false,
       fileReader: { openFile: async () => source(content) },
       onBeforeRequest: async (req) => {
+        goesOn();
         req.setHeader("Authorization", `Bearer ${await api.bearer()}`);
       },
       onShouldRetry: (err) => {
         return mayPass(errorOf(err));
       },
+      onProgress: goesOn,
       onChunkComplete: (_, bytes) => confirmed(bytes),
       onSuccess: () => {
-        u.signal?.removeEventListener("abort", stop);
+        end();
         confirmed(content.size);
         resolve();
       },
       onError: (err) => {
-        u.signal?.removeEventListener("abort", stop);
+        end();
         reject(errorOf(err));
       },
     });
@@ -245,9 +263,6 @@ export interface DownloadChoice {
   progress?: (got: number, size: number) => void;
   signal?: AbortSignal;
 }
-
-/** How long a download may stand still before its connection is given up. */
-const stallMs = 60_000;
 
 /**
  * Fetches a file that was offered, and checks it against the offer's SHA-256. What a lost

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { stallMs } from "../../src/api.ts";
 import { download, downloadTo, upload } from "../../src/files.ts";
-import { FileError, type FileOffer, isProblem, type Message } from "../../src/index.ts";
+import { type Clock, FileError, type FileOffer, isProblem, type Message } from "../../src/index.ts";
 import { inCall, number, Person } from "../support/person.ts";
 import { TcpProxy } from "../support/proxy.ts";
 import { TestServer } from "../support/server.ts";
@@ -80,6 +81,24 @@ test("an upload that is cut goes on where it stood; repeated with its id it is t
   expect(
     b.messages.filter((m) => isFile(m) && (m.body as FileOffer).name === "cut.bin"),
   ).toHaveLength(1);
+});
+
+test("an upload over a connection that stands still is given up, and taken up by its id", async () => {
+  const content = new Blob([randomBytes(9_000_000)]);
+  const file = { session, content, name: "still.bin", id: "u_still" };
+  const clock: Clock = {
+    ...a.ports.clock,
+    after: (ms, f) => a.ports.clock.after(ms === stallMs ? 500 : ms, f),
+  };
+  proxy.uploadsPass = 6_000_000;
+  const sent: number[] = [];
+  await expect(
+    upload(a.device.api, { ...a.ports, clock }, { ...file, progress: (n) => sent.push(n) }),
+  ).rejects.toThrow("stands still");
+  expect(sent.at(-1)).toBeGreaterThan(0);
+  proxy.uploadsPass = Number.POSITIVE_INFINITY;
+  await upload(a.device.api, a.ports, file);
+  expect((await offered("still.bin")).size).toBe(content.size);
 });
 
 test("a download that is cut goes on where it stood", async () => {
