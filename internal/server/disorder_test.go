@@ -15,6 +15,7 @@ import (
 // five seconds, reports that come twice, and one that comes late change nothing: one session opens,
 // and ends with the call (C6).
 func TestEveryCombinationInDisorder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *server.Config) { c.Calls.InviteDelay = time.Hour })
 	p := [2]*matrixParty{w.matrixParty("phone", alice), w.matrixParty("PC", bob)}
 	n := 0

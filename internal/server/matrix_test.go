@@ -57,6 +57,7 @@ func (w *world) matrixParty(kind, number string) *matrixParty {
 // whichever is heard first, between phones and PCs: a session opens, and every kind of data goes
 // both ways (C6).
 func TestEveryCombination(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *server.Config) { c.Calls.InviteDelay = time.Hour })
 	sides := [][2]*matrixParty{
 		{w.matrixParty("phone", alice), w.matrixParty("phone", bob)},

@@ -235,6 +235,7 @@ func document(t *testing.T, w *world) *openapi3.T {
 // TestEveryOperation: each operation answers each kind of caller as it should, with a
 // status that its description names.
 func TestEveryOperation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	doc := document(t, w)
 	next := 0

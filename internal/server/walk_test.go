@@ -449,6 +449,7 @@ var notForCoupled = []string{"softphone", "offer-coupling", "look-coupling", "ac
 
 // TestWalkOperations walks the operations.
 func TestWalkOperations(t *testing.T) {
+	t.Parallel()
 	w, v, foreigners := newWalk(t)
 	doc := document(t, w)
 	// Those that change the foreigner's own things come last, bars before their lifting.
