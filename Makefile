@@ -36,7 +36,7 @@ check: ## formatting, vet, lint, generated files
 
 unit: ## race, property, conformance and requirement tests, fuzz seeds, with the real peers
 	scripts/test-deps
-	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test $(TESTFLAGS) ./internal/server ./spec ./... # the longest first: the others run beside them
 	$(GO) test -timeout 5m -run TestTiming ./internal/server # times of a race build would say nothing
 	cd bench && $(GO) test -timeout 5m ./...
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ func TestRealKannel(t *testing.T) {
 	bearerbox.await(kanneltest.FakesmscReady)
 	smsbox := start(t, kanneltest.Smsbox, conf)
 	smsbox.await(kanneltest.SmsboxReady)
+	answers(t, gateway.URL())
 
 	cfg := sms.KannelConfig{URL: gateway.URL(), Username: kanneltest.Username, Password: kanneltest.Password, From: "Tandem"}
 	k, err := sms.NewKannel(cfg)
@@ -146,4 +148,19 @@ func freePorts(t *testing.T, n int) (ports []string) {
 		ports = append(ports, port)
 	}
 	return ports
+}
+
+// answers waits until a server answers: smsbox says that it is ready a moment before.
+func answers(t *testing.T, url string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		res, err := http.Get(url)
+		if err == nil {
+			res.Body.Close()
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
 }
