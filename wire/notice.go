@@ -23,8 +23,8 @@ const (
 	NoticeLook = "look"
 )
 
-// NoticePayment: a payment that this device began has gone on (its side's other devices get the outcome as a message); Name is the session's id. The device reads
-// the session's payments again (SPEC I6).
+// NoticePayment: a payment that this device began has gone on; Name is the session's id. The device reads the session's
+// payments again. The other devices of its side get the outcome as a message (SPEC I6).
 const NoticePayment = "payment"
 
 // Notice tells the user of a device something.

@@ -351,8 +351,10 @@ func ready(t *testing.T, port int, said func() string) {
 // TestTshark: an independent decoder reads all that the element sends, and finds nothing
 // malformed.
 func TestTshark(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Open = false })
-	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "TCP")
+	w := newWorld(t, func(c *Config) {
+		c.Open, c.Trusted = false, []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+	})
+	a, b, pbx := w.newAgent(alice, "UDP"), w.newAgent(bob, "TCP"), w.newAgentAt(carol, "UDP", "127.0.0.2:0")
 	var sent [][]byte
 	for _, x := range []*agent{a, b} {
 		user, in := x.user, x.in
@@ -371,9 +373,11 @@ func TestTshark(t *testing.T) {
 	keep := func(m *Message) *Message { sent = append(sent, m.Encode()); return m }
 	keep(a.register())
 	keep(b.register())
-	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor(),
+	headers := []string{
 		"Session-ID", "ab30317f1a784dc48ff824d0d3715d86;remote=00000000000000000000000000000000",
-		"Session-Expires", "1800;refresher=uac"))
+		"Session-Expires", "1800;refresher=uac",
+	}
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor(), headers...))
 	res := keep(a.answer("INVITE", 407))
 	a.tell(ackOf(invite, res))
 	invite = a.tell(a.again(invite, res))
@@ -395,11 +399,18 @@ func TestTshark(t *testing.T) {
 	keep(a.answer("OPTIONS", 200))
 	a.tell(a.ask("INVITE", "sip:"+carol+"@example.com", "<sip:x@example.com>", "Proxy-Require", "foo"))
 	keep(a.answer("INVITE", 420))
+	// Where a call was before is taken from a trusted element alone.
+	history := "<sip:" + carol + "@example.com>;index=1, <sip:" + bob + "@example.com;cause=302>;index=1.1;mp=1"
+	invite = pbx.tell(pbx.ask("INVITE", "sip:"+bob+"@example.com", b.aor(), append(headers, "History-Info", history)...))
+	diverted := keep(b.request("INVITE"))
+	b.reply(diverted, 486)
+	keep(b.request("ACK"))
+	pbx.tell(ackOf(invite, keep(pbx.answer("INVITE", 486))))
 
 	file := filepath.Join(t.TempDir(), "sent.pcap")
 	w.must(os.WriteFile(file, pcap(sent), 0o600))
 	out, err := exec.Command("tshark", "-r", file, "-d", "udp.port==5060,sip", "-T", "fields", "-e", "frame.protocols", "-e", "sip.CSeq.method", "-e", "_ws.malformed", "-e", "_ws.expert.message",
-		"-e", "sip.Session-ID.local_uuid", "-e", "sip.Session-Expires").Output()
+		"-e", "sip.Session-ID.local_uuid", "-e", "sip.History-Info", "-e", "sip.Session-Expires").Output()
 	if err != nil {
 		t.Fatalf("%v (scripts/test-deps installs tshark)", err)
 	}
@@ -413,7 +424,8 @@ func TestTshark(t *testing.T) {
 			t.Errorf("tshark says %q of\n%s", line, sent[i])
 		}
 		if told := strings.Join(f[2:], " "); bytes.HasPrefix(sent[i], []byte("INVITE")) &&
-			(!strings.Contains(told, "ab30317f-1a78-4dc4-8ff8-24d0d3715d86") || !strings.Contains(told, "1800")) {
+			(!strings.Contains(told, "ab30317f-1a78-4dc4-8ff8-24d0d3715d86") || !strings.Contains(told, "1800") ||
+				strings.Contains(told, "index=1.1") != bytes.Equal(sent[i], diverted.Encode())) {
 			t.Errorf("tshark reads %q in\n%s", told, sent[i])
 		}
 	}

@@ -183,7 +183,7 @@ export class OverlayScreen {
 
   /** How far the region's actions have come; undefined: it was not pressed. */
   progress(s: Shown, r: OverlayRegion): Progress | undefined {
-    const here = this.#progress.get(mark({ seq: s.seq, region: r.id }));
+    const here = this.#progress.get(keyOf({ seq: s.seq, region: r.id }));
     const fell = here?.state === "failed" || here?.state === "cancelled";
     return here && !fell ? here : (this.#paid(s, r) ?? here);
   }
@@ -200,7 +200,7 @@ export class OverlayScreen {
   /** A payment has gone on: the question to make it says so, or is answered when the payment is over. */
   paying(at: At, payment: Payment): void {
     if (payment.state === "processing") {
-      this.#progress.set(mark(at), { state: "processing" });
+      this.#progress.set(keyOf(at), { state: "processing" });
     }
     const asked = this.#questions.find((q) => q.kind === "pay" && q.payment.id === payment.id);
     if (asked && over(payment)) {
@@ -225,7 +225,7 @@ export class OverlayScreen {
 
   /** Does the region's actions one after the other, and says what came of each (I6). */
   async press(s: Shown, r: OverlayRegion, title: string): Promise<void> {
-    const key = mark({ seq: s.seq, region: r.id });
+    const key = keyOf({ seq: s.seq, region: r.id });
     const state = this.#progress.get(key)?.state;
     if (state === "doing" || state === "processing" || this.question || r.state === "disabled") {
       return;
@@ -278,7 +278,7 @@ export class OverlayScreen {
   }
 }
 
-const mark = (at: Pick<At, "seq" | "region">): string => `${at.seq}/${at.region}`;
+const keyOf = (at: Pick<At, "seq" | "region">): string => `${at.seq}/${at.region}`;
 
 /** The regions of an overlay that are new in it. */
 function fresh(before: Overlay | undefined, now: Overlay): Set<string> {
