@@ -175,6 +175,9 @@ type Stint struct {
 	Name  string    `json:"name"`
 	From  time.Time `json:"from"`
 	To    time.Time `json:"to,omitzero"`
+	// By is the agent who transferred the session to this one, or took it over; empty: it came with
+	// its call.
+	By string `json:"by,omitempty"`
 }
 
 // AgentNote is written by an agent; callers never see it.

@@ -32,6 +32,7 @@ type centre struct {
 	holders  map[wire.SessionID][]wire.DeviceID // who talked in a session last
 	number   tel.Number
 	left     map[wire.DeviceID]time.Time
+	by       map[wire.DeviceID]wire.DeviceID
 	told     chan string
 
 	later    atomic.Int64 // added to now while other goroutines read it
@@ -42,7 +43,7 @@ type centre struct {
 
 func newCentre(t *testing.T) *centre {
 	t.Helper()
-	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}, holders: map[wire.SessionID][]wire.DeviceID{}, told: make(chan string, 1000)}
+	c := &centre{t: t, engine: pebbletest.Open(t), now: time.Date(2026, 11, 26, 9, 0, 0, 0, time.UTC), number: number(t, "+442079460900"), left: map[wire.DeviceID]time.Time{}, by: map[wire.DeviceID]wire.DeviceID{}, holders: map[wire.SessionID][]wire.DeviceID{}, told: make(chan string, 1000)}
 	s, err := agent.New(t.Context(), agent.Config{Engine: c.engine, Devices: c, Sessions: c, Tell: c.tell, Now: func() time.Time { return c.now.Add(time.Duration(c.later.Load())) }})
 	if err != nil {
 		t.Fatal(err)
@@ -78,11 +79,12 @@ func (c *centre) Unseat(_ context.Context, _ wire.TenantID, d wire.DeviceID) err
 	return nil
 }
 
-func (c *centre) HandOver(_ context.Context, _ wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error {
+func (c *centre) HandOver(_ context.Context, _ wire.TenantID, id wire.SessionID, by, from, to wire.DeviceID) error {
 	if !slices.Contains(c.holders[id], from) {
 		return agent.ErrNotFound
 	}
 	c.handed = append(c.handed, fmt.Sprint(id, from, to))
+	c.by[to] = by
 	return nil
 }
 
@@ -161,7 +163,7 @@ func (c *centre) talk(id wire.SessionID, phase wire.Phase, agents ...wire.Device
 			}
 			m.Left = c.left[d]
 		}
-		m.Device = d
+		m.Device, m.By = d, c.by[d]
 		x.Members = append(x.Members, m)
 	}
 	if phase != wire.InCall {
@@ -377,7 +379,7 @@ func TestConversations(t *testing.T) {
 	find(chief, "anna", "s1")
 	find(chief, "nothing of the kind")
 	x, err := c.Conversation(ctx, tenant, anna, "s1")
-	if err != nil || len(x.Stints) != 2 || len(x.Notes) != 1 || x.Customer != alice || x.Stints[0].To.Sub(x.Stints[0].From) != time.Minute || x.Closed.IsZero() {
+	if err != nil || len(x.Stints) != 2 || len(x.Notes) != 1 || x.Customer != alice || x.Stints[0].By != "" || x.Stints[1].By != "anna" || x.Stints[0].To.Sub(x.Stints[0].From) != time.Minute || x.Closed.IsZero() {
 		t.Errorf("%+v, %v", x, err)
 	}
 	if _, err := c.Conversation(ctx, tenant, anna, "s2"); !errors.Is(err, agent.ErrNotFound) {

@@ -85,13 +85,16 @@ type Member struct {
 	Device           wire.DeviceID
 	Side             int
 	Principal, Shown tel.Identity
-	Joined, Left     time.Time
+	// By is the device that let it take another one's place.
+	By           wire.DeviceID
+	Joined, Left time.Time
 }
 
 // Observe learns what has become of a session: the conversation is noted, and the states of its
 // agents follow. It may repeat.
 func (s *Service) Observe(ctx context.Context, x Seen) error {
 	agents := make([]Record, len(x.Members)) // beside the members; those of customers are zero
+	by := make([]string, len(x.Members))     // who let them come
 	sides := map[int]bool{}                  // of agents
 	var own Record
 	for i, m := range x.Members {
@@ -106,11 +109,17 @@ func (s *Service) Observe(ctx context.Context, x Seen) error {
 			return err
 		}
 		own, sides[m.Side] = agents[i], true
+		if m.By == "" {
+			continue
+		}
+		if by[i], err = s.agentOf(ctx, x.Tenant, m.By); err != nil && !errors.Is(err, ErrNone) {
+			return err
+		}
 	}
 	if own.ID == "" {
 		return nil
 	}
-	if err := s.noted(ctx, x, agents, sides, own.Number); err != nil {
+	if err := s.noted(ctx, x, agents, by, sides, own.Number); err != nil {
 		return err
 	}
 	for i, m := range x.Members {
@@ -136,7 +145,7 @@ func (s *Service) Observe(ctx context.Context, x Seen) error {
 }
 
 // noted keeps what is to stay of a session.
-func (s *Service) noted(ctx context.Context, x Seen, agents []Record, sides map[int]bool, n tel.Number) error {
+func (s *Service) noted(ctx context.Context, x Seen, agents []Record, by []string, sides map[int]bool, n tel.Number) error {
 	_, err := store.Change(ctx, s.byTime, timeKey(x.Tenant, x.Opened, x.Session), func(indexed, bool) (indexed, bool, error) {
 		return indexed{x.Tenant, x.Session}, true, nil
 	})
@@ -156,7 +165,7 @@ func (s *Service) noted(ctx context.Context, x Seen, agents []Record, sides map[
 				if to.IsZero() {
 					to = x.Closed
 				}
-				c.Stints = append(c.Stints, wire.Stint{Agent: a.ID, Name: a.Name, From: m.Joined, To: to})
+				c.Stints = append(c.Stints, wire.Stint{Agent: a.ID, Name: a.Name, From: m.Joined, To: to, By: by[i]})
 			case !sides[m.Side] && !m.Principal.IsZero(): // forgotten a while after the session's end
 				c.Customer, c.Principal = m.Shown, m.Principal
 			}

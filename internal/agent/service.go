@@ -34,8 +34,9 @@ type Seating struct {
 
 // Sessions hands sessions over.
 type Sessions interface {
-	// HandOver lets a device take the place of another in an open session. ErrNotFound.
-	HandOver(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error
+	// HandOver lets a device take the place of another in an open session, as a third or one of
+	// both wants it. ErrNotFound.
+	HandOver(ctx context.Context, tenant wire.TenantID, id wire.SessionID, by, from, to wire.DeviceID) error
 	// Follow calls fn, which does not wait, for each message that is stored, until cancel is called.
 	Follow(ctx context.Context, tenant wire.TenantID, id wire.SessionID, fn func()) (cancel func(), err error)
 }
@@ -354,7 +355,7 @@ func (s *Service) Transfer(ctx context.Context, tenant wire.TenantID, d wire.Dev
 	case !other.SignedIn(s.now()):
 		return ErrAway
 	}
-	return s.cfg.Sessions.HandOver(ctx, tenant, id, has, other.Device)
+	return s.cfg.Sessions.HandOver(ctx, tenant, id, d, has, other.Device)
 }
 
 // takeBack hands a session that an agent has transferred back to it. ErrNotFound, ErrRequest.
@@ -381,5 +382,5 @@ func (s *Service) takeBack(ctx context.Context, r Record, id wire.SessionID) err
 	if err != nil {
 		return err
 	}
-	return s.cfg.Sessions.HandOver(ctx, r.Tenant, id, holder.Device, r.Device)
+	return s.cfg.Sessions.HandOver(ctx, r.Tenant, id, r.Device, holder.Device, r.Device)
 }

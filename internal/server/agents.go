@@ -53,7 +53,7 @@ func (s seats) Unseat(ctx context.Context, tenant wire.TenantID, d wire.DeviceID
 // hands hands sessions over.
 type hands struct{ *Server }
 
-func (s hands) HandOver(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from, to wire.DeviceID) error {
+func (s hands) HandOver(ctx context.Context, tenant wire.TenantID, id wire.SessionID, by, from, to wire.DeviceID) error {
 	rec, err := s.sessions.Record(ctx, tenant, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return agent.ErrNotFound
@@ -70,7 +70,7 @@ func (s hands) HandOver(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		return err
 	}
 	// The newcomer first, so that the party is never without a device.
-	if err := s.sessions.JoinDevices(ctx, tenant, id, session.OpeningSide{Principal: own, Devices: []wire.DeviceID{to}, At: now}); err != nil {
+	if err := s.sessions.JoinDevices(ctx, tenant, id, session.OpeningSide{Principal: own, Devices: []wire.DeviceID{to}, At: now, By: by}); err != nil {
 		return err
 	}
 	return s.sessions.Away(ctx, tenant, id, session.OpeningSide{Principal: own, Devices: []wire.DeviceID{from}, At: now})
@@ -109,7 +109,7 @@ func (s *Server) observeAgents(ctx context.Context, rec *session.Record) error {
 	x := agent.Seen{Tenant: rec.Tenant, Session: rec.ID, Phase: rec.Phase, Opened: rec.Opened, CallOver: rec.CallEnded, Closed: rec.Closed}
 	for _, m := range rec.Members {
 		side := rec.Sides[m.Side-1]
-		x.Members = append(x.Members, agent.Member{Device: m.Device, Side: m.Side, Principal: side.Principal, Shown: side.Shown, Joined: m.Joined, Left: m.Left})
+		x.Members = append(x.Members, agent.Member{Device: m.Device, Side: m.Side, Principal: side.Principal, Shown: side.Shown, By: m.By, Joined: m.Joined, Left: m.Left})
 	}
 	return s.agents.Observe(ctx, x)
 }

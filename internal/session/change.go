@@ -34,6 +34,8 @@ type OpeningSide struct {
 	Devices []wire.DeviceID
 	// At is when it was decided that they join an open session; zero: now.
 	At time.Time
+	// By is the device that lets them take another one's place.
+	By wire.DeviceID
 }
 
 // Open opens the session and tells its members. It may be repeated, and must be until
@@ -161,7 +163,7 @@ func (s *Service) beginOpening(ctx context.Context, key roomKey) (done func(), e
 }
 
 func (s *Service) joining(ctx context.Context, t wire.TenantID, side OpeningSide) Joining {
-	j := Joining{Principal: side.Principal, Shown: side.Shown, At: side.At}
+	j := Joining{Principal: side.Principal, Shown: side.Shown, At: side.At, By: side.By}
 	for _, d := range side.Devices {
 		name := ""
 		if s.c.Names != nil {

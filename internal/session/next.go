@@ -31,6 +31,8 @@ type (
 		Devices          []Device
 		// At is when that was decided: who went away later stays away. Zero: now.
 		At time.Time
+		// By is the device that lets them take another one's place.
+		By wire.DeviceID
 	}
 	// Away: these devices are out of the session until they are joined again; all of the
 	// party's, where none is named. What is sent meanwhile they never see, unless others of
@@ -197,7 +199,7 @@ func (r *Record) add(j Joining, now time.Time) int {
 		if r.barred(d.ID, at) || r.present() >= r.Terms.Members {
 			continue
 		}
-		r.Members = append(r.Members, Member{Device: d.ID, Side: side + 1, Name: d.Name, Joined: now})
+		r.Members = append(r.Members, Member{Device: d.ID, Side: side + 1, Name: d.Name, By: j.By, Joined: now})
 		added++
 	}
 	return added

@@ -65,10 +65,12 @@ type Side struct {
 type Member struct {
 	Device wire.DeviceID `json:"device"`
 	// Side is an index into Record.Sides plus one.
-	Side   int       `json:"side"`
-	Name   string    `json:"name,omitempty"`
-	Joined time.Time `json:"joined"`
-	Left   time.Time `json:"left,omitzero"`
+	Side int    `json:"side"`
+	Name string `json:"name,omitempty"`
+	// By is the device that let this one take another one's place.
+	By     wire.DeviceID `json:"by,omitempty"`
+	Joined time.Time     `json:"joined"`
+	Left   time.Time     `json:"left,omitzero"`
 	// Away: it may come back, as a further member.
 	Away bool `json:"away,omitempty"`
 	// Out is the version of the record in which it left.

@@ -1955,6 +1955,8 @@ export interface Stint {
   name: string;
   from: Time;
   to?: Time;
+  /** by is the agent who transferred the session to this one, or took it over; empty: it came with its call. */
+  by?: string;
 }
 
 /** AgentNote is written by an agent; callers never see it. */

@@ -43,7 +43,7 @@ class Desk {
   heard = $state(0);
   /** The customers' numbers; who no longer has the session is not told them any more. */
   readonly #customers = new Map<SessionID, string>();
-  /** Sessions that are on their way to another agent, and of those that others have moved since when. */
+  /** Sessions that somebody else has moved from here, with the time, so that the call follows once. */
   readonly #moving = new Set<string>();
   /** What has become of a call whose session somebody else has moved; empty: nothing. */
   moved = $state("");
@@ -212,13 +212,8 @@ class Desk {
    * agent's rings, and this one's is free when it has answered.
    */
   async transfer(id: SessionID, to: Agent): Promise<void> {
-    this.#moving.add(id);
-    try {
-      await this.#call("POST", `${path(id)}/transfer`, { to: to.id });
-      await this.#along(id, to);
-    } finally {
-      this.#moving.delete(id);
-    }
+    await this.#call("POST", `${path(id)}/transfer`, { to: to.id });
+    await this.#along(id, to);
   }
 
   /** A supervisor takes a session that it looks into. Its call follows from the agent's telephone. */
@@ -255,13 +250,8 @@ class Desk {
     const mine = stints.findLast((s) => s.to && s.agent === this.agent?.id);
     const key = `${id}/${now?.from}`;
     const talked = (app.telephone?.since ?? 0) < Date.parse(mine?.to ?? "");
-    if (
-      !now ||
-      now.agent === this.agent?.id ||
-      !talked ||
-      this.#moving.has(id) ||
-      this.#moving.has(key)
-    ) {
+    const others = now?.by !== undefined && now.by !== this.agent?.id;
+    if (!now || !others || now.agent === this.agent?.id || !talked || this.#moving.has(key)) {
       return;
     }
     this.#moving.add(key);
