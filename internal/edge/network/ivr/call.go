@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/emiago/diago"
 	"github.com/emiago/diago/media"
+	"github.com/pion/rtp"
 )
 
 // ErrSilence: no key was pressed in time.
@@ -24,6 +26,9 @@ type Call struct {
 	over  chan struct{} // closed when the telephone sends nothing any more
 }
 
+// reading is the library's word for the half of a session that we take packets from.
+const reading = 1
+
 // newCall begins to listen to the keys.
 func newCall(m *diago.DialogMedia) (*Call, error) {
 	pad := keypad{}
@@ -35,20 +40,37 @@ func newCall(m *diago.DialogMedia) (*Call, error) {
 	if pad.payloadType == 0 {
 		return nil, errors.New("ivr: no telephone events are agreed on")
 	}
-	r, err := m.AudioReader()
-	if err != nil {
-		return nil, fmt.Errorf("ivr: %w", err)
-	}
 	c := &Call{media: m, keys: make(chan rune, 32), over: make(chan struct{})}
 	go func() {
 		defer close(c.over)
-		buf := make([]byte, media.RTPBufSize)
-		for {
-			n, err := r.Read(buf)
-			if err != nil {
-				return // the call is over
+		c.listen(pad)
+	}()
+	return c, nil
+}
+
+// listen takes the packets that arrive, until the call is over. Anybody may send some: what is
+// malformed is passed over. The library's own reader of packets is not used, since one whose
+// header extensions are padded (RFC 8285 4.2) ends the program there.
+func (c *Call) listen(pad keypad) {
+	var p rtp.Packet
+	buf := make([]byte, media.RTPBufSize)
+	session := c.media.RTPPacketReader.Reader()
+	for {
+		n, err := session.ReadRTP(buf, &p)
+		var network net.Error
+		switch {
+		case errors.As(err, &network) && network.Timeout():
+			// A new offer in the call has a new session, on the same socket.
+			session = c.media.RTPPacketReader.Reader()
+			if s, ok := session.(*media.RTPSession); !ok || s.Sess.StartRTP(reading) != nil {
+				return
 			}
-			key, ok := pad.press(m.RTPPacketReader.PacketHeader, buf[:n])
+		case network != nil:
+			return // the call is over
+		case err != nil || n == 0:
+			// malformed, or on hold
+		default:
+			key, ok := pad.press(p.Header, p.Payload)
 			if !ok {
 				continue
 			}
@@ -57,8 +79,7 @@ func newCall(m *diago.DialogMedia) (*Call, error) {
 			default: // nobody waits for so many
 			}
 		}
-	}()
-	return c, nil
+	}
 }
 
 // Play plays a WAV file (16 bits, 8 kHz, one channel) to its end, or until a key is pressed

@@ -51,8 +51,10 @@ type Server struct {
 	ua     *sipgo.UserAgent
 	closed context.Context // when the calls shall end
 	close  func()
-	deaf   func() // stops listening
+	deaf   func() error // stops listening
 	calls  sync.WaitGroup
+
+	listening sync.WaitGroup
 }
 
 // Listen starts a server.
@@ -70,20 +72,30 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ivr: %w", err)
 	}
-	s := &Server{cfg: cfg, secret: "ivr-" + strings.ToLower(rand.Text()), places: make(chan struct{}, cfg.Calls), ua: ua}
-	s.closed, s.close = context.WithCancel(context.Background())
-	listening, deaf := context.WithCancel(context.Background())
-	s.deaf = deaf
 	// What the library says of single messages is of use when one looks for faults only.
 	quiet := slog.New(belowWarn{cfg.Logger.Handler()})
-	d := diago.NewDiago(ua, diago.WithLogger(quiet),
-		diago.WithMediaConfig(diago.MediaConfig{Codecs: []media.Codec{media.CodecAudioUlaw, media.CodecAudioAlaw, media.CodecTelephoneEvent8000}}),
-		diago.WithTransport(diago.Transport{Transport: "udp", BindHost: "127.0.0.1", MediaExternalIP: net.IP(cfg.Media.AsSlice())}))
-	if err := d.ServeBackground(listening, s.answer); err != nil {
-		deaf()
+	server, err := sipgo.NewServer(ua, sipgo.WithServerLogger(quiet))
+	if err != nil {
+		return nil, fmt.Errorf("ivr: %w", err)
+	}
+	// A socket of our own: of the library's the port is not known for certain when it begins to listen.
+	heard, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ivr: %w", err), ua.Close())
 	}
-	s.port = ua.TransportLayer().GetListenPort("udp")
+	s := &Server{cfg: cfg, secret: "ivr-" + strings.ToLower(rand.Text()), places: make(chan struct{}, cfg.Calls), ua: ua}
+	s.port = heard.LocalAddr().(*net.UDPAddr).Port
+	s.closed, s.close = context.WithCancel(context.Background())
+	d := diago.NewDiago(ua, diago.WithLogger(quiet), diago.WithServer(server), diago.WithServerRequestMiddleware(tidied),
+		diago.WithMediaConfig(diago.MediaConfig{Codecs: []media.Codec{media.CodecAudioUlaw, media.CodecAudioAlaw, media.CodecTelephoneEvent8000}}),
+		diago.WithTransport(diago.Transport{Transport: "udp", BindHost: "127.0.0.1", BindPort: s.port, MediaExternalIP: net.IP(cfg.Media.AsSlice())}))
+	d.HandleFunc(s.answer)
+	s.listening.Go(func() {
+		if err := server.ServeUDP(heard); err != nil && !errors.Is(err, net.ErrClosed) {
+			cfg.Logger.Error("ivr: the service number is not answered any more", "err", err)
+		}
+	})
+	s.deaf = heard.Close
 	return s, nil
 }
 
@@ -94,8 +106,9 @@ func (s *Server) URI() string { return fmt.Sprintf("sip:%s@127.0.0.1:%d", s.secr
 func (s *Server) Close() error {
 	s.close()
 	s.calls.Wait()
-	s.deaf()
-	return s.ua.Close()
+	err := errors.Join(s.deaf(), s.ua.Close())
+	s.listening.Wait()
+	return err
 }
 
 // answer handles one call, from INVITE to BYE.

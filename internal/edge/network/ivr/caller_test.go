@@ -1,0 +1,291 @@
+package ivr
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+// service is a server, and the telephones that hear it end their calls.
+type service struct {
+	*Server
+	callers []*net.UDPConn
+}
+
+// serve starts a server whose calls are handled by f.
+func serve(t *testing.T, f func(ctx context.Context, c *Call)) *service {
+	t.Helper()
+	server, err := Listen(Config{Media: loopback, Serve: f, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{Server: server}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, c := range s.callers {
+			c.Close()
+		}
+	})
+	return s
+}
+
+// caller is a telephone of few words: it says what the test wants, byte for byte.
+type caller struct {
+	*testing.T
+	to         string // the service
+	sip, sound *net.UDPConn
+	cseq       int
+	tag        string
+	seq        uint16
+	answers    chan string
+}
+
+func newCaller(t *testing.T, s *service) *caller {
+	t.Helper()
+	c := &caller{T: t, to: s.URI(), answers: make(chan string, 8)}
+	for _, conn := range []**net.UDPConn{&c.sip, &c.sound} {
+		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.callers, *conn = append(s.callers, u), u
+	}
+	go c.listen()
+	return c
+}
+
+// listen agrees to the end of a call; answers are for the test.
+func (c *caller) listen() {
+	buf := make([]byte, 4096)
+	for {
+		n, from, err := c.sip.ReadFromUDP(buf)
+		if err != nil {
+			return
+		}
+		m := string(buf[:n])
+		if end, ok := strings.CutPrefix(m, "BYE "); ok {
+			_, headers, _ := strings.Cut(end, "\r\n")
+			_, _ = c.sip.WriteToUDP([]byte("SIP/2.0 200 OK\r\n"+headers), from) // it asks again
+			continue
+		}
+		c.answers <- m
+	}
+}
+
+func port(u *net.UDPConn) int { return u.LocalAddr().(*net.UDPAddr).Port }
+
+func (c *caller) say(method, branch string, cseq int, body string) {
+	c.Helper()
+	typed := ""
+	if body != "" {
+		typed = "Content-Type: application/sdp\r\n"
+	}
+	_, at, _ := strings.Cut(c.to, "@")
+	to, err := net.ResolveUDPAddr("udp4", at)
+	if err != nil {
+		c.Fatal(err)
+	}
+	tag := ""
+	if c.tag != "" {
+		tag = ";tag=" + c.tag
+	}
+	m := fmt.Sprintf("%[1]s %[2]s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%[3]d;branch=z9hG4bK%[9]s\r\nMax-Forwards: 9\r\n"+
+		"From: <sip:phone@127.0.0.1>;tag=1\r\nTo: <%[2]s>%[5]s\r\nCall-ID: %[3]d\r\nCSeq: %[4]d %[1]s\r\n"+
+		"Contact: <sip:phone@127.0.0.1:%[3]d>\r\nP-Asserted-Identity: <sip:+442079460001@127.0.0.1>\r\n%[6]sContent-Length: %[7]d\r\n\r\n%[8]s",
+		method, c.to, port(c.sip), cseq, tag, typed, len(body), body, branch)
+	if _, err := c.sip.WriteToUDP([]byte(m), to); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// offer offers sound: the formats of the line m=audio, and lines after it.
+func (c *caller) offer(formats string, lines ...string) string {
+	return fmt.Sprintf("v=0\r\no=- 1 %d IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d RTP/AVP %s\r\n", c.cseq+1, port(c.sound), formats) +
+		strings.Join(append(lines, ""), "\r\n")
+}
+
+// invite begins a call, or makes a new offer in it; it returns the final answer.
+func (c *caller) invite(offer string) (code int, answer string) {
+	c.Helper()
+	c.cseq++
+	branch := fmt.Sprintf("invite%d", c.cseq)
+	c.say("INVITE", branch, c.cseq, offer)
+	for {
+		var m string
+		select {
+		case m = <-c.answers:
+		case <-time.After(5 * time.Second):
+			c.Fatal("no answer")
+		}
+		code, err := strconv.Atoi(m[len("SIP/2.0 "):][:3])
+		if err != nil || code < 200 || !strings.Contains(m, fmt.Sprintf("CSeq: %d INVITE", c.cseq)) {
+			continue
+		}
+		if tag := regexp.MustCompile(`(?m)^To:.*;tag=([^\s;]+)`).FindStringSubmatch(m); tag != nil && code == 200 {
+			c.tag = tag[1]
+			branch += "ack" // RFC 3261 13.2.2.4
+		}
+		c.say("ACK", branch, c.cseq, "")
+		if code == 491 { // the acknowledgement of the first is on its way
+			return c.invite(offer)
+		}
+		return code, m
+	}
+}
+
+// soundAddr is where the service hears us, by its answer.
+func (c *caller) soundAddr(answer string) *net.UDPAddr {
+	c.Helper()
+	m := regexp.MustCompile(`m=audio (\d+)`).FindStringSubmatch(answer)
+	if m == nil {
+		c.Fatalf("no sound in the answer:\n%s", answer)
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		c.Fatal(err)
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, uint16(n)))
+}
+
+// send sends bytes to where the service hears us.
+func (c *caller) send(to *net.UDPAddr, b []byte) {
+	c.Helper()
+	if _, err := c.sound.WriteToUDP(b, to); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// key presses one (RFC 4733): the packet that ends it, three times.
+func (c *caller) key(to *net.UDPAddr, payloadType uint8, event byte) {
+	c.Helper()
+	for range 3 {
+		c.seq++
+		p := rtp.Packet{
+			Header:  rtp.Header{Version: 2, PayloadType: payloadType, SequenceNumber: c.seq, Timestamp: uint32(c.seq-1) / 3 * 1600, SSRC: 7},
+			Payload: []byte{event, endBit | 10, 3, 32},
+		}
+		b, err := p.Marshal()
+		if err != nil {
+			c.Fatal(err)
+		}
+		c.send(to, b)
+	}
+}
+
+const events = "a=rtpmap:101 telephone-event/8000"
+
+// TestHostilePackets: whatever arrives among the sound, the keys of the caller are heard.
+func TestHostilePackets(t *testing.T) {
+	keyed := make(chan string, 1)
+	s := serve(t, func(ctx context.Context, c *Call) {
+		digits, err := c.Digits(ctx, 2, 5*time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		keyed <- digits
+	})
+	c := newCaller(t, s)
+	code, answer := c.invite(c.offer("0 101", events))
+	if code != 200 {
+		t.Fatalf("the call was not answered: %s", answer)
+	}
+	to := c.soundAddr(answer)
+	c.key(to, 101, 4)
+	header := []byte{0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1}
+	for _, hostile := range [][]byte{
+		append(append([]byte{0x90}, header[1:]...), 0xbe, 0xde, 0, 2, 0x10, 0xaa, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4), // padded extensions, RFC 8285 4.2
+		{}, {0}, {0x80}, header[:11], header,
+		append(append([]byte{0x90}, header[1:]...), 0xbe, 0xde, 0xff, 0xff),
+		append(append([]byte{0xa0}, header[1:]...), 255),
+		append(append([]byte{0x8f}, header[1:]...), 1),
+		bytes.Repeat([]byte{0xff}, 1600),
+	} {
+		c.send(to, hostile)
+	}
+	c.key(to, 101, 2)
+	if got := <-keyed; got != "42" {
+		t.Errorf("keyed: %q, want 42", got)
+	}
+}
+
+// TestOffers: what is agreed on, and what is refused.
+func TestOffers(t *testing.T) {
+	s := serve(t, func(ctx context.Context, _ *Call) { <-ctx.Done() })
+	for _, x := range []struct {
+		name, formats string
+		lines         []string
+		want          string // formats of the answer; "": refused
+	}{
+		{"as the caller prefers it", "8 0 101", []string{events}, "8 101"},
+		{"something else first", "9 0 101", []string{"a=rtpmap:9 G722/8000", events}, "0 101"},
+		{"a payload type that is described twice", "0 101", []string{events, events, "a=rtpmap:101 telephone-event/16000"}, "0 101"},
+		{"one that is of another kind by standard", "0 101", []string{"a=rtpmap:0 G722/8000", events}, "0 101"},
+		{"numbers that are none", "0 300 -1 x 101", []string{"a=rtpmap:300 PCMA/8000", "a=rtpmap:x", "a=rtpmap:", "a=rtpmap:-1 PCMU/", events}, "0 101"},
+		{"nothing that is understood", "9 101", []string{"a=rtpmap:9 G722/8000", events}, ""},
+		{"a picture too", "0 101", []string{events, "m=video 4002 RTP/AVP 34"}, ""},
+	} {
+		c := newCaller(t, s)
+		code, answer := c.invite(c.offer(x.formats, x.lines...))
+		switch {
+		case x.want == "" && code != 488:
+			t.Errorf("%s: %d, want 488", x.name, code)
+		case x.want != "" && !regexp.MustCompile(`m=audio \d+ RTP/AVP `+x.want+`\r\n`).MatchString(answer):
+			t.Errorf("%s: want %s in the answer:\n%s", x.name, x.want, answer)
+		}
+	}
+}
+
+// TestNewOffer: a new offer in the call is looked at as the first one is, and the keys are heard
+// after it.
+func TestNewOffer(t *testing.T) {
+	keyed := make(chan string, 1)
+	s := serve(t, func(ctx context.Context, c *Call) {
+		digits, err := c.Digits(ctx, 2, 5*time.Second)
+		if err != nil {
+			t.Error(err)
+		}
+		keyed <- digits
+	})
+	c := newCaller(t, s)
+	_, answer := c.invite(c.offer("0 101", events))
+	to := c.soundAddr(answer)
+	c.key(to, 101, 4)
+	if code, answer := c.invite(c.offer("0 101", events, events)); code != 200 {
+		t.Fatalf("the new offer was not taken: %s", answer)
+	}
+	c.key(to, 101, 2)
+	if got := <-keyed; got != "42" {
+		t.Errorf("keyed: %q, want 42", got)
+	}
+}
+
+// FuzzOffer: whatever is offered, nothing breaks, and one kind of sound is left at most.
+func FuzzOffer(f *testing.F) {
+	f.Add([]byte("v=0\r\nm=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n"))
+	f.Add([]byte("m=audio 1 RTP/AVP 96\na=rtpmap:96 opus/48000/2\na=rtpmap:96 opus/48000/2"))
+	f.Add([]byte("m=\nm=audio"))
+	f.Fuzz(func(t *testing.T, offer []byte) {
+		got, err := tidy(offer)
+		if err != nil {
+			return
+		}
+		m := regexp.MustCompile(`(?m)^m=(.*)\r$`).FindAllSubmatch(got, -1)
+		if n := bytes.Count(got, []byte("a=rtpmap:")); len(m) != 1 || n != len(bytes.Fields(m[0][1]))-3 || n > 2 {
+			t.Errorf("%q becomes %q", offer, got)
+		}
+	})
+}
