@@ -23,7 +23,7 @@ const modules = "/usr/lib/baresip/modules"
 // in, the phone's HTTP module, as from its user.
 func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: baresip NAME NUMBER [REGISTRAR [TRANSPORT]]")
+		ts.Fatalf("usage: baresip NAME NUMBER [REGISTRAR [TRANSPORT [CODEC]]]")
 	}
 	name, number := args[0], args[1]
 	if _, err := os.Stat(modules); err != nil {
@@ -39,11 +39,18 @@ func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv(name+"_ctrl", ctrl)
 		ts.Setenv(name+"_http", web)
 	}
+	codec, rate, channels := "PCMU", "8000", "1"
+	if len(args) > 4 {
+		codec = args[4] // as opus/48000/2
+		if parts := strings.Split(codec, "/"); len(parts) == 3 {
+			rate, channels = parts[1], parts[2]
+		}
+	}
 	config := []string{
 		"poll_method epoll", "sip_listen " + sip, "call_max_calls 4",
 		"audio_player aubridge,nil", "audio_source aubridge,nil", "audio_alert aubridge,nil",
-		"ausrc_srate 8000", "auplay_srate 8000", "ausrc_channels 1", "auplay_channels 1",
-		"module_path " + modules, "module g711.so", "module aubridge.so", "module uuid.so",
+		"ausrc_srate " + rate, "auplay_srate " + rate, "ausrc_channels " + channels, "auplay_channels " + channels,
+		"module_path " + modules, "module g711.so", "module opus.so", "module aubridge.so", "module uuid.so",
 		"module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so", "module_app httpd.so",
 		"ctrl_tcp_listen " + ctrl, "http_listen " + web,
 		"module sndfile.so", "snd_path " + dir, // what is heard, for the command heard
@@ -56,7 +63,7 @@ func startBaresip(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) > 3 {
 		at += ";transport=" + args[3]
 	}
-	account := fmt.Sprintf("<sip:%s@%s>;%s;answermode=manual;audio_codecs=PCMU\n", number, at, registers)
+	account := fmt.Sprintf("<sip:%s@%s>;%s;answermode=manual;audio_codecs=%s\n", number, at, registers, codec)
 	ts.Check(os.WriteFile(filepath.Join(dir, "accounts"), []byte(account), 0o644))
 	ts.Check(os.WriteFile(filepath.Join(dir, "contacts"), nil, 0o644))
 	p := start(ts, name, environ(ts), "baresip", "-f", dir)
@@ -116,14 +123,21 @@ func heard(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	files, err := filepath.Glob(filepath.Join(worldOf(ts).work, args[0], "*-dec.wav"))
 	ts.Check(err)
-	const header, perSecond, loud = 44, 50, 500 // a WAV file of 16 bits at 8 kHz; parts of 20 ms; of 32,768
+	const header, perSecond, loud = 44, 50, 500 // a WAV file of 16 bits; parts of 20 ms; of 32,768
 	parts := 0
 	for _, f := range files {
 		wav, err := os.ReadFile(f)
 		ts.Check(err)
-		for sound := wav[min(header, len(wav)):]; len(sound) >= 320; sound = sound[320:] {
+		if len(wav) < header {
+			continue
+		}
+		part := int(binary.LittleEndian.Uint32(wav[28:])) / perSecond // bytes a second are in the header
+		if part == 0 {
+			continue
+		}
+		for sound := wav[header:]; len(sound) >= part; sound = sound[part:] {
 			peak := 0
-			for i := 0; i < 320; i += 2 {
+			for i := 0; i+1 < part; i += 2 {
 				peak = max(peak, int(int16(binary.LittleEndian.Uint16(sound[i:]))))
 			}
 			if peak > loud {

@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,17 +16,31 @@ import (
 	"github.com/tandem-call/tandem/wire"
 )
 
-// What the service number says: 16 bits, 8 kHz, spoken by espeak-ng.
-var (
-	//go:embed announcements/couple.wav
-	sayCouple []byte
-	//go:embed announcements/coupled.wav
-	sayCoupled []byte
-	//go:embed announcements/wrong.wav
-	sayWrong []byte
-	//go:embed announcements/refused.wav
-	sayRefused []byte
-)
+// What the service number says, as scripts/announcements speaks it.
+//
+//go:embed announcements
+var spoken embed.FS
+
+// announcements are what the service number says.
+type announcements struct{ couple, coupled, wrong, refused *ivr.Announcement }
+
+// newAnnouncements prepares them.
+func newAnnouncements() (a announcements, err error) {
+	for name, to := range map[string]**ivr.Announcement{"couple": &a.couple, "coupled": &a.coupled, "wrong": &a.wrong, "refused": &a.refused} {
+		wav, err := spoken.ReadFile("announcements/" + name + ".wav")
+		if err != nil {
+			return a, err
+		}
+		opus, err := spoken.ReadFile("announcements/" + name + ".opus")
+		if err != nil {
+			return a, err
+		}
+		if *to, err = ivr.NewAnnouncement(wav, opus); err != nil {
+			return a, fmt.Errorf("announcement %s: %w", name, err)
+		}
+	}
+	return a, nil
+}
 
 const (
 	keyedDigits = 9 // of a code that a device shows
@@ -61,7 +75,14 @@ func (s *Server) newService() (*ivr.Server, error) {
 	if s.cfg.Couplings.ServiceNumber == "" {
 		return nil, nil
 	}
-	v, err := ivr.Listen(ivr.Config{Media: s.cfg.mediaAddr(), Serve: s.takeKeys, Logger: s.log})
+	says, err := newAnnouncements()
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	v, err := ivr.Listen(ivr.Config{
+		Media: s.cfg.mediaAddr(), Logger: s.log,
+		Serve: func(ctx context.Context, c *ivr.Call) { s.takeKeys(ctx, c, says) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -82,20 +103,20 @@ func (s *Server) closeService() error {
 }
 
 // takeKeys couples the caller's telephone with the device whose code is keyed (B8).
-func (s *Server) takeKeys(ctx context.Context, c *ivr.Call) {
-	say := func(wav []byte) {
-		if err := c.Play(ctx, wav); err != nil && ctx.Err() == nil {
+func (s *Server) takeKeys(ctx context.Context, c *ivr.Call, says announcements) {
+	say := func(a *ivr.Announcement) {
+		if err := c.Play(ctx, a); err != nil && ctx.Err() == nil {
 			s.log.Warn("an announcement was not played", "err", err)
 		}
 	}
 	v, err := s.callersVoucher(ctx, c.Caller)
 	if err != nil {
 		s.log.Info("a telephone may not be coupled by a call", "number", c.Caller, "err", err)
-		say(sayRefused)
+		say(says.refused)
 		return
 	}
 	who := httpapi.Caller{Tenant: v.Tenant, Role: httpapi.RoleElement, Credential: sipReporter}
-	prompt := sayCouple
+	prompt := says.couple
 	for range keyedTries {
 		say(prompt)
 		code, err := c.Digits(ctx, keyedDigits, keyedWait)
@@ -107,16 +128,16 @@ func (s *Server) takeKeys(ctx context.Context, c *ivr.Call) {
 		}
 		_, err = s.couples.Accept(ctx, v, "", code)
 		if err == nil {
-			say(sayCoupled)
+			say(says.coupled)
 			return
 		}
-		prompt, err = sayWrong, couplings{s}.refusedCode(who, err)
+		prompt, err = says.wrong, couplings{s}.refusedCode(who, err)
 		s.log.Info("a code that was keyed does not hold", "err", err)
 		if p := new(wire.Problem); !errors.As(err, &p) || p.Code != wire.CodeWrongCode {
 			break // too many, or our fault: no use in asking again
 		}
 	}
-	say(sayRefused)
+	say(says.refused)
 }
 
 // callersVoucher vouches for the number that the network has seen.

@@ -1,7 +1,6 @@
 package ivr
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,12 +30,7 @@ const reading = 1
 
 // newCall begins to listen to the keys.
 func newCall(m *diago.DialogMedia) (*Call, error) {
-	pad := keypad{}
-	for _, codec := range m.MediaSession().CommonCodecs() {
-		if codec.Matches(media.CodecTelephoneEvent8000) {
-			pad.payloadType = codec.PayloadTypeRecv()
-		}
-	}
+	pad := keypad{payloadType: eventsOf(m.MediaSession())}
 	if pad.payloadType == 0 {
 		return nil, errors.New("ivr: no telephone events are agreed on")
 	}
@@ -46,6 +40,16 @@ func newCall(m *diago.DialogMedia) (*Call, error) {
 		c.listen(pad)
 	}()
 	return c, nil
+}
+
+// eventsOf is the payload type of the telephone events that are agreed on; 0: none.
+func eventsOf(s *media.MediaSession) uint8 {
+	for _, codec := range s.CommonCodecs() {
+		if codec.Name == media.CodecTelephoneEvent8000.Name {
+			return codec.PayloadTypeRecv()
+		}
+	}
+	return 0
 }
 
 // listen takes the packets that arrive, until the call is over. Anybody may send some: what is
@@ -62,9 +66,11 @@ func (c *Call) listen(pad keypad) {
 		case errors.As(err, &network) && network.Timeout():
 			// A new offer in the call has a new session, on the same socket.
 			session = c.media.RTPPacketReader.Reader()
-			if s, ok := session.(*media.RTPSession); !ok || s.Sess.StartRTP(reading) != nil {
+			s, ok := session.(*media.RTPSession)
+			if !ok || s.Sess.StartRTP(reading) != nil {
 				return
 			}
+			pad.payloadType = eventsOf(s.Sess)
 		case network != nil:
 			return // the call is over
 		case err != nil || n == 0:
@@ -82,34 +88,18 @@ func (c *Call) listen(pad keypad) {
 	}
 }
 
-// Play plays a WAV file (16 bits, 8 kHz, one channel) to its end, or until a key is pressed
-// or the call is over.
-func (c *Call) Play(ctx context.Context, wav []byte) error {
-	p, err := c.media.PlaybackControlCreate()
-	if err != nil {
-		return fmt.Errorf("ivr: play: %w", err)
-	}
-	done := make(chan error, 1)
-	go func() {
-		_, err := p.Play(bytes.NewReader(wav), "audio/wav")
-		done <- err
-	}()
-	look := time.NewTicker(20 * time.Millisecond) // one packet of sound
-	defer look.Stop()
-	for {
-		select {
-		case err := <-done:
-			if err != nil {
-				err = fmt.Errorf("ivr: play: %w", err)
-			}
-			return err
-		case <-look.C:
-			if len(c.keys) == 0 && ctx.Err() == nil {
-				continue
-			}
-			p.Stop()
-			<-done
+// Play plays an announcement to its end, or until a key is pressed or the call is over.
+func (c *Call) Play(ctx context.Context, a *Announcement) error {
+	w := c.media.RTPPacketWriter
+	w.ResetTimestamp() // it was silent for a while
+	for i := 0; ; i++ {
+		// A new offer in the call may have agreed on another kind of sound.
+		packets := a.packets[media.CodecAudioFromSession(c.media.MediaSession()).Name]
+		if i >= len(packets) || len(c.keys) > 0 || ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if _, err := w.Write(packets[i]); err != nil { // it takes 20 ms
+			return fmt.Errorf("ivr: play: %w", err)
 		}
 	}
 }

@@ -32,20 +32,23 @@ func serve(t *testing.T, f func(ctx context.Context, c *Call)) *service {
 		t.Fatal(err)
 	}
 	s := &service{Server: server}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		for _, c := range s.callers {
-			c.Close()
-		}
-	})
+	t.Cleanup(func() { s.end(t) })
 	return s
+}
+
+// end ends the calls.
+func (s *service) end(t testing.TB) {
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range s.callers {
+		c.Close()
+	}
 }
 
 // caller is a telephone of few words: it says what the test wants, byte for byte.
 type caller struct {
-	*testing.T
+	testing.TB
 	to         string // the service
 	sip, sound *net.UDPConn
 	cseq       int
@@ -54,9 +57,9 @@ type caller struct {
 	answers    chan string
 }
 
-func newCaller(t *testing.T, s *service) *caller {
+func newCaller(t testing.TB, s *service) *caller {
 	t.Helper()
-	c := &caller{T: t, to: s.URI(), answers: make(chan string, 8)}
+	c := &caller{TB: t, to: s.URI(), answers: make(chan string, 8)}
 	for _, conn := range []**net.UDPConn{&c.sip, &c.sound} {
 		u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
 		if err != nil {
@@ -186,7 +189,7 @@ func (c *caller) key(to *net.UDPAddr, payloadType uint8, event byte) {
 	}
 }
 
-const events = "a=rtpmap:101 telephone-event/8000"
+const eventMap = "a=rtpmap:101 telephone-event/8000"
 
 // TestHostilePackets: whatever arrives among the sound, the keys of the caller are heard.
 func TestHostilePackets(t *testing.T) {
@@ -199,7 +202,7 @@ func TestHostilePackets(t *testing.T) {
 		keyed <- digits
 	})
 	c := newCaller(t, s)
-	code, answer := c.invite(c.offer("0 101", events))
+	code, answer := c.invite(c.offer("0 101", eventMap))
 	if code != 200 {
 		t.Fatalf("the call was not answered: %s", answer)
 	}
@@ -230,13 +233,17 @@ func TestOffers(t *testing.T) {
 		lines         []string
 		want          string // formats of the answer; "": refused
 	}{
-		{"as the caller prefers it", "8 0 101", []string{events}, "8 101"},
-		{"something else first", "9 0 101", []string{"a=rtpmap:9 G722/8000", events}, "0 101"},
-		{"a payload type that is described twice", "0 101", []string{events, events, "a=rtpmap:101 telephone-event/16000"}, "0 101"},
-		{"one that is of another kind by standard", "0 101", []string{"a=rtpmap:0 G722/8000", events}, "0 101"},
-		{"numbers that are none", "0 300 -1 x 101", []string{"a=rtpmap:300 PCMA/8000", "a=rtpmap:x", "a=rtpmap:", "a=rtpmap:-1 PCMU/", events}, "0 101"},
-		{"nothing that is understood", "9 101", []string{"a=rtpmap:9 G722/8000", events}, ""},
-		{"a picture too", "0 101", []string{events, "m=video 4002 RTP/AVP 34"}, ""},
+		{"as the caller prefers it", "8 0 101", []string{eventMap}, "8 101"},
+		{"something else first", "9 0 101", []string{"a=rtpmap:9 G722/8000", eventMap}, "0 101"},
+		{"Opus", "109 0 101 110", []string{"a=rtpmap:109 OPUS/48000/2", eventMap, "a=rtpmap:110 telephone-event/48000"}, "109 110"},
+		{"Opus, and events of 8 kHz only", "109 0 101", []string{"a=rtpmap:109 opus/48000/2", eventMap}, "109 101"},
+		{"Opus, but another is preferred", "0 109 110 101", []string{"a=rtpmap:109 opus/48000/2", eventMap, "a=rtpmap:110 telephone-event/48000"}, "0 101"},
+		{"no Opus: RFC 7587 has two channels", "109 8 101", []string{"a=rtpmap:109 opus/48000", eventMap}, "8 101"},
+		{"a payload type that is described twice", "0 101", []string{eventMap, eventMap, "a=rtpmap:101 telephone-event/16000"}, "0 101"},
+		{"one that is of another kind by standard", "0 101", []string{"a=rtpmap:0 G722/8000", eventMap}, "0 101"},
+		{"numbers that are none", "0 300 -1 x 101", []string{"a=rtpmap:300 PCMA/8000", "a=rtpmap:x", "a=rtpmap:", "a=rtpmap:-1 PCMU/", eventMap}, "0 101"},
+		{"nothing that is understood", "9 101", []string{"a=rtpmap:9 G722/8000", eventMap}, ""},
+		{"a picture too", "0 101", []string{eventMap, "m=video 4002 RTP/AVP 34"}, ""},
 	} {
 		c := newCaller(t, s)
 		code, answer := c.invite(c.offer(x.formats, x.lines...))
@@ -261,13 +268,13 @@ func TestNewOffer(t *testing.T) {
 		keyed <- digits
 	})
 	c := newCaller(t, s)
-	_, answer := c.invite(c.offer("0 101", events))
+	_, answer := c.invite(c.offer("0 101", eventMap))
 	to := c.soundAddr(answer)
 	c.key(to, 101, 4)
-	if code, answer := c.invite(c.offer("0 101", events, events)); code != 200 {
+	if code, answer := c.invite(c.offer("109 110", "a=rtpmap:109 opus/48000/2", "a=rtpmap:110 telephone-event/48000", "a=rtpmap:110 telephone-event/48000")); code != 200 {
 		t.Fatalf("the new offer was not taken: %s", answer)
 	}
-	c.key(to, 101, 2)
+	c.key(to, 110, 2)
 	if got := <-keyed; got != "42" {
 		t.Errorf("keyed: %q, want 42", got)
 	}

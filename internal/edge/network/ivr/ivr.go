@@ -2,13 +2,14 @@
 // announcements, and listens to the keys.
 //
 //	telephone ── INVITE ──▶ SIP element ── INVITE ──▶ Server
-//	          ◀── RTP (G.711): the announcement ──────
+//	          ◀── RTP (Opus, G.711): the announcement
 //	          ─── RTP (RFC 4733): the keys ──────────▶   Call.Digits
 //
 // SIP is heard on loopback only, from the element: it has seen who calls, and says so in
 // P-Asserted-Identity (RFC 3325). The address that it is given is a secret, so that no other
 // program on the machine can say who it is. Media comes from the telephone itself, at the
-// server's own address. SIP, SDP, RTP and G.711 are emiago/diago's.
+// server's own address. SIP, SDP, RTP and G.711 are emiago/diago's; Opus is encoded when the
+// announcements are made, and sent as it is.
 package ivr
 
 import (
@@ -19,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -87,7 +89,7 @@ func Listen(cfg Config) (*Server, error) {
 	s.port = heard.LocalAddr().(*net.UDPAddr).Port
 	s.closed, s.close = context.WithCancel(context.Background())
 	d := diago.NewDiago(ua, diago.WithLogger(quiet), diago.WithServer(server), diago.WithServerRequestMiddleware(tidied),
-		diago.WithMediaConfig(diago.MediaConfig{Codecs: []media.Codec{media.CodecAudioUlaw, media.CodecAudioAlaw, media.CodecTelephoneEvent8000}}),
+		diago.WithMediaConfig(diago.MediaConfig{Codecs: slices.Concat(sounds, []media.Codec{events(8000), events(48000)})}),
 		diago.WithTransport(diago.Transport{Transport: "udp", BindHost: "127.0.0.1", BindPort: s.port, MediaExternalIP: net.IP(cfg.Media.AsSlice())}))
 	d.HandleFunc(s.answer)
 	s.listening.Go(func() {

@@ -13,7 +13,14 @@ import (
 )
 
 // sounds are the kinds that we speak.
-var sounds = []media.Codec{media.CodecAudioUlaw, media.CodecAudioAlaw}
+var sounds = []media.Codec{media.CodecAudioOpus, media.CodecAudioUlaw, media.CodecAudioAlaw}
+
+// events are telephone events (RFC 4733) with the clock of the sound that they go with, in hertz.
+func events(clock uint32) media.Codec {
+	c := media.CodecTelephoneEvent8000
+	c.SampleRate = clock
+	return c
+}
 
 var errNoSound = errors.New("ivr: the offer has no sound that is understood")
 
@@ -47,7 +54,7 @@ func tidy(offer []byte) ([]byte, error) {
 		switch value, isMap := strings.CutPrefix(line, "a=rtpmap:"); {
 		case isMap:
 			if format, kind, ok := strings.Cut(value, " "); ok && kinds[format].Name == "" {
-				kinds[format] = codec(kind)
+				kinds[format] = ofMap(kind)
 			}
 			continue
 		case strings.HasPrefix(line, "a=fmtp:"):
@@ -73,11 +80,9 @@ func tidy(offer []byte) ([]byte, error) {
 		return nil, errNoSound
 	}
 	agreed := []string{formats[spoken]}
-	// Events have the clock of the sound that they go with (RFC 4733 2.1); who has none such is understood all the same.
-	events := media.CodecTelephoneEvent8000
-	for _, rate := range []uint32{kinds[agreed[0]].SampleRate, media.CodecTelephoneEvent8000.SampleRate} {
-		events.SampleRate = rate
-		if i := slices.IndexFunc(formats, func(f string) bool { return kinds[f].Matches(events) }); i >= 0 {
+	// Events have the clock of the sound that they go with (RFC 4733 2.1); many offer 8 kHz only (RFC 7874 3).
+	for _, clock := range []uint32{kinds[agreed[0]].SampleRate, media.CodecTelephoneEvent8000.SampleRate} {
+		if i := slices.IndexFunc(formats, func(f string) bool { return kinds[f].Matches(events(clock)) }); i >= 0 {
 			agreed = append(agreed, formats[i])
 			break
 		}
@@ -94,11 +99,11 @@ func tidy(offer []byte) ([]byte, error) {
 	return []byte(strings.Join(lines, "\r\n") + "\r\n"), nil
 }
 
-// codec is what a=rtpmap says of a payload type: name, clock and channels.
-func codec(kind string) media.Codec {
+// ofMap is what a=rtpmap says of a payload type: name, clock and channels.
+func ofMap(kind string) media.Codec {
 	name, rest, _ := strings.Cut(kind, "/")
 	clock, channels, _ := strings.Cut(strings.TrimSpace(rest), "/")
-	c := media.Codec{Name: name, NumChannels: 1}
+	c := media.Codec{Name: strings.ToLower(name), NumChannels: 1}
 	if rate, err := strconv.ParseUint(clock, 10, 32); err == nil {
 		c.SampleRate = uint32(rate)
 	}
