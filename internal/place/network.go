@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -62,7 +63,7 @@ func Reported(p *wire.Place, doc string) (wire.Place, time.Time, error) {
 }
 
 // Know takes the network's word of where a party is in a call. It is kept for an hour, and no longer than
-// until, if that is not zero.
+// until, if that is not zero. The same place said again is as old as it was.
 func (s *Service) Know(ctx context.Context, tenant wire.TenantID, party tel.Identity, c Call, where wire.Place, until time.Time) error {
 	now := s.cfg.Now()
 	k := Known{Place: where, Call: c, At: now, Until: now.Add(wire.PlaceNetworkMinutes * time.Minute)}
@@ -73,14 +74,40 @@ func (s *Service) Know(ctx context.Context, tenant wire.TenantID, party tel.Iden
 		return s.Forget(ctx, tenant, party, c)
 	}
 	key := store.Key(string(tenant), party.String(), c.key())
-	if err := s.forget(ctx, tenant, party, func(old store.Item[Known]) bool { return old.Key != key && old.Value.Call.is(c) }); err != nil {
+	again := func(old Known) {
+		if samePlace(old.Place, where) && old.At.Before(k.At) && now.Before(old.Until) {
+			k.At = old.At
+		}
+	}
+	err := s.forget(ctx, tenant, party, func(old store.Item[Known]) bool {
+		same := old.Key != key && old.Value.Call.is(c)
+		if same {
+			again(old.Value)
+		}
+		return same
+	})
+	if err != nil {
 		return err
 	}
-	_, err := store.Change(ctx, s.known, key, func(Known, bool) (Known, bool, error) { return k, true, nil })
+	_, err = store.Change(ctx, s.known, key, func(old Known, exists bool) (Known, bool, error) {
+		if exists {
+			again(old)
+		}
+		return k, true, nil
+	})
 	if err != nil {
 		return fmt.Errorf("place: known by the network: %w", err)
 	}
 	return nil
+}
+
+// samePlace: equal in all that is said of it.
+func samePlace(a, b wire.Place) bool {
+	if !a.Properties.Time.Equal(b.Properties.Time) {
+		return false
+	}
+	a.Properties.Time = b.Properties.Time
+	return reflect.DeepEqual(a, b)
 }
 
 // Forget removes what the network has said of where a party is in a call: that is over. It may be repeated.

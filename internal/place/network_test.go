@@ -130,6 +130,38 @@ func TestKnownPerCall(t *testing.T) {
 	}
 }
 
+// TestKnownAgain: a place that a report repeats is as old as when it was first said, and is kept for an hour from then on.
+func TestKnownAgain(t *testing.T) {
+	x, at := &two{}, now
+	s := newService(t, place.Config{Sessions: x, Parties: &parties{}, Now: func() time.Time { return at }})
+	know := func(c place.Call, lon float64) wire.NetworkPlace {
+		t.Helper()
+		p := here
+		p.Geometry.Coordinates = []float64{lon, 51}
+		p.Properties.Time = now.In(time.FixedZone("", 3600))
+		if err := s.Know(t.Context(), "t", alice, c, p, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		k, err := s.KnownHere(t.Context(), "t", "s", "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	c := place.Call{Ref: tel.Ref{CallID: "1"}, With: bob}
+	know(c, 1)
+	at = now.Add(40 * time.Minute)
+	c.Ref.SessionID = "learned later" // another key, and the same call
+	for range 2 {
+		if k := know(c, 1); !k.At.Equal(now) || !k.Until.Equal(at.Add(time.Hour)) {
+			t.Errorf("said again: %v, until %v", k.At, k.Until)
+		}
+	}
+	if k := know(c, 2); !k.At.Equal(at) {
+		t.Errorf("another place is of %v", k.At)
+	}
+}
+
 func TestReported(t *testing.T) {
 	doc := func(allowed string) string {
 		return `<presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" xmlns:gp="urn:ietf:params:xml:ns:pidf:geopriv10" xmlns:b="urn:ietf:params:xml:ns:pidf:geopriv10:basicPolicy" xmlns:gml="http://www.opengis.net/gml"><dm:device id="a"><gp:geopriv><gp:location-info><gml:Point srsName="urn:ogc:def:crs:EPSG::4326"><gml:pos>51.5074 -0.1278</gml:pos></gml:Point></gp:location-info><gp:usage-rules><b:retransmission-allowed>` +

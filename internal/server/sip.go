@@ -25,6 +25,7 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/network/sip"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
+	"github.com/tandem-call/tandem/internal/place"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -174,7 +175,7 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 		Memory: memory, Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
 		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
 		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
-		Holds: s.mayRegister, Report: s.reportSIP, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
+		Holds: s.mayRegister, Report: s.reportSIP, Place: readPlace, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
 	}
 	if c.TrustedNames = s.cfg.SIP.TrustedNames; s.cfg.SIP.TLSRoots != "" {
 		if c.TLSRoots, err = pemRoots("sip.tls_roots", s.cfg.SIP.TLSRoots); err != nil {
@@ -283,7 +284,20 @@ func (s *Server) reportSIP(ctx context.Context, r sip.Report) error {
 		}
 		return err
 	}
-	return s.reported(ctx, report, o)
+	if err := s.reported(ctx, report, o); err != nil {
+		return err
+	}
+	var where placed
+	if p := r.Place; p != nil {
+		where = placed{place: &p.Where, where: p.Where, until: p.Until}
+	}
+	return s.placed(ctx, report, where)
+}
+
+// readPlace reads a place for the element as that of any other network's report.
+func readPlace(doc []byte) (sip.Place, error) {
+	where, until, err := place.Reported(nil, string(doc))
+	return sip.Place{Where: where, Until: until}, err
 }
 
 // beyond counts reports outside of sip.ranges.

@@ -11,6 +11,7 @@ var (
 	descSIPAnswers  = desc("sip_answers_total", "Answers that the SIP element gave or passed on.", "class")
 	descSIPLost     = desc("sip_lost_total", "SIP messages that could not be taken or sent, and connections refused.", "reason")
 	descSIPNow      = desc("sip", "What the SIP element holds now.", "what")
+	descSIPPlaces   = desc("sip_places_total", "Places that SIP requests named (Geolocation).", "outcome")
 	descSIPReports  = desc("sip_reports_total", "Reports of calls by the SIP element.", "outcome")
 )
 
@@ -35,6 +36,9 @@ func (c collector) collectSIP(gauge, count func(*prometheus.Desc, float64, ...st
 	gauge(descSIPNow, float64(s.Watched), "users watched")
 	gauge(descSIPNow, float64(s.CallsKept), "calls written down")
 	gauge(descSIPNow, float64(s.ReportsWaiting), "reports waiting")
+	for outcome, n := range s.Places {
+		count(descSIPPlaces, float64(n), outcome)
+	}
 	count(descSIPReports, float64(s.Reports), "handed over")
 	count(descSIPReports, float64(s.ReportsDropped), "dropped")
 	count(descSIPReports, float64(s.ReportsFailed), "failed")

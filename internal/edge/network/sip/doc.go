@@ -19,7 +19,7 @@
 // validate.go, fault.go (what is taken, and what is answered to the rest, RFC 4475);
 // transport.go, tls.go, websocket.go, flow.go (the ways to peers); shard.go, timer.go,
 // transaction.go (RFC 3261 17, RFC 6026); proxy.go, fork.go, reach.go (RFC 3261 16),
-// registrar.go, location.go, digest.go, token.go; track.go, report.go (what is reported);
+// registrar.go, location.go, digest.go, token.go; track.go, geolocation.go, report.go (what is reported);
 // element.go puts them together.
 //
 // Each call belongs to one [shard], by its Call-ID. The shard is one goroutine that handles

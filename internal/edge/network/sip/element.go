@@ -75,6 +75,10 @@ type Config struct {
 	// Report is given what is seen of the calls. It is called from one goroutine, may take its
 	// time, and is called again with what it returned an error for. Nil: nobody is told.
 	Report func(context.Context, Report) error
+	// Place reads a PIDF-LO document (RFC 4119) in which a trusted element says where somebody is (RFC
+	// 6442). It is called while a call waits, so it asks nobody. Its error is logged, and the call goes on without
+	// the place. Nil: nothing is read.
+	Place func(doc []byte) (Place, error)
 	// Memory keeps the calls that are up, for when the element is started again. Nil: it has none.
 	Memory Memory
 	// Lease is how long a report stands; calls that go on are reported again at half of it.
@@ -169,12 +173,15 @@ type Stats struct {
 	Transactions, Connections, Bindings, Watched, CallsKept, ReportsWaiting int64
 	// Reports handed over, dropped since too many waited, and attempts that failed.
 	Reports, ReportsDropped, ReportsFailed int64
+	// Places that requests named, by what came of them, in words.
+	Places map[string]int64
 }
 
 // counters of an Element.
 type counters struct {
 	Requests, Responses, Faults, Dropped, Unsent, Repeated, RefusedConns, Transactions, Watched atomic.Int64
 	answers                                                                                     [7]atomic.Int64
+	places                                                                                      [numPlaceOutcomes]atomic.Int64
 }
 
 // Stats returns the counts of this moment.
@@ -187,6 +194,10 @@ func (e *Element) Stats() Stats {
 	}
 	for i := range s.Answers {
 		s.Answers[i] = c.answers[i].Load()
+	}
+	s.Places = map[string]int64{}
+	for i, words := range placeOutcomes {
+		s.Places[words] = c.places[i].Load()
 	}
 	s.CallsKept = e.journal.count.Load()
 	s.ReportsWaiting, s.Reports, s.ReportsDropped, s.ReportsFailed = e.queue.stats()

@@ -48,6 +48,9 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 			k.call = s.track(tx, who, targets)
 		}
 	}
+	if inDialog {
+		s.moved(m, tx.from)
+	}
 	for _, t := range targets {
 		k.branches = append(k.branches, &branch{target: t})
 	}

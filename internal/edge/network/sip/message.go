@@ -71,6 +71,9 @@ const (
 	Date
 	RetryAfter
 	Path
+	Geolocation
+	GeolocationRouting
+	ContentID
 	numHeaders
 )
 
@@ -82,7 +85,7 @@ var headerNames = [numHeaders]string{
 	Unsupported: "Unsupported", Privacy: "Privacy", PAssertedIdentity: "P-Asserted-Identity", PPreferredIdentity: "P-Preferred-Identity",
 	PServedUser: "P-Served-User", SessionIDHeader: "Session-ID", SessionExpires: "Session-Expires", Identity: "Identity",
 	Replaces: "Replaces", ReferTo: "Refer-To", HistoryInfo: "History-Info", Diversion: "Diversion", Event: "Event", SubscriptionState: "Subscription-State",
-	Date: "Date", RetryAfter: "Retry-After", Path: "Path",
+	Date: "Date", RetryAfter: "Retry-After", Path: "Path", Geolocation: "Geolocation", GeolocationRouting: "Geolocation-Routing", ContentID: "Content-ID",
 }
 
 // compact forms, of RFC 3261 20 and the later RFCs that registered them.

@@ -406,11 +406,19 @@ func TestTshark(t *testing.T) {
 	b.reply(diverted, 486)
 	keep(b.request("ACK"))
 	pbx.tell(ackOf(invite, keep(pbx.answer("INVITE", 486))))
+	// A place goes on as it came, in a body of several parts.
+	invite = pbx.tell(withBody(pbx.ask("INVITE", "sip:"+bob+"@example.com", b.aor(), append(headers, yesOf("cell@ims.example")...)...),
+		sdpBody, partOf("cell@ims.example", pidfAt(51.5, -0.12, "yes"))))
+	located := keep(b.request("INVITE"))
+	b.reply(located, 486)
+	keep(b.request("ACK"))
+	pbx.tell(ackOf(invite, keep(pbx.answer("INVITE", 486))))
 
 	file := filepath.Join(t.TempDir(), "sent.pcap")
 	w.must(os.WriteFile(file, pcap(sent), 0o600))
 	out, err := exec.Command("tshark", "-r", file, "-d", "udp.port==5060,sip", "-T", "fields", "-e", "frame.protocols", "-e", "sip.CSeq.method", "-e", "_ws.malformed", "-e", "_ws.expert.message",
-		"-e", "sip.Session-ID.local_uuid", "-e", "sip.History-Info", "-e", "sip.Session-Expires").Output()
+		"-e", "sip.Session-ID.local_uuid", "-e", "sip.History-Info", "-e", "sip.Session-Expires", "-e", "sip.Geolocation", "-e", "sip.Geolocation-Routing",
+		"-e", "mime_multipart.header.content-id", "-e", "xml.cdata").Output()
 	if err != nil {
 		t.Fatalf("%v (scripts/test-deps installs tshark)", err)
 	}
@@ -427,6 +435,10 @@ func TestTshark(t *testing.T) {
 			(!strings.Contains(told, "ab30317f-1a78-4dc4-8ff8-24d0d3715d86") || !strings.Contains(told, "1800") ||
 				strings.Contains(told, "index=1.1") != bytes.Equal(sent[i], diverted.Encode())) {
 			t.Errorf("tshark reads %q in\n%s", told, sent[i])
+		}
+		if bytes.Equal(sent[i], located.Encode()) && (!strings.Contains(line, "<cid:cell@ims.example>\tyes") || !strings.Contains(line, "51.5 -0.12") ||
+			!strings.Contains(f[0], "mime_multipart") || !strings.Contains(f[0], "sdp") || !strings.Contains(f[0], "xml")) {
+			t.Errorf("tshark reads %q in\n%s", line, sent[i])
 		}
 	}
 }

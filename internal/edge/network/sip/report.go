@@ -23,6 +23,8 @@ type Report struct {
 	Vouched bool
 	// Passports are the Identity header fields of the INVITE (RFC 8224).
 	Passports []string
+	// Place of the party, by the word of a trusted element; nil: none was said.
+	Place *Place
 }
 
 // ErrRefused: a report can never be taken; there is no use in repeating it.

@@ -63,6 +63,8 @@ type Leg struct {
 	Vouched   bool          `json:"vouched,omitempty"`
 	Hidden    bool          `json:"hidden,omitempty"`       // own is withheld from the other
 	OtherHid  bool          `json:"other_hidden,omitempty"` // other is withheld from own
+	// Place of own; repeated with the reports, and not written down: Tandem's core has it.
+	Place *Place `json:"-"`
 }
 
 // longest is how long a call is followed without a session timer.
@@ -131,6 +133,9 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 			return nil
 		}
 		old.passes++
+		if p := s.e.placeIn(m, tx.from); p != nil {
+			old.Caller.Place = p
+		}
 		return old // it spirals, or forks before us: one call
 	}
 	c := &trackedCall{s: s, passport: m.Raw(Identity), passes: 1, Kept: Kept{
@@ -150,6 +155,7 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	_, extension := SplitUser(c.User)
 	c.Caller = &Leg{
 		Own: own, Extension: extension, Other: other, Direction: tel.Outgoing, Local: c.local("caller"), Vouched: who.proved, Hidden: who.private,
+		Place: s.e.placeIn(m, tx.from),
 	}
 	c.say(c.Caller, tel.Ringing)
 	c.refresh = s.after(s.e.cfg.Lease/2, c.again)
@@ -207,7 +213,7 @@ func (c *trackedCall) put(l *Leg) {
 			Own: l.Own, Other: l.Other, Dialled: c.dialledFor(l), Withheld: l.Hidden, OtherWithheld: l.OtherHid && !l.Other.IsZero(),
 			Direction: l.Direction, State: l.State, Ref: tel.Ref{Local: l.Local}, Extension: l.Extension, OtherExtension: l.OtherExtension,
 		},
-		Seq: l.Seq, At: l.Since, Lease: c.s.e.cfg.Lease, Vouched: l.Vouched, Passports: c.passport,
+		Seq: l.Seq, At: l.Since, Lease: c.s.e.cfg.Lease, Vouched: l.Vouched, Passports: c.passport, Place: l.Place,
 	}
 	if len(c.CallID) <= tel.MaxDetail {
 		r.Ref.CallID = c.CallID
@@ -339,11 +345,12 @@ func (c *trackedCall) offered(tag, user string, sdp []byte) {
 
 // sdpOf returns the session description of a message; nil if it has none.
 func sdpOf(m *Message) []byte {
-	t, _, _ := strings.Cut(m.Get(ContentType), ";")
-	if !strings.EqualFold(strings.TrimSpace(t), "application/sdp") || len(m.Body) == 0 {
-		return nil
+	for _, p := range m.parts() {
+		if p.mediaType == "application/sdp" && len(p.content) > 0 {
+			return p.content
+		}
 	}
-	return m.Body
+	return nil
 }
 
 // held reports whether an offer holds all media: each is sendonly or inactive, or has the
