@@ -7,9 +7,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 # The whole suite under the race detector; peers: also the tests that talk to real programs. Not
 # from the cache: spec and docs drive a program that they build, whose changes go unnoticed there.
-TESTFLAGS ?= -race -tags peers -count=1 -timeout 15m
+TESTFLAGS ?= -race -tags peers -count=1 -timeout 25m
 
-.PHONY: run cluster build pages test test-cluster chaos soak chaos-cluster upgrade check unit fuzz web bench vulncheck generate clean help
+.PHONY: run cluster build pages test test-cluster chaos soak chaos-cluster upgrade check peers unit timing fuzz web bench vulncheck generate clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,10 @@ build: pages ## build bin/tandem, with the web pages in it
 pages: ## build the web pages (needs Node 20 with npm; installs packages by the lock file)
 	@scripts/web-build
 
-test: check unit web ## everything that CI runs; installs the peers it lacks
+test: check build ## everything that CI runs; installs the peers it lacks
+	@# Both wait more than they compute. The pages are built by now: unit compiles them in.
+	$(MAKE) --jobs=2 unit web
+	$(MAKE) timing
 
 check: ## formatting, vet, lint, generated files
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -34,10 +37,14 @@ check: ## formatting, vet, lint, generated files
 	cd bench && $(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck -tags peers ./...
 
-unit: ## race, property, conformance and requirement tests, fuzz seeds, with the real peers
+peers: # the programs that the tests talk to
 	scripts/test-deps
+
+unit: peers ## race, property, conformance and requirement tests, fuzz seeds, with the real peers
 	$(GO) test $(TESTFLAGS) ./internal/server ./spec ./... # the longest first: the others run beside them
-	$(GO) test -timeout 5m -run TestTiming ./internal/server # times of a race build would say nothing
+
+timing: ## what times tell to strangers, and the benchmarks in miniature; times of a race build would say nothing
+	$(GO) test -timeout 5m -run TestTiming ./internal/server
 	cd bench && $(GO) test -timeout 5m ./...
 
 test-cluster: ## storage suite, requirement scripts and faults on three NATS servers and several nodes (make test: a part)
@@ -58,8 +65,7 @@ chaos-cluster: ## faults of network, nodes and NATS servers under load: ROUNDS=1
 upgrade: ## from an earlier version (PREVIOUS=commit; the newest tag, or 20 commits ago) to this one and back, x 20, under load
 	scripts/upgrade $(PREVIOUS)
 
-web: build ## types, lint and tests of the web side, against the real server, in a real browser
-	scripts/test-deps
+web: peers build ## types, lint and tests of the web side, against the real server, in a real browser
 	TANDEM_BIN=$(CURDIR)/$(BIN) scripts/web-test
 
 fuzz: ## each fuzz target for a moment (FUZZTIME=1m for longer)

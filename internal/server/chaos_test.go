@@ -40,7 +40,8 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	l.more(500)
 	l.settle()
-	if slowest > 10*time.Second {
+	// The short form shares the machine with other tests.
+	if limit := time.Duration(chaos.Times(30, 10)) * time.Second; slowest > limit {
 		t.Errorf("devices were back after %v only", slowest)
 	}
 	chaos.Report(t, fmt.Sprintf("server: kill -9 under %d devices", devices), times,
