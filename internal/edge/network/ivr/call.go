@@ -2,12 +2,14 @@ package ivr
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"github.com/emiago/diago"
+	"github.com/emiago/diago/audio"
 	"github.com/emiago/diago/media"
 	"github.com/pion/rtp"
 )
@@ -29,17 +31,13 @@ type Call struct {
 const reading = 1
 
 // newCall begins to listen to the keys.
-func newCall(m *diago.DialogMedia) (*Call, error) {
-	pad := keypad{payloadType: eventsOf(m.MediaSession())}
-	if pad.payloadType == 0 {
-		return nil, errors.New("ivr: no telephone events are agreed on")
-	}
+func newCall(m *diago.DialogMedia) *Call {
 	c := &Call{media: m, keys: make(chan rune, 32), over: make(chan struct{})}
 	go func() {
 		defer close(c.over)
-		c.listen(pad)
+		c.listen()
 	}()
-	return c, nil
+	return c
 }
 
 // eventsOf is the payload type of the telephone events that are agreed on; 0: none.
@@ -55,7 +53,9 @@ func eventsOf(s *media.MediaSession) uint8 {
 // listen takes the packets that arrive, until the call is over. Anybody may send some: what is
 // malformed is passed over. The library's own reader of packets is not used, since one whose
 // header extensions are padded (RFC 8285 4.2) ends the program there.
-func (c *Call) listen(pad keypad) {
+func (c *Call) listen() {
+	pad := keypad{payloadType: eventsOf(c.media.MediaSession())}
+	var inSound tones
 	var p rtp.Packet
 	buf := make([]byte, media.RTPBufSize)
 	session := c.media.RTPPacketReader.Reader()
@@ -76,16 +76,46 @@ func (c *Call) listen(pad keypad) {
 		case err != nil || n == 0:
 			// malformed, or on hold
 		default:
-			key, ok := pad.press(p.Header, p.Payload)
-			if !ok {
-				continue
+			var pressed []rune
+			if pad.payloadType == 0 { // who sends events may send the tones, too
+				pressed = inSound.press(decoded(p.PayloadType, p.Payload))
+			} else if key, ok := pad.press(p.Header, p.Payload); ok {
+				pressed = append(pressed, key)
 			}
-			select {
-			case c.keys <- key:
-			default: // nobody waits for so many
+			for _, key := range pressed {
+				select {
+				case c.keys <- key:
+				default: // nobody waits for so many
+				}
 			}
 		}
 	}
+}
+
+// decoded is the sound of a packet of G.711; nil if it is of another kind.
+func decoded(payloadType uint8, payload []byte) []int16 {
+	decode := audio.DecodeUlawTo
+	switch payloadType {
+	case media.CodecAudioUlaw.PayloadType:
+	case media.CodecAudioAlaw.PayloadType:
+		decode = audio.DecodeAlawTo
+	default:
+		return nil
+	}
+	b := make([]byte, 2*len(payload))
+	if _, err := decode(b, payload); err != nil {
+		return nil
+	}
+	return pcmOf(b)
+}
+
+// pcmOf are samples of 16 bits, the low byte first.
+func pcmOf(b []byte) []int16 {
+	pcm := make([]int16, len(b)/2)
+	for i := range pcm {
+		pcm[i] = int16(binary.LittleEndian.Uint16(b[2*i:]))
+	}
+	return pcm
 }
 
 // Play plays an announcement to its end, or until a key is pressed or the call is over.
@@ -95,7 +125,10 @@ func (c *Call) Play(ctx context.Context, a *Announcement) error {
 	for i := 0; ; i++ {
 		// A new offer in the call may have agreed on another kind of sound.
 		packets := a.packets[media.CodecAudioFromSession(c.media.MediaSession()).Name]
-		if i >= len(packets) || len(c.keys) > 0 || ctx.Err() != nil {
+		if i >= len(packets) || len(c.keys) > 0 {
+			return nil
+		}
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if _, err := w.Write(packets[i]); err != nil { // it takes 20 ms

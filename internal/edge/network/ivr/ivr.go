@@ -3,7 +3,7 @@
 //
 //	telephone ── INVITE ──▶ SIP element ── INVITE ──▶ Server
 //	          ◀── RTP (Opus, G.711): the announcement
-//	          ─── RTP (RFC 4733): the keys ──────────▶   Call.Digits
+//	          ─── RTP (RFC 4733, tones): the keys ───▶   Call.Digits
 //
 // SIP is heard on loopback only, from the element: it has seen who calls, and says so in
 // P-Asserted-Identity (RFC 3325). The address that it is given is a secret, so that no other
@@ -144,11 +144,7 @@ func (s *Server) answer(d *diago.DialogServerSession) {
 	ctx, cancel := context.WithTimeout(d.Context(), s.cfg.Longest)
 	defer cancel()
 	defer context.AfterFunc(s.closed, cancel)()
-	c, err := newCall(m)
-	if err != nil {
-		s.cfg.Logger.Info("ivr: the telephone sends no keys", "err", err)
-		return
-	}
+	c := newCall(m)
 	c.Caller = asserted(d.InviteRequest)
 	s.cfg.Serve(ctx, c)
 }

@@ -46,7 +46,7 @@ func tidied(next sipgo.RequestHandler) sipgo.RequestHandler {
 }
 
 // tidy returns the offer with one kind of sound, the first of ours in the caller's order
-// (RFC 3264 6.1), and the telephone events that go with it.
+// (RFC 3264 6.1), and the telephone events that go with it. Who offers no events is heard by tones, in G.711.
 func tidy(offer []byte) ([]byte, error) {
 	kinds := map[string]media.Codec{"0": media.CodecAudioUlaw, "8": media.CodecAudioAlaw} // by payload type; RFC 3551
 	var lines, sound []string
@@ -75,7 +75,10 @@ func tidy(offer []byte) ([]byte, error) {
 		n, err := strconv.Atoi(f)
 		return err != nil || n < 0 || n > 127 || strconv.Itoa(n) != f
 	})
-	spoken := slices.IndexFunc(formats, func(f string) bool { return slices.ContainsFunc(sounds, kinds[f].Matches) })
+	hasEvents := slices.ContainsFunc(formats, func(f string) bool { return kinds[f].Name == media.CodecTelephoneEvent8000.Name })
+	spoken := slices.IndexFunc(formats, func(f string) bool {
+		return slices.ContainsFunc(sounds, kinds[f].Matches) && (hasEvents || kinds[f].SampleRate == toneRate) // or else no key is heard
+	})
 	if spoken < 0 {
 		return nil, errNoSound
 	}

@@ -85,7 +85,7 @@ func toneAnnouncement(t *testing.T) *Announcement {
 func TestHeard(t *testing.T) {
 	a := toneAnnouncement(t)
 	s := serve(t, func(ctx context.Context, c *Call) {
-		if err := c.Play(ctx, a); err != nil {
+		if err := c.Play(ctx, a); err != nil && ctx.Err() == nil { // the test ends with what it wants to hear
 			t.Error(err)
 		}
 		<-ctx.Done()
@@ -149,18 +149,10 @@ func decodedG711(decode func(pcm, g711 []byte) (int, error)) func(t *testing.T, 
 			if _, err := decode(b, p.Payload); err != nil {
 				t.Fatal(err)
 			}
-			pcm = append(pcm, samplesOf(b)...)
+			pcm = append(pcm, pcmOf(b)...)
 		}
 		return pcm, 8000
 	}
-}
-
-func samplesOf(b []byte) []int16 {
-	pcm := make([]int16, len(b)/2)
-	for i := range pcm {
-		pcm[i] = int16(binary.LittleEndian.Uint16(b[2*i:]))
-	}
-	return pcm
 }
 
 // decodedOpus is what opusdec makes of the packets.
@@ -185,7 +177,7 @@ func decodedOpus(t *testing.T, packets []rtp.Packet) (pcm []int16, rate int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return samplesOf(b), 48000
+	return pcmOf(b), 48000
 }
 
 // oggPage is a page with one packet (RFC 3533 6).
