@@ -85,6 +85,7 @@ var oneNode = map[string]string{
 	"G3":          "asks one node for its counts",
 	"texts":       "asks one node for its counts",
 	"C5":          "a device that is connected to another node is woken",
+	"pbx_diverts": "telephones register with the SIP element of one node",
 	"sip_place":   "telephones register with the SIP element of one node",
 	"two_servers": "is about two servers on one data directory",
 }

@@ -33,6 +33,7 @@ import (
 //	end NAME [SIGNAL]          end a background program ("server" too) and wait for it
 //	baresip NAME NUMBER [REGISTRAR [TRANSPORT]]  start a softphone; $NAME_ctrl and $NAME_sip are its
 //	                           addresses. With a registrar it registers there.
+//	kamailio NAME FILE         start a proxy or PBX with a configuration, in which MODULES is replaced
 //	linphone NAME NUMBER REGISTRAR  start another softphone, which can transfer a call to another call
 //	signin NAME FILE           sign an agent in with the code or key in a file
 //	phone NAME COMMAND [ARG]   give the softphone a command, as its user would: what is typed at a Linphone
@@ -61,7 +62,7 @@ import (
 //	receiver NAME              start a receiver of webhooks; see startReceiver
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"serve": serve, "port": findPort, "enrol": enrol, "device": runDevice, "background": background, "await": await, "end": end,
-	"baresip": startBaresip, "linphone": startLinphone, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
+	"baresip": startBaresip, "kamailio": startKamailio, "linphone": startLinphone, "phone": phone, "heard": heard, "gif": writeGIF, "tandem": run, "api": api, "capture": capture, "receiver": startReceiver,
 	"radicale": startRadicale, "paymentserver": startPaymentServer, "mailserver": startMailServer, "pushservice": startPushService, "browser": subscribeBrowser, "kannel": startKannel, "text": textBack, "metric": metric,
 	"host": atHost, "cluster": startCluster, "road": takeRoad, "secure": secure, "revoke": revoke, "bearer": bearer, "provider": startProvider, "signin": signIn, "passport": signPassport, "site": startSite,
 }
