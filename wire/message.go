@@ -187,6 +187,9 @@ type SessionState struct {
 	Phase Phase `json:"phase"`
 	// You is the receiving device's own member id.
 	You MemberID `json:"you,omitempty"`
+	// Was are the member ids that the receiving device had before, where it was let go and came
+	// back: what they sent is its own.
+	Was []MemberID `json:"was,omitempty"`
 	// Members of the session, also those that have left.
 	Members []Member `json:"members"`
 	// Opened is when the session was opened.

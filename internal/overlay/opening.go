@@ -183,12 +183,12 @@ func (s *Service) predetermine(ctx context.Context, o Opening) error {
 	// Who came later has a request of its own: one that was carried out is not carried out again.
 	request := wire.RequestID("opening-" + strconv.FormatUint(o.Call, 10))
 	if len(there) > 0 {
-		if _, err := s.cfg.Sessions.Send(ctx, o.Tenant, o.Session, from, there, request, overlay.Kind, document); err != nil {
+		if _, err := s.cfg.Sessions.Send(ctx, o.Tenant, o.Session, from, x.Sides[side].toAlso(there, from), request, overlay.Kind, document); err != nil {
 			return err
 		}
 	}
 	for _, m := range late {
-		if _, err := s.cfg.Sessions.Send(ctx, o.Tenant, o.Session, from, []wire.MemberID{m}, request+"-"+wire.RequestID(m), overlay.Kind, document); err != nil {
+		if _, err := s.cfg.Sessions.Send(ctx, o.Tenant, o.Session, from, x.Sides[side].toAlso([]wire.MemberID{m}, from), request+"-"+wire.RequestID(m), overlay.Kind, document); err != nil {
 			return err
 		}
 	}

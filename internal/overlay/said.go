@@ -81,18 +81,11 @@ func (s *Service) customers(ctx context.Context, tenant wire.TenantID, x Session
 	if err != nil {
 		return nil, err
 	}
-	own := map[wire.MemberID]bool{}
-	for _, m := range x.Sides[mine].Members {
-		own[m.ID] = true
-	}
-	for _, m := range x.Sides[mine].Left {
-		own[m] = true
-	}
 	r := reader{tenant, x.ID, d}
 	h := s.said.of(r)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := s.hear(ctx, r, h, own); err != nil || len(h.said) > keptAnswers {
+	if err := s.hear(ctx, r, h, x.Sides[mine]); err != nil || len(h.said) > keptAnswers {
 		s.said.forget(r)
 		if err != nil {
 			return nil, err
@@ -107,7 +100,7 @@ func (s *Service) customers(ctx context.Context, tenant wire.TenantID, x Session
 }
 
 // hear reads what is new in the log, but for what the reader's own side wrote.
-func (s *Service) hear(ctx context.Context, r reader, h *heard, own map[wire.MemberID]bool) error {
+func (s *Service) hear(ctx context.Context, r reader, h *heard, own Side) error {
 	for known := h.after > 0; ; known = false {
 		list, err := s.cfg.Sessions.Messages(ctx, r.tenant, r.device, r.session, h.after, pageOfLog)
 		if err != nil {
@@ -122,7 +115,7 @@ func (s *Service) hear(ctx context.Context, r reader, h *heard, own map[wire.Mem
 		}
 		for _, e := range list {
 			h.after, h.epoch = e.Seq, e.Epoch
-			if !own[e.From] {
+			if !own.had(e.From) {
 				take(h.said, e)
 			}
 		}

@@ -151,26 +151,32 @@ func (s *Service) Preview(ctx context.Context, by Sender, id wire.SessionID, f w
 // device's, or of a provider's own. The same errors as of Preview.
 func (s *Service) Send(ctx context.Context, by Sender, id wire.SessionID, q wire.OverlaySend) (wire.OverlaySent, error) {
 	var o overlay.Overlay
+	var x Session
+	var side int
 	var from wire.DeviceID
 	var err error
 	switch {
 	case (q.Template == "") == (len(q.Document) == 0):
 		return wire.OverlaySent{}, fmt.Errorf("%w: give template or document", ErrRequest)
 	case q.Template != "":
-		_, _, from, o, err = s.filled(ctx, by, id, q.Template, q.Values)
+		x, side, from, o, err = s.filled(ctx, by, id, q.Template, q.Values)
 	case len(q.Values) > 0:
 		return wire.OverlaySent{}, fmt.Errorf("%w: values go with a template", ErrRequest)
 	case by.Device == "" && by.Owner.All:
 		return wire.OverlaySent{}, fmt.Errorf("%w: an operator sends templates, whose numbers say which side it is", ErrRequest)
 	default:
-		if _, _, from, err = s.at(ctx, by, id, nil); err == nil {
+		if x, side, from, err = s.at(ctx, by, id, nil); err == nil {
 			o, err = overlay.Decode(q.Document)
 		}
 	}
 	if err != nil {
 		return wire.OverlaySent{}, err
 	}
-	sent, err := s.cfg.Sessions.Send(ctx, by.Tenant, id, from, q.To, q.ID, overlay.Kind, o)
+	to := q.To
+	if len(to) > 0 {
+		to = x.Sides[side].toAlso(to, from)
+	}
+	sent, err := s.cfg.Sessions.Send(ctx, by.Tenant, id, from, to, q.ID, overlay.Kind, o)
 	return wire.OverlaySent{Sent: sent, Overlay: o.ID}, err
 }
 
@@ -267,12 +273,12 @@ func (s *Service) Received(ctx context.Context, tenant wire.TenantID, id wire.Se
 		return r, err
 	}
 	for i, side := range r.Session.Sides {
-		if i != r.Own && slices.ContainsFunc(side.Members, func(m Member) bool { return m.ID == e.From }) {
+		if i != r.Own && len(side.Members) > 0 && side.had(e.From) {
 			r.From = i
 			return r, nil
 		}
 	}
-	return r, fmt.Errorf("%w: who sent it has left, or is of the same side", ErrNotFound)
+	return r, fmt.Errorf("%w: the side that sent it has left, or is the device's own", ErrNotFound)
 }
 
 // decode reads the overlay of a message, which was checked when it was sent.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,6 +52,23 @@ func (s Side) is(numbers []string) bool {
 	return credential.Covers(numbers, s.Principal) || credential.Covers(numbers, s.Shown)
 }
 
+// had reports whether a member is of the side, or was: another one of it has its place now.
+func (s Side) had(id wire.MemberID) bool {
+	return slices.Contains(s.Left, id) || slices.ContainsFunc(s.Members, func(m Member) bool { return m.ID == id })
+}
+
+// toAlso returns whom an overlay is addressed to, with its sender: whoever takes the sender's place
+// in the session sees then what is on the customer's screen.
+func (s Side) toAlso(to []wire.MemberID, from wire.DeviceID) []wire.MemberID {
+	to = slices.Clone(to)
+	for _, m := range s.Members {
+		if m.Device == from && !slices.Contains(to, m.ID) {
+			to = append(to, m.ID)
+		}
+	}
+	return to
+}
+
 // Of returns the index of the device's side. ErrClosed.
 func (x Session) Of(d wire.DeviceID) (int, error) {
 	for i, s := range x.Sides {
@@ -68,14 +86,14 @@ func (x Session) Of(d wire.DeviceID) (int, error) {
 func (x Session) provider(numbers []string) (int, error) {
 	found := -1
 	for i, s := range x.Sides {
-		if s.is(numbers) {
+		if s.is(numbers) && len(s.Members) > 0 {
 			if found >= 0 {
 				return 0, ErrClosed
 			}
 			found = i
 		}
 	}
-	if found < 0 || len(x.Sides[found].Members) == 0 {
+	if found < 0 {
 		return 0, ErrClosed
 	}
 	return found, nil

@@ -67,7 +67,7 @@ func TestSendTemplates(t *testing.T) {
 			t.Fatalf("%+v, %v", sent, err)
 		}
 	}
-	if want := []string{"2>[1] overlay booking"}; !slices.Equal(w.said(), want) {
+	if want := []string{"2>[1 2] overlay booking"}; !slices.Equal(w.said(), want) {
 		t.Errorf("%v, want %v", w.said(), want)
 	}
 }
@@ -127,6 +127,22 @@ func TestConfirmedAndAnswered(t *testing.T) {
 	}
 	no := yes
 	no.Value = "no"
+	// Another device has taken the sender's place: it is told.
+	own := w.session.Sides[1]
+	w.session.Sides[1].Left, w.session.Sides[1].Members = []wire.MemberID{"2"}, []Member{{"3", "second"}}
+	yes.ID = "a-2"
+	if err := s.Answered(ctx, "t", "s_1", customer, 1, yes); err != nil {
+		t.Error(err)
+	}
+	if said := w.said(); said[len(said)-1] != "1>[3] tandem.overlay.result menu" {
+		t.Errorf("%v", said)
+	}
+	w.session.Sides[1].Members = nil
+	yes.ID = "a-3"
+	if err := s.Answered(ctx, "t", "s_1", customer, 1, yes); !errors.Is(err, ErrNotFound) {
+		t.Errorf("nobody of the side is there: %v", err)
+	}
+	w.session.Sides[1] = own
 	for name, c := range map[string]struct{ got, want error }{
 		"the sender confirms": {s.Shown(ctx, "t", "s_1", agent, 1, shown), ErrNotFound},
 		"no overlay":          {s.Shown(ctx, "t", "s_1", customer, 2, shown), ErrNotFound},
@@ -297,7 +313,7 @@ func TestPredetermined(t *testing.T) {
 	w.mu.Unlock()
 	step(6, "3")
 	w.await()
-	want := []string{"2>[1] overlay welcome", "2>[1] overlay airport", "2>[3] overlay airport"}
+	want := []string{"2>[1 2] overlay welcome", "2>[1 2] overlay airport", "2>[3 2] overlay airport"}
 	if !slices.Equal(w.said(), want) {
 		t.Errorf("%v, want %v", w.said(), want)
 	}
@@ -327,7 +343,7 @@ func TestPredeterminedToLatecomers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []string{"2>[1] overlay welcome", "2>[3] overlay welcome"}; !slices.Equal(w.said(), want) {
+	if want := []string{"2>[1 2] overlay welcome", "2>[3 2] overlay welcome"}; !slices.Equal(w.said(), want) {
 		t.Fatalf("%v, want %v", w.said(), want)
 	}
 	if err := s.Opened(t.Context(), "t", "s_1", 3, []wire.MemberID{"3"}); err != nil { // said again
@@ -344,7 +360,7 @@ func TestPredeterminedToLatecomers(t *testing.T) {
 	if n := left(t, s); n != 0 {
 		t.Errorf("%d are left", n)
 	}
-	want := []string{"2>[3] overlay welcome", "2>[4] overlay welcome", "2>[5] overlay welcome"}
+	want := []string{"2>[3 2] overlay welcome", "2>[4 2] overlay welcome", "2>[5 2] overlay welcome"}
 	if !slices.Equal(w.said(), want) {
 		t.Errorf("%v, want %v", w.said(), want)
 	}

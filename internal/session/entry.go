@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -112,8 +113,9 @@ func parseEntry(data []byte) (entry, error) {
 }
 
 // visible reports whether member n, whose party's first member is first, may read the
-// message: addressed to it, to all since its party came, or its own.
-func (e *entry) visible(n, first uint32) bool {
+// message: addressed to it or to those in whose place it is, to all since its party came, or
+// its own.
+func (e *entry) visible(n, first uint32, places ...uint32) bool {
 	switch {
 	case e.from == n:
 		return true
@@ -122,7 +124,7 @@ func (e *entry) visible(n, first uint32) bool {
 	}
 	for b := e.to; len(b) > 0; {
 		v, w := binary.Uvarint(b)
-		if uint32(v) == n {
+		if uint32(v) == n || slices.Contains(places, uint32(v)) {
 			return true
 		}
 		b = b[w:]

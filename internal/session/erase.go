@@ -61,7 +61,7 @@ func (s *Service) Held(ctx context.Context, rec *Record, devices []wire.DeviceID
 			m, err := parseEntry(e.Data)
 			if err != nil || m.from == 0 || !slices.ContainsFunc(numbers, func(n uint32) bool {
 				left := rec.Members[n-1].Left
-				return m.visible(n, rec.firstOf(n)) && (left.IsZero() || !e.Time.After(left))
+				return m.visible(n, rec.firstOf(n), rec.placesOf(n)...) && (left.IsZero() || !e.Time.After(left))
 			}) {
 				continue
 			}

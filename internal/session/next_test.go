@@ -258,9 +258,38 @@ func TestEntryRoundTrip(t *testing.T) {
 			t.Errorf("member %d: visible %v", n, !visible)
 		}
 	}
+	if !e.visible(402, 2, 7, 400) || e.visible(402, 2, 7) {
+		t.Error("what was sent to one is for who takes its place")
+	}
 	all := entry{from: 1, members: 3}
 	if !all.visible(2, 2) || !all.visible(9, 3) || all.visible(4, 4) {
 		t.Error("a message to all is for parties that were there")
+	}
+}
+
+// TestPlaces: who is let take another one's place, and who comes back, has what was there before
+// it; another device of the party, and the other party, have not.
+func TestPlaces(t *testing.T) {
+	r := opened(t, t0)
+	// The second side has one device, "b1".
+	hand := func(from, to wire.DeviceID) {
+		bob := r.Sides[1].Principal
+		r = after(t, r, Joining{Principal: bob, Devices: []Device{{ID: to}}, By: from, At: t0}, Away{Principal: bob, Devices: []wire.DeviceID{from}, At: t0})
+	}
+	first := r.member("b1")
+	hand("b1", "b2")
+	hand("b2", "b1")
+	r = after(t, r, Joining{Principal: r.Sides[1].Principal, Devices: []Device{{ID: "b3"}}})
+	for device, want := range map[wire.DeviceID][]uint32{"b1": {first, first + 1}, "b3": nil, "a1": nil} {
+		if got := r.placesOf(r.member(device)); !slices.Equal(got, want) {
+			t.Errorf("%s has the places %v, want %v", device, got, want)
+		}
+	}
+	if was := r.State(r.member("b1")).Was; !slices.Equal(was, []wire.MemberID{memberID(first)}) {
+		t.Errorf("it was %v", was)
+	}
+	if was := r.State(r.member("b3")).Was; was != nil {
+		t.Errorf("the other device was %v", was)
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *Service) Messages(ctx context.Context, tenant wire.TenantID, device wir
 	}
 	list := wire.MessageList{Messages: []wire.Envelope{}, Epoch: head.Epoch, Head: head.Seq}
 	limit = min(max(limit, 1), MaxList)
-	first, f := rec.firstOf(n), framesOf(id)
+	first, places, f := rec.firstOf(n), rec.placesOf(n), framesOf(id)
 	for len(list.Messages) < limit {
 		entries, err := s.c.Log.Read(ctx, key.log(), after, page)
 		if err != nil {
@@ -80,7 +80,7 @@ func (s *Service) Messages(ctx context.Context, tenant wire.TenantID, device wir
 		}
 		for _, e := range entries {
 			after = e.Seq
-			m, ok := r.readable(e, n, first)
+			m, ok := r.readable(e, n, first, places...)
 			if !ok {
 				continue
 			}

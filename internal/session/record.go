@@ -109,6 +109,19 @@ func (r *Record) firstOf(n uint32) uint32 {
 	return n
 }
 
+// placesOf returns the numbers of the members in whose place member n is, which are fewer than
+// n: of its own earlier ones, and where it was let take another one's place, of all that its
+// side had before. What was sent to them is for it, too.
+func (r *Record) placesOf(n uint32) (all []uint32) {
+	own := &r.Members[n-1]
+	for i := range n - 1 {
+		if m := &r.Members[i]; m.Side == own.Side && (own.By != "" || m.Device == own.Device) {
+			all = append(all, i+1)
+		}
+	}
+	return all
+}
+
 // present counts the members that have not left.
 func (r *Record) present() int {
 	n := 0
@@ -140,6 +153,11 @@ func (r *Record) State(you uint32) wire.SessionState {
 	}
 	if you != 0 {
 		st.You = memberID(you)
+		for i, m := range r.Members[:you-1] {
+			if m.Device == r.Members[you-1].Device {
+				st.Was = append(st.Was, memberID(uint32(i+1)))
+			}
+		}
 	}
 	for i, m := range r.Members {
 		st.Members[i] = wire.Member{ID: memberID(uint32(i + 1)), Side: m.Side, Name: m.Name, Left: !m.Left.IsZero()}

@@ -147,7 +147,7 @@ func (r *room) replay(ctx context.Context, u *subscriber, after, to uint64) (who
 				return true, nil
 			}
 			after = e.Seq
-			m, ok := r.readable(e, u.member, u.first)
+			m, ok := r.readable(e, u.member, u.first, u.places...)
 			if !ok {
 				continue
 			}
@@ -170,9 +170,9 @@ func (r *room) replay(ctx context.Context, u *subscriber, after, to uint64) (who
 }
 
 // readable reports whether a stored message is for the member, and not the repetition of one.
-func (r *room) readable(e store.Entry, member, first uint32) (entry, bool) {
+func (r *room) readable(e store.Entry, member, first uint32, places ...uint32) (entry, bool) {
 	m, err := parseEntry(e.Data)
-	if err != nil || !m.visible(member, first) {
+	if err != nil || !m.visible(member, first, places...) {
 		return m, false
 	}
 	if m.from == 0 {

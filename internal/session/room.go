@@ -67,7 +67,8 @@ func (r *room) unreadable(seq uint64) {
 type subscriber struct {
 	c      *conn
 	member uint32
-	first  uint32 // first member of the same party
+	first  uint32   // first member of the same party
+	places []uint32 // in which it is, of members before it
 
 	resuming atomic.Bool // live messages are held
 
@@ -323,7 +324,7 @@ func (r *room) join(c *conn) (*subscriber, *Record, store.Head) {
 			return u, &rec, store.Head{Epoch: r.head.Epoch, Seq: low}
 		}
 	}
-	u := &subscriber{c: c, member: n, first: rec.firstOf(n), low: r.head.Seq}
+	u := &subscriber{c: c, member: n, first: rec.firstOf(n), places: rec.placesOf(n), low: r.head.Seq}
 	r.subs, r.counted = append(slices.Clip(r.subs), u), false
 	r.used = r.s.c.Now()
 	return u, &rec, r.head
@@ -422,7 +423,7 @@ func (r *room) onEntry(e store.Entry) {
 	}
 	var frame []byte
 	for _, u := range subs {
-		if u.c == origin && origin != nil || !m.visible(u.member, u.first) {
+		if u.c == origin && origin != nil || !m.visible(u.member, u.first, u.places...) {
 			continue
 		}
 		if frame == nil {
@@ -451,7 +452,7 @@ func (r *room) onSignal(_ string, data []byte) {
 	r.mu.Unlock()
 	var frame []byte
 	for _, u := range subs {
-		if u.c.id == origin || !m.visible(u.member, u.first) {
+		if u.c.id == origin || !m.visible(u.member, u.first, u.places...) {
 			continue
 		}
 		if frame == nil {

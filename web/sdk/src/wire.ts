@@ -412,6 +412,8 @@ export interface SessionState {
   phase: Phase;
   /** you is the receiving device's own member id. */
   you?: MemberID;
+  /** was are the member ids that the receiving device had before, where it was let go and came back: what they sent is its own. */
+  was?: MemberID[];
   /** members of the session, also those that have left. */
   members: Member[];
   /** opened is when the session was opened. */

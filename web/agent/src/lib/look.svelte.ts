@@ -1,4 +1,4 @@
-import { type Conversation, isProblem, type LookedInto, type SessionID } from "@tandem-call/sdk";
+import { type Conversation, isProblem, type LookedInto, type SessionID, type SessionState } from "@tandem-call/sdk";
 import { app } from "../../../callpage/src/lib/app.svelte.ts";
 import { Room } from "../../../callpage/src/lib/room.svelte.ts";
 
@@ -65,7 +65,7 @@ export class Look {
     }
     const epoch = session.epoch ?? 0;
     if (!this.log || !this.theirs || (this.#epoch && epoch !== this.#epoch)) {
-      this.log = new Room(device, app.ports, { ...session, you: "" });
+      this.log = new Room(device, app.ports, asNobody(session));
       this.theirs = new Room(device, app.ports, session);
       const anew = this.#epoch !== 0;
       this.#epoch = epoch;
@@ -77,7 +77,7 @@ export class Look {
     }
     this.#epoch = epoch;
     this.conversation = conversation;
-    this.log.state = { ...session, you: "" };
+    this.log.state = asNobody(session);
     this.theirs.state = session;
     for (const m of messages) {
       this.log.take(m);
@@ -113,4 +113,9 @@ export class Look {
     const path = `/v1/agent/conversations/${encodeURIComponent(this.id)}/look${query}`;
     return app.device.api.call<T>(method, path);
   }
+}
+
+/** The session as somebody sees it who is none of its members. */
+function asNobody(session: SessionState): SessionState {
+  return { ...session, you: "", was: [] };
 }

@@ -377,8 +377,8 @@ class App {
     }
     // The last word of a session is the same for all members, and leaves out who one is.
     const before = this.rooms.get(told.id)?.state ?? this.past.find((p) => p.id === told.id);
-    const you = told.you ?? before?.you;
-    const s = { ...told, ...(you && { you }) };
+    const { you, was } = told.you ? told : (before ?? told);
+    const s = { ...told, ...(you && { you }), ...(was && { was }) };
     if (s.opened) {
       void this.ports.store.write(new Map([[history + s.id, s]]));
     }

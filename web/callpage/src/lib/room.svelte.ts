@@ -177,7 +177,8 @@ export class Room {
 
   /** Takes a message that came, or was read from the log. */
   take(m: Message | Envelope): void {
-    const mine = m.from !== undefined && m.from === this.state.you;
+    const { you, was } = this.state;
+    const mine = m.from !== undefined && (m.from === you || was?.includes(m.from) === true);
     const place = m.kind === "tandem.place" || m.kind?.startsWith("tandem.place.");
     if (place) {
       this.places.take(m, mine);
@@ -211,7 +212,7 @@ export class Room {
       ...(mine && { status: "stored" as const }),
     });
     this.#keepLast(this.#entries.get(key));
-    if (!mine && m.kind !== undefined && !silent.has(m.kind)) {
+    if (!mine && !before && m.kind !== undefined && !silent.has(m.kind)) {
       this.unread += this.#looking ? 0 : 1;
     }
     if (this.#looking) {

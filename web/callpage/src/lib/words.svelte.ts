@@ -9,7 +9,7 @@ type Messages = Record<MessageKey, string>;
 export const languages = { en: "English", de: "Deutsch", ar: "العربية" } as const;
 export type Language = keyof typeof languages;
 
-const rightToLeft = (language: Language) => language === "ar";
+export const rightToLeft = (language: Language) => language === "ar";
 
 const files: Record<Language, () => Promise<Messages>> = {
   en: async () => en,
