@@ -2,6 +2,7 @@ import {
   Api,
   type Overlay,
   type OverlayDraft,
+  type OverlayRegion,
   type StoredOverlay,
   type StoredOverlayList,
 } from "@tandem-call/sdk";
@@ -21,11 +22,29 @@ class Drafts {
   name = $state("");
   draft = $state<Draft>();
   #saved = $state("");
+  /** The version that was taken up last, as it is. */
+  #taken = $state.raw({ version: 0, text: "" });
   /** What signs requests to the provider's server: shown once, when the overlay is made. */
   secret = $state("");
 
   readonly stored = $derived(this.all.find((o) => o.name === this.name));
-  readonly changed = $derived(!!this.draft && JSON.stringify(this.draft) !== this.#saved);
+  readonly #text = $derived(this.draft ? JSON.stringify(this.draft) : "");
+  /** The version that is looked at, and is not the draft; 0: none. */
+  readonly looked = $derived(
+    this.#text !== this.#saved && this.#text === this.#taken.text ? this.#taken.version : 0,
+  );
+  /** There is something that would be lost. */
+  readonly changed = $derived(this.#text !== "" && this.#text !== this.#saved && !this.looked);
+
+  /** What a parameter may have of what customers said: as the overlays of the list and this one have it. */
+  readonly sayings = $derived.by(() => {
+    const all = [this.draft?.document, ...this.all.map((o) => o.draft.document as Overlay | undefined)];
+    const of = all.flatMap((d) => d?.regions ?? []).flatMap((r) => [
+      r.id,
+      ...(r.actions ?? []).flatMap((a) => a.form?.fields ?? []).map((f) => `${r.id}.${f.id}`),
+    ]);
+    return [...new Set(["place", ...of])];
+  });
 
   async enter(key: string): Promise<void> {
     this.#api = new Api(location.origin, {
@@ -70,6 +89,7 @@ class Drafts {
   #work(d: OverlayDraft): void {
     const empty = { version: 1, id: this.name, language: "en", regions: [] };
     this.secret = "";
+    this.#taken = { version: 0, text: "" };
     this.draft = structuredClone({ ...d, document: (d.document ?? empty) as Overlay });
   }
 
@@ -78,6 +98,10 @@ class Drafts {
     const d = JSON.parse(text) as Partial<Draft> | null;
     if (!Array.isArray(d?.document?.regions) || !Array.isArray(d.numbers) || !d.title) {
       throw new TypeError("title, numbers, document.regions");
+    }
+    const ids = d.document.regions.map((r) => r.id);
+    if (new Set(ids).size < ids.length) {
+      throw new TypeError("document.regions: id");
     }
     this.draft = d as Draft;
   }
@@ -106,6 +130,34 @@ class Drafts {
   /** Takes an earlier version up into the draft, where the phone shows it; nothing is saved by that. */
   async takeUp(version: number): Promise<void> {
     this.#work(await this.#call<OverlayDraft>("GET", `${this.#path()}/versions/${version}`));
+    this.#taken = { version, text: JSON.stringify(this.draft) };
+  }
+
+  /**
+   * Gives a region another id, also where this overlay refers to it; false: it cannot be one, or another
+   * region has it.
+   */
+  rename(r: OverlayRegion, to: string): boolean {
+    const { regions } = this.draft?.document ?? { regions: [] };
+    if (!/^[a-z0-9_-]{1,64}$/.test(to) || regions.some((o) => o.id === to && o.id !== r.id)) {
+      return false;
+    }
+    for (const o of regions) {
+      if (o.inside === r.id) {
+        o.inside = to;
+      }
+    }
+    // What customers said of a region of another overlay with the same id stays that.
+    const others = this.all.filter((o) => o.name !== this.name).map((o) => o.draft.document as Overlay);
+    const elsewhere = others.some((d) => d?.regions.some((o) => o.id === r.id));
+    for (const p of this.draft?.parameters ?? []) {
+      const [region, ...field] = p.of?.split(".") ?? [];
+      if (region === r.id && !elsewhere) {
+        p.of = [to, ...field].join(".");
+      }
+    }
+    r.id = to;
+    return true;
   }
 
   async rollBack(version: number): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Agent } from "@tandem-call/sdk";
-import { words } from "../../../callpage/src/lib/words.svelte.ts";
+import { fill } from "../../../callpage/src/lib/fill.ts";
+import { rightToLeft, words } from "../../../callpage/src/lib/words.svelte.ts";
 import ar from "../messages/ar.json";
 import de from "../messages/de.json";
 import en from "../messages/en.json";
@@ -18,5 +19,5 @@ export function doing({ state, reason }: Pick<Agent, "state" | "reason">): strin
 /** The text of a key in the page's language, with what stands in {braces} filled in. */
 export function say(key: Key, values: Record<string, string | number> = {}): string {
   const text = (messages[words.language] ?? en)[key];
-  return text.replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ""));
+  return fill(text, values, rightToLeft(words.language));
 }

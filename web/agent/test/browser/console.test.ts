@@ -14,6 +14,7 @@ import {
 import { PaymentServer } from "../../../callpage/test/support/payments.ts";
 import { photo } from "../../../callpage/test/support/photo.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
+import { inArabic } from "../support/arabic.ts";
 
 let browser: Browser;
 let payments: PaymentServer;
@@ -149,6 +150,7 @@ test("an agent signs in by a link, once, and says what it is doing", async () =>
     .waitFor();
   expect(await axe(eve.page)).toEqual([]);
   await fits(eve.page);
+  await inArabic(eve, "signin");
   ben = await open(browser, `${server.url}/agent/`, wide);
   await ben.page.getByLabel("Link or key").fill(await link("ben"));
   await ben.page.getByRole("button", { name: "Sign in" }).click();
@@ -372,6 +374,7 @@ test("another call comes into a tab of its own, and neither takes the focus nor 
   expect(await log(anna).getByText("my oven is broken").count()).toBe(0);
   await anna.page.keyboard.press("Home");
   await log(anna).getByText("my oven is broken").waitFor();
+  await inArabic(anna, "calls");
 });
 
 // He is told of what is said as it comes, sees the customer's screen as it is, and she that he looks.
@@ -391,6 +394,7 @@ test("a supervisor looks into a running call, and the agent is told", async () =
   expect(await axe(ben.page)).toEqual([]);
   await fits(ben.page);
   await shoot(ben, "console-look");
+  await inArabic(ben, "look");
   await shoot(anna, "console-looked");
   expect(await axe(anna.page)).toEqual([]);
   await look.getByRole("button", { name: "Stop looking" }).click();
@@ -420,6 +424,22 @@ test("the session and its call are transferred to another agent, with what was s
   await log(ben).getByText("my oven is broken").waitFor();
   await ben.page.getByRole("region", { name: "Notes" }).getByText("wants a refund").waitFor();
   await ben.page.getByRole("button", { name: "Answer" }).click();
+  // What is on her screen is so for him, too, though another one has sent it; and what she presses
+  // there comes to him.
+  const { page } = ben;
+  const screen = page.getByRole("region", { name: "Customer’s screen" });
+  await screen.getByRole("img", { name: "On it now: 2 tickets (Paid), No, thanks" }).waitFor();
+  await screen.getByText("Shown", { exact: true }).waitFor();
+  await log(ben).getByText("Anna sent something to the screen").last().waitFor();
+  await alice.page.getByRole("button", { name: "Show", exact: true }).click();
+  const sheet = alice.page.getByRole("region", { name: /^Screen of/ });
+  await sheet.getByRole("button", { name: "No, thanks" }).click();
+  await log(ben).getByText("No, thanks – Done").waitFor();
+  await page.keyboard.press("Alt+t");
+  await page.keyboard.type("ask");
+  await page.keyboard.press("Enter");
+  await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
+  await sheet.getByRole("button", { name: "Put away" }).click();
   await write(ben, "Ben here");
   await log(alice).getByText("Ben here").waitFor();
   await alice.page.getByRole("button", { name: "Hang up" }).waitFor();
@@ -439,6 +459,13 @@ test("a supervisor takes a running call over, and the agent is told", async () =
   await ben.page.getByRole("button", { name: "Hang up" }).waitFor({ state: "detached" });
   await alice.page.getByRole("heading", { name: "Session with Anna" }).waitFor();
   await expect.poll(() => state(ben)).not.toBe("busy/");
+  // What she had sent before is still her own; what is on the screen now, he has sent.
+  const screen = anna.page.getByRole("region", { name: "Customer’s screen" });
+  await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
+  await screen.getByText("Shown", { exact: true }).waitFor();
+  expect(await log(anna).getByText("Anna sent something").count()).toBe(0);
+  await log(anna).getByText("Sent to their screen").first().waitFor();
+  await log(anna).getByText("Ben sent something to the screen").waitFor();
 
   await ben.page.getByRole("link", { name: "Team" }).click();
   const her = ben.page.getByRole("listitem").filter({ hasText: "Anna" });
@@ -468,6 +495,7 @@ test("a supervisor takes a running call over, and the agent is told", async () =
 test("after the call it is written up, and found again; a supervisor sees the team", async () => {
   await alice.page.getByRole("button", { name: "Hang up" }).click();
   await ben.page.getByText(/The session stays open for/).waitFor();
+  await inArabic(ben, "after");
   await ben.page.getByRole("button", { name: "To be followed up" }).click();
   await expect.poll(() => state(ben)).toBe("available/");
   await ben.page.getByRole("link", { name: "Search" }).click();
@@ -477,6 +505,7 @@ test("after the call it is written up, and found again; a supervisor sees the te
   await ben.page.getByText("To be followed up").waitFor();
   expect(await axe(ben.page)).toEqual([]);
   await fits(ben.page);
+  await inArabic(ben, "search");
   await ben.page.getByRole("link", { name: "Team" }).click();
   await ben.page.getByRole("listitem").filter({ hasText: "Anna" }).getByText("Busy").waitFor();
   await shoot(ben, "console-team");
@@ -491,6 +520,7 @@ test("after the call it is written up, and found again; a supervisor sees the te
   await expect.poll(() => state(anna)).toBe("wrap_up/");
   expect(await axe(ben.page)).toEqual([]);
   await fits(ben.page);
+  await inArabic(ben, "team");
   expect(await anna.page.getByRole("link", { name: "Team" }).count()).toBe(0);
   await ben.page.getByRole("button", { name: "Sign out" }).click();
   await ben.page.getByRole("heading", { name: "Sign in" }).waitFor();

@@ -3,6 +3,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { axe, fits, launch, open, type Watched } from "../../../callpage/test/support/browser.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
+import { inArabic } from "../support/arabic.ts";
 
 let browser: Browser;
 let server: TestServer;
@@ -98,10 +99,35 @@ test("an earlier version is made live again", async () => {
   await button("Look at version 1").click();
   await phone().getByRole("button", { name: "Our prices" }).waitFor({ state: "detached" });
   await phone().getByRole("button", { name: "Pick me up here" }).waitFor();
-  await editor.page.getByText("Not saved yet").waitFor();
+  // Nothing of one's own is unsaved.
+  await editor.page.getByText("This is version 1, not the draft.").waitFor();
   await button("Make version 1 live").click();
   await editor.page.getByText("Version 1 is live.").waitFor();
+  await editor.page.getByText("This is version 1, which is live.").waitFor();
+  expect(await editor.page.getByText("Not saved yet").count()).toBe(0);
   expect(await server.command("overlay", "list")).toMatch(/taxi +1 +1 2 /);
+});
+
+test("a region’s id is seen and changed, and what refers to it goes along", async () => {
+  const region = editor.page.locator("li.card").first();
+  const id = region.getByLabel("Id of the region");
+  await id.fill("Pick up");
+  await id.blur();
+  await region.getByText("1 to 64 of a-z 0-9 _ -, and each region its own.").waitFor();
+  const parameters = editor.page.locator("summary").filter({ hasText: "Parameters" });
+  await parameters.click();
+  await button("Add a parameter").click();
+  const given = editor.page.getByRole("group", { name: "Parameter 1", exact: true });
+  await given.getByLabel("Given by").selectOption("customer");
+  await given.getByLabel(/^What of the customer’s/).fill("region-1");
+  await id.fill("pick-up");
+  await id.press("Enter");
+  await region.locator("summary").first().getByText("pick-up").waitFor();
+  expect(await id.evaluate((e) => e === document.activeElement)).toBe(true);
+  expect(await given.getByLabel(/^What of the customer’s/).inputValue()).toBe("pick-up");
+  await editor.page.getByText("Not saved yet").waitFor();
+  await given.getByRole("button", { name: "Remove Parameter 1" }).click();
+  await parameters.click();
 });
 
 // Nothing of it needs JSON: what is asked, within which bounds, who gives what, and when it is sent.
@@ -178,6 +204,7 @@ test("a form, a payment, parameters and conditions are made by fields, seen at o
   await only.getByLabel("Time zone").fill("Europe/London");
   expect(await axe(editor.page)).toEqual([]);
   await fits(editor.page);
+  await inArabic(editor, "editor");
   await shoot("overlay-editor-fields");
   await button("Publish").click();
   await editor.page.getByText("It is live.").waitFor();
