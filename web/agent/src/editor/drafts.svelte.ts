@@ -38,11 +38,16 @@ class Drafts {
 
   /** What a parameter may have of what customers said: as the overlays of the list and this one have it. */
   readonly sayings = $derived.by(() => {
-    const all = [this.draft?.document, ...this.all.map((o) => o.draft.document as Overlay | undefined)];
-    const of = all.flatMap((d) => d?.regions ?? []).flatMap((r) => [
-      r.id,
-      ...(r.actions ?? []).flatMap((a) => a.form?.fields ?? []).map((f) => `${r.id}.${f.id}`),
-    ]);
+    const all = [
+      this.draft?.document,
+      ...this.all.map((o) => o.draft.document as Overlay | undefined),
+    ];
+    const of = all
+      .flatMap((d) => d?.regions ?? [])
+      .flatMap((r) => [
+        r.id,
+        ...(r.actions ?? []).flatMap((a) => a.form?.fields ?? []).map((f) => `${r.id}.${f.id}`),
+      ]);
     return [...new Set(["place", ...of])];
   });
 
@@ -148,7 +153,9 @@ class Drafts {
       }
     }
     // What customers said of a region of another overlay with the same id stays that.
-    const others = this.all.filter((o) => o.name !== this.name).map((o) => o.draft.document as Overlay);
+    const others = this.all
+      .filter((o) => o.name !== this.name)
+      .map((o) => o.draft.document as Overlay);
     const elsewhere = others.some((d) => d?.regions.some((o) => o.id === r.id));
     for (const p of this.draft?.parameters ?? []) {
       const [region, ...field] = p.of?.split(".") ?? [];

@@ -1,4 +1,10 @@
-import { type Conversation, isProblem, type LookedInto, type SessionID, type SessionState } from "@tandem-call/sdk";
+import {
+  type Conversation,
+  isProblem,
+  type LookedInto,
+  type SessionID,
+  type SessionState,
+} from "@tandem-call/sdk";
 import { app } from "../../../callpage/src/lib/app.svelte.ts";
 import { Room } from "../../../callpage/src/lib/room.svelte.ts";
 

@@ -7,10 +7,7 @@ import ar from "../../src/messages/ar.json";
 import en from "../../src/messages/en.json";
 
 /** The words of the pages that Arabic says in another way. */
-const english = [
-  ...differing(en, ar),
-  ...differing(callpageEn, callpageAr),
-];
+const english = [...differing(en, ar), ...differing(callpageEn, callpageAr)];
 
 function differing<K extends string>(from: Record<K, string>, to: Record<K, string>): string[] {
   return (Object.keys(from) as K[])
