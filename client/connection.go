@@ -178,6 +178,11 @@ func (c *conn) view(id wire.SessionID) *view {
 	return v
 }
 
+// letGo reports whether the device is out of a session that goes on, to which it may come back.
+func letGo(s wire.SessionState) bool {
+	return s.Phase != wire.Closed && slices.ContainsFunc(s.Members, func(m wire.Member) bool { return m.ID == s.You && m.Left })
+}
+
 // session takes a change of a session. A session new to this connection is read from
 // where we stand, so that nothing said before we were told is missed.
 func (c *conn) session(s wire.SessionState) {
@@ -193,7 +198,9 @@ func (c *conn) session(s wire.SessionState) {
 	v.state, v.closed = s, s.Phase == wire.Closed
 	// The last messages may come after the word that the session is over: resuming tells
 	// when there are no more, and then it is told (settle).
-	if v.closed || v.asked == "" && !v.live {
+	if letGo(s) {
+		v.begin(nil) // what is said meanwhile is read when it comes back
+	} else if v.closed || v.asked == "" && !v.live {
 		c.out.push(v.resume().AppendEncode(nil))
 	}
 	d.mu.Unlock()
@@ -210,7 +217,7 @@ func (c *conn) message(e wire.Envelope) {
 	d.mu.Lock()
 	v := c.view(e.Session)
 	now, again := v.message(e)
-	if again || v.asked == "" && !v.live {
+	if again || v.asked == "" && !v.live && !letGo(v.state) {
 		c.out.push(v.resume().AppendEncode(nil))
 	}
 	d.mu.Unlock()

@@ -261,7 +261,9 @@ export class Connection {
     const v = this.#view(s.id);
     v.state = s;
     v.closed = s.phase === "closed";
-    if (v.asked === undefined && !v.live) {
+    if (letGo(s)) {
+      v.begin(undefined); // what is said meanwhile is read when it comes back
+    } else if (v.asked === undefined && !v.live) {
       this.#resume(v);
     } else if (v.closed && v.live) {
       this.#forget(v);
@@ -277,7 +279,7 @@ export class Connection {
   #message(m: Message): void {
     const v = this.#view(m.session);
     const now = v.message(m);
-    if (now === "again" || (v.asked === undefined && !v.live)) {
+    if (now === "again" || (v.asked === undefined && !v.live && !(v.state && letGo(v.state)))) {
       this.#resume(v);
     }
     if (now !== "again") {
@@ -406,6 +408,11 @@ function body<T extends object>(e: Envelope): T {
     throw new ProtocolError(`${e.type} without a body`);
   }
   return e.body as T;
+}
+
+/** Whether the device is out of a session that goes on, to which it may come back. */
+function letGo(s: SessionState): boolean {
+  return s.phase !== "closed" && s.members.some((m) => m.id === s.you && m.left);
 }
 
 /** The last state among the messages, if it says that the session is over. */

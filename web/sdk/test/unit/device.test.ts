@@ -144,6 +144,26 @@ describe("the conversation", () => {
 });
 
 describe("coming back", () => {
+  test("a device that was let go of a session reads what was said meanwhile when it is in it again", async () => {
+    const { of } = await start();
+    const s = await (await world.socket()).welcome();
+    const mine = { id: "1", side: 1, name: "", left: false };
+    await s.tell({ type: "session", body: state({ you: "1", members: [mine] }) });
+    expect(s.of("resume")).toHaveLength(1);
+    const resumed = { epoch: 1, head: 0, recovered: true };
+    await s.tell({ type: "resumed", id: s.of("resume")[0]?.id ?? "", body: resumed });
+    await s.tell({
+      type: "session",
+      body: state({ you: "1", members: [{ ...mine, left: true }] }),
+    });
+    expect(s.of("resume")).toHaveLength(1);
+    const back = { ...mine, id: "2" };
+    const members = [{ ...mine, left: true }, back];
+    await s.tell({ type: "session", body: state({ you: "2", members, head: 3 }) });
+    expect(s.of("resume")).toHaveLength(2);
+    expect(of("session")).toHaveLength(3);
+  });
+
   test.each([4000, 4008, 4009])("at once after %i", async (code) => {
     const { of } = await start();
     (await (await world.socket()).welcome()).closed(code);
