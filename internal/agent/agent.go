@@ -31,7 +31,7 @@ var (
 	// ErrNone: the device is no agent's.
 	ErrNone = errors.New("agent: this device is no agent's; sign in at the console")
 	// ErrCode: the code is unknown, used by another browser, or over.
-	ErrCode = errors.New("agent: the code does not hold; ask for a new one")
+	ErrCode = errors.New("agent: it is unknown, too old, or was used in another browser")
 	// ErrTaken: calls to the number and extension reach another agent.
 	ErrTaken = errors.New("agent: the number and extension are another agent's")
 	// ErrInCall: what is asked for does not go together with a call.

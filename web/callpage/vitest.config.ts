@@ -16,8 +16,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // Two browsers at a time wait beside each other; a slow machine is given its time.
-    maxWorkers: 2,
+    // One browser at a time, and a slow machine is given its time.
+    fileParallelism: false,
     testTimeout: 180_000,
     hookTimeout: 180_000,
   },

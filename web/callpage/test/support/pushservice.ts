@@ -102,10 +102,20 @@ export class PushService {
     await devtools.send("ServiceWorker.enable");
     const registrationId = await registered;
     const origin = new URL(page.url()).origin;
-    this.#deliver = (data) =>
-      devtools
-        .send("ServiceWorker.deliverPushMessage", { origin, registrationId, data })
-        .catch(() => {}); // the page is gone
+    // What cannot be delivered is delivered later, as a push service does (RFC 8030 5).
+    this.#deliver = async (data) => {
+      for (let tries = 0; !page.isClosed(); tries++) {
+        try {
+          await devtools.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data });
+          return;
+        } catch (err) {
+          if (tries === 50) {
+            throw err;
+          }
+          await new Promise((resolve) => setTimeout(resolve, 200));
+        }
+      }
+    };
   }
 
   /** From now on what comes is not delivered: the device is out of reach. */
