@@ -26,10 +26,7 @@ build: pages ## build bin/tandem, with the web pages in it
 pages: ## build the web pages (needs Node 20 with npm; installs packages by the lock file)
 	@scripts/web-build
 
-test: check build ## everything that CI runs; installs the peers it lacks
-	@# Both wait more than they compute. The pages are built by now: unit compiles them in.
-	$(MAKE) --jobs=2 unit web
-	$(MAKE) timing
+test: check unit timing web ## everything that CI runs; installs the peers it lacks
 
 check: ## formatting, vet, lint, generated files
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -22,11 +22,11 @@ import (
 var spoken embed.FS
 
 // announcements are what the service number says.
-type announcements struct{ couple, coupled, wrong, refused *ivr.Announcement }
+type announcements struct{ couple, coupled, wrong, refused, waiting *ivr.Announcement }
 
 // newAnnouncements prepares them.
 func newAnnouncements() (a announcements, err error) {
-	for name, to := range map[string]**ivr.Announcement{"couple": &a.couple, "coupled": &a.coupled, "wrong": &a.wrong, "refused": &a.refused} {
+	for name, to := range map[string]**ivr.Announcement{"couple": &a.couple, "coupled": &a.coupled, "wrong": &a.wrong, "refused": &a.refused, "waiting": &a.waiting} {
 		wav, err := spoken.ReadFile("announcements/" + name + ".wav")
 		if err != nil {
 			return a, err
@@ -80,7 +80,7 @@ func (s *Server) newService() (*ivr.Server, error) {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	v, err := ivr.Listen(ivr.Config{
-		Media: s.cfg.mediaAddr(), Logger: s.log,
+		Media: s.cfg.mediaAddr(), Music: says.waiting, Logger: s.log,
 		Serve: func(ctx context.Context, c *ivr.Call) { s.takeKeys(ctx, c, says) },
 	})
 	if err != nil {

@@ -120,12 +120,29 @@ func pcmOf(b []byte) []int16 {
 
 // Play plays an announcement to its end, or until a key is pressed or the call is over.
 func (c *Call) Play(ctx context.Context, a *Announcement) error {
+	return c.play(ctx, a, func() bool { return len(c.keys) > 0 })
+}
+
+// wait plays music, again and again, until ctx is done. What is keyed meanwhile counts for nothing.
+func (c *Call) wait(ctx context.Context, music *Announcement) error {
+	for ctx.Err() == nil {
+		if err := c.play(ctx, music, func() bool { return false }); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	for len(c.keys) > 0 {
+		<-c.keys
+	}
+	return nil
+}
+
+func (c *Call) play(ctx context.Context, a *Announcement, over func() bool) error {
 	w := c.media.RTPPacketWriter
 	w.ResetTimestamp() // it was silent for a while
 	for i := 0; ; i++ {
 		// A new offer in the call may have agreed on another kind of sound.
 		packets := a.packets[media.CodecAudioFromSession(c.media.MediaSession()).Name]
-		if i >= len(packets) || len(c.keys) > 0 {
+		if i >= len(packets) || over() {
 			return nil
 		}
 		if ctx.Err() != nil {

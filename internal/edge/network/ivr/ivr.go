@@ -37,8 +37,14 @@ type Config struct {
 	Media netip.Addr
 	// Serve handles a call that has been answered; when it returns, the call is ended.
 	Serve func(ctx context.Context, c *Call)
-	// Calls at once; more are refused (486). Zero: 20.
+	// Calls at once; more wait. Zero: 20.
 	Calls int
+	// Music is played again and again to those who wait; nil: nobody waits.
+	Music *Announcement
+	// Waiting are how many may wait; more are refused (486). Zero: 20.
+	Waiting int
+	// Patience is how long a caller waits at most; then the call is ended. Zero: one minute.
+	Patience time.Duration
 	// Longest is how long a call may last. Zero: three minutes.
 	Longest time.Duration
 	Logger  *slog.Logger
@@ -50,6 +56,7 @@ type Server struct {
 	secret string
 	port   int
 	places chan struct{}
+	queue  chan struct{} // who waits for a place
 	ua     *sipgo.UserAgent
 	closed context.Context // when the calls shall end
 	close  func()
@@ -63,6 +70,12 @@ type Server struct {
 func Listen(cfg Config) (*Server, error) {
 	if cfg.Calls == 0 {
 		cfg.Calls = 20
+	}
+	if cfg.Waiting == 0 {
+		cfg.Waiting = 20
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = time.Minute
 	}
 	if cfg.Longest == 0 {
 		cfg.Longest = 3 * time.Minute
@@ -85,7 +98,7 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("ivr: %w", err), ua.Close())
 	}
-	s := &Server{cfg: cfg, secret: "ivr-" + strings.ToLower(rand.Text()), places: make(chan struct{}, cfg.Calls), ua: ua}
+	s := &Server{cfg: cfg, secret: "ivr-" + strings.ToLower(rand.Text()), places: make(chan struct{}, cfg.Calls), queue: make(chan struct{}, cfg.Waiting), ua: ua}
 	s.port = heard.LocalAddr().(*net.UDPAddr).Port
 	s.closed, s.close = context.WithCancel(context.Background())
 	d := diago.NewDiago(ua, diago.WithLogger(quiet), diago.WithServer(server), diago.WithServerRequestMiddleware(tidied),
@@ -126,13 +139,20 @@ func (s *Server) answer(d *diago.DialogServerSession) {
 	}
 	s.calls.Add(1)
 	defer s.calls.Done()
+	wait := false
 	select {
 	case s.places <- struct{}{}:
-		defer func() { <-s.places }()
 	default:
-		refuse(sip.StatusBusyHere, "Busy Here")
-		return
+		if wait = s.mayWait(); !wait {
+			refuse(sip.StatusBusyHere, "Busy Here")
+			return
+		}
 	}
+	leave := func() { <-s.places }
+	if wait {
+		leave = func() { <-s.queue }
+	}
+	defer func() { leave() }()
 	m, err := d.Answer(diago.AnswerOptions{})
 	if err != nil {
 		// Most often sound that it does not understand, of a browser for instance.
@@ -141,12 +161,57 @@ func (s *Server) answer(d *diago.DialogServerSession) {
 		return
 	}
 	defer s.hangUp(d)
-	ctx, cancel := context.WithTimeout(d.Context(), s.cfg.Longest)
+	ctx, cancel := context.WithCancel(d.Context())
 	defer cancel()
 	defer context.AfterFunc(s.closed, cancel)()
 	c := newCall(m)
 	c.Caller = asserted(d.InviteRequest)
+	if wait {
+		if !s.wait(ctx, c) {
+			return
+		}
+		<-s.queue
+		leave = func() { <-s.places }
+	}
+	ctx, cancel = context.WithTimeout(ctx, s.cfg.Longest)
+	defer cancel()
 	s.cfg.Serve(ctx, c)
+}
+
+// mayWait takes a place in the queue, if there is music and the queue is not full.
+func (s *Server) mayWait() bool {
+	if s.cfg.Music == nil {
+		return false
+	}
+	select {
+	case s.queue <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait plays music until the call has a place; who came first has the next. False: it took too long, or the
+// call is over.
+func (s *Server) wait(ctx context.Context, c *Call) bool {
+	ctx, stop := context.WithTimeout(ctx, s.cfg.Patience)
+	defer stop()
+	has := make(chan bool, 1)
+	go func() {
+		defer stop() // the music
+		select {
+		case s.places <- struct{}{}:
+			has <- true
+		case <-c.over:
+			has <- false
+		case <-ctx.Done():
+			has <- false
+		}
+	}()
+	if err := c.wait(ctx, s.cfg.Music); err != nil {
+		s.cfg.Logger.Info("ivr: nothing is played to a call that waits", "err", err)
+	}
+	return <-has
 }
 
 // hangUp ends the call, unless the other side has.
