@@ -125,7 +125,7 @@ func (m *Matcher) moved(ctx context.Context, rec Record, own Party, r Report) er
 		}
 	}
 	for _, rec := range invitations {
-		if _, err := m.look(ctx, rec); err != nil {
+		if _, err := m.look(ctx, rec.Key); err != nil {
 			return fmt.Errorf("take an invitation back: %w", err)
 		}
 	}

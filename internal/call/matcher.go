@@ -438,7 +438,7 @@ func (m *Matcher) Remind(ctx context.Context, tenant wire.TenantID, device wire.
 			return fmt.Errorf("call: remind a device: %w", err)
 		}
 		if rec.Question.inviting() && rec.Parties[rec.Question.Side].Identity == party { // its other calls may have changed
-			if rec, err = m.look(ctx, rec); err != nil {
+			if rec, err = m.look(ctx, rec.Key); err != nil {
 				return fmt.Errorf("call: remind a device: %w", err)
 			}
 		}
@@ -553,7 +553,12 @@ func (m *Matcher) matchPartial(ctx context.Context, changed Record) (handed bool
 // apply changes a record by an event, durably, and then carries out the effects. The
 // effects outlive the caller's context: what fails stays pending and is tried again.
 func (m *Matcher) apply(ctx context.Context, key string, ev Event) (Record, error) {
-	rec, err := m.change(ctx, key, ev)
+	return m.applied(ctx, key, func(Record) (Event, error) { return ev, nil })
+}
+
+// applied is apply with an event that depends on the record.
+func (m *Matcher) applied(ctx context.Context, key string, event func(Record) (Event, error)) (Record, error) {
+	rec, err := m.changed(ctx, key, event)
 	if err != nil {
 		return rec, err
 	}
@@ -561,7 +566,15 @@ func (m *Matcher) apply(ctx context.Context, key string, ev Event) (Record, erro
 }
 
 func (m *Matcher) change(ctx context.Context, key string, ev Event) (Record, error) {
+	return m.changed(ctx, key, func(Record) (Event, error) { return ev, nil })
+}
+
+func (m *Matcher) changed(ctx context.Context, key string, event func(Record) (Event, error)) (Record, error) {
 	return store.Change(ctx, m.Records, key, func(r Record, _ bool) (Record, bool, error) {
+		ev, err := event(r)
+		if err != nil {
+			return r, false, err
+		}
 		next, _ := m.cleared(key, r).Next(ev, m.now(), m.Rules)
 		return next, !reflect.DeepEqual(next, r), nil
 	})

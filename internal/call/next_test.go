@@ -113,13 +113,13 @@ func (s *scene) pair(r Report, other tel.Identity) []Effect {
 }
 
 // divert tells the record of Alice and Bob that Carol has a call in which Alice dialled Bob.
-func (s *scene) divert(state tel.State, more ...string) []Effect {
+func (s *scene) divert(state tel.State, more ...string) Event {
 	r := says("element:e", carol, alice, state, more...)
 	r.Direction, r.Dialled = tel.Incoming, bob
-	return s.play(Diverted{
+	return Diverted{
 		Tenant: "t", Key: pairKey("t", alice, bob), Caller: s.party(alice), Dialled: s.party(bob), Fresh: s.next(),
 		Divert: Divert{Pair: "other", Statement: Statement{Side: 1}.hear(r, s.now, s.rules)},
-	})
+	}
 }
 
 func (s *scene) party(id tel.Identity) Party {
@@ -201,7 +201,7 @@ func TestPhasesTimesEvents(t *testing.T) {
 		{"a leg is chosen", func(s *scene) []Effect { return s.play(Chosen{Pair: "p", Leg: "l"}) }, map[Phase]string{
 			Quiet: "quiet", OneSided: "one_sided", Asked: "asked", Unclear: "unclear", InCall: "in_call", AfterCall: "after_call",
 		}},
-		{"its call was diverted", func(s *scene) []Effect { return s.divert(tel.Active) }, map[Phase]string{
+		{"its call was diverted", func(s *scene) []Effect { return s.play(s.divert(tel.Active)) }, map[Phase]string{
 			Quiet: "quiet", OneSided: "quiet hand", Asked: "quiet hand withdraw", Unclear: "unclear", InCall: "in_call", AfterCall: "after_call",
 		}},
 		{"other side accepts", func(s *scene) []Effect {

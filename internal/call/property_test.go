@@ -170,7 +170,7 @@ func TestAnyEvents(t *testing.T) {
 				}
 			},
 			"diverted": func(rt *rapid.T) {
-				w.divert(rapid.SampledFrom(states).Draw(rt, "state"), rapid.SampledFrom([]string{"call=x", "call=y", "session=s", "local=1"}).Draw(rt, "ref"))
+				w.play(w.divert(rapid.SampledFrom(states).Draw(rt, "state"), rapid.SampledFrom([]string{"call=x", "call=y", "session=s", "local=1"}).Draw(rt, "ref")))
 			},
 			"member gone": func(rt *rapid.T) { w.play(MemberGone{someSession(rt)}) },
 		})

@@ -90,20 +90,16 @@ func (m *Matcher) tickAndLog(ctx context.Context, key string) {
 
 // tick lets time have its effect on a record, and forgets one of which nothing is left.
 func (m *Matcher) tick(ctx context.Context, key string) error {
-	rec, _, err := m.Records.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
+	rec, err := m.look(ctx, key)
+	switch {
+	case err != nil:
+		return err
+	case rec.Life == "":
 		m.mu.Lock()
 		delete(m.marks, key)
 		m.mu.Unlock()
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if rec, err = m.look(ctx, rec); err != nil {
-		return err
-	}
-	if rec.empty() {
+	case rec.empty():
 		return m.forget(ctx, key)
 	}
 	return nil
@@ -133,7 +129,7 @@ func (m *Matcher) turnedTo(ctx context.Context, rec Record, parties ...tel.Ident
 				return err
 			}
 			if other.Key != rec.Key && other.invites(party) {
-				if _, err := m.look(ctx, other); err != nil {
+				if _, err := m.look(ctx, other.Key); err != nil {
 					return err
 				}
 			}
@@ -148,13 +144,9 @@ func (r Record) invites(party tel.Identity) bool {
 	return q.inviting() && q.State == Open && r.Parties[q.Side].Identity == party
 }
 
-// look has a record see what else its parties do.
-func (m *Matcher) look(ctx context.Context, rec Record) (Record, error) {
-	ev, err := m.ticked(ctx, rec)
-	if err != nil {
-		return rec, err
-	}
-	return m.apply(ctx, rec.Key, ev)
+// look has a record see the time, and what else its parties do. The zero Record: there is none.
+func (m *Matcher) look(ctx context.Context, key string) (Record, error) {
+	return m.applied(ctx, key, func(rec Record) (Event, error) { return m.ticked(ctx, rec) })
 }
 
 // busy reports whether a party is known to speak to somebody outside this record: by its own

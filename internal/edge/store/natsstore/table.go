@@ -172,10 +172,8 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 		now, err := s.last(ctx, stream, subj)
 		gone := errors.Is(err, errMissing)
 		if err != nil && !gone {
-			if maybe {
-				return 0, fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
-			}
-			return 0, store.ErrConflict // refused is refused, whatever is there now
+			// Refused by another revision or because another change is under way: nobody says which.
+			return 0, fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
 		}
 		switch {
 		case maybe && now.header.Get(jetstream.MsgIDHeader) == id:
