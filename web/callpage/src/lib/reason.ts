@@ -1,14 +1,36 @@
-import { ProblemError, problemOf } from "@tandem-call/sdk";
+import { NetworkError, type Problem, type ProblemCode, problemOf } from "@tandem-call/sdk";
+import en from "../messages/en.json";
+import { type MessageKey, t } from "./words.svelte.ts";
 
-/** What to tell a person of an error: the server's own words, with its advice. */
+/** Problems whose detail tells a person more than that there is one. The server writes it in English. */
+const telling: ReadonlySet<ProblemCode> = new Set([
+  "bad-request",
+  "bad-number",
+  "bad-identity",
+  "forbidden",
+  "conflict",
+  "too-large",
+  "unsupported-type",
+  "payment-server",
+  "internal",
+]);
+
+/** What to tell a person of an error, in the page's language. */
 export function reason(error: unknown): string {
   const p = problemOf(error);
   if (p) {
-    const advice = error instanceof ProblemError ? error.advice : "";
-    return [p.title, p.detail, advice]
-      .filter((s): s is string => Boolean(s))
-      .map((s) => (/[.!?]$/.test(s) ? s : `${s}.`))
-      .join(" ");
+    const message = ofProblem(p);
+    return p.detail && telling.has(p.code)
+      ? t("problem.detail", { message, detail: p.detail })
+      : message;
+  }
+  if (error instanceof NetworkError) {
+    return t("problem.network");
   }
   return error instanceof Error ? error.message : String(error);
+}
+
+function ofProblem(p: Problem): string {
+  const key = `problem.${p.code}`;
+  return key in en ? t(key as MessageKey) : `${p.title}.`; // a newer server may have further codes
 }
