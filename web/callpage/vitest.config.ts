@@ -16,8 +16,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // One browser at a time, and a slow machine is given its time.
-    fileParallelism: false,
+    // Two browsers at a time, and a slow machine is given its time.
+    maxWorkers: 2,
     testTimeout: 180_000,
     hookTimeout: 180_000,
   },
