@@ -164,16 +164,25 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 	if err := r.check(); err != nil {
 		return Outcome{}, err
 	}
+	ctx = store.Remember(ctx) // who the parties are is asked at each step
 	ev, err := m.place(ctx, r)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: place a report: %w", err)
 	}
-	if full, err := m.full(ctx, ev); err != nil {
-		return Outcome{}, fmt.Errorf("call: count a party's calls: %w", err)
-	} else if full {
-		return Outcome{}, ErrTooMany
+	before, at, err := m.Records.Get(ctx, ev.Key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Outcome{}, fmt.Errorf("call: read the calls of a pair: %w", err)
 	}
-	rec, err := m.apply(ctx, ev.Key, ev)
+	if before.side(ev.Own.Identity) < 0 {
+		if full, err := m.full(ctx, ev); err != nil {
+			return Outcome{}, fmt.Errorf("call: count a party's calls: %w", err)
+		} else if full {
+			return Outcome{}, ErrTooMany
+		}
+	}
+	rec, err := m.performed(ctx, func() (Record, error) {
+		return store.ChangeFrom(ctx, m.Records, ev.Key, before, at, m.next(ev.Key, by(ev)))
+	})
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: store a report: %w", err)
 	}
@@ -239,9 +248,9 @@ func (m *Matcher) place(ctx context.Context, r Report) (Reported, error) {
 	return ev, err
 }
 
-// full reports whether a party's device or user speaks of more calls than a party can be in. Each
-// report looks at all of its party's records, so their number must have an end. Those
-// that only others have spoken of do not count.
+// full reports whether a party's device or user speaks of more calls than a party can be in, before it
+// speaks of one with somebody else. Each report looks at all of its party's records, so their number must
+// have an end. Those that only others have spoken of do not count.
 func (m *Matcher) full(ctx context.Context, ev Reported) (bool, error) {
 	if kind := ev.Report.Reporter.Kind; kind != ByDevice && kind != ByPerson || ev.Own.Shared {
 		return false, nil
@@ -553,31 +562,36 @@ func (m *Matcher) matchPartial(ctx context.Context, changed Record) (handed bool
 // apply changes a record by an event, durably, and then carries out the effects. The
 // effects outlive the caller's context: what fails stays pending and is tried again.
 func (m *Matcher) apply(ctx context.Context, key string, ev Event) (Record, error) {
-	return m.applied(ctx, key, func(Record) (Event, error) { return ev, nil })
+	return m.performed(ctx, func() (Record, error) { return m.change(ctx, key, ev) })
 }
 
-// applied is apply with an event that depends on the record.
-func (m *Matcher) applied(ctx context.Context, key string, event func(Record) (Event, error)) (Record, error) {
-	rec, err := m.changed(ctx, key, event)
+// performed carries out the effects of a change. They go by who the parties are then, not before.
+func (m *Matcher) performed(ctx context.Context, change func() (Record, error)) (Record, error) {
+	rec, err := change()
 	if err != nil {
 		return rec, err
 	}
-	return m.perform(context.WithoutCancel(ctx), rec), nil
+	return m.perform(store.RememberAnew(context.WithoutCancel(ctx)), rec), nil
 }
 
 func (m *Matcher) change(ctx context.Context, key string, ev Event) (Record, error) {
-	return m.changed(ctx, key, func(Record) (Event, error) { return ev, nil })
+	return store.Change(ctx, m.Records, key, m.next(key, by(ev)))
 }
 
-func (m *Matcher) changed(ctx context.Context, key string, event func(Record) (Event, error)) (Record, error) {
-	return store.Change(ctx, m.Records, key, func(r Record, _ bool) (Record, bool, error) {
+// next decides what a record becomes by an event, which may depend on the record.
+func (m *Matcher) next(key string, event func(Record) (Event, error)) func(Record, bool) (Record, bool, error) {
+	return func(r Record, _ bool) (Record, bool, error) {
 		ev, err := event(r)
 		if err != nil {
 			return r, false, err
 		}
 		next, _ := m.cleared(key, r).Next(ev, m.now(), m.Rules)
 		return next, !reflect.DeepEqual(next, r), nil
-	})
+	}
+}
+
+func by(ev Event) func(Record) (Event, error) {
+	return func(Record) (Event, error) { return ev, nil }
 }
 
 // now is the time as it reads back from a record.

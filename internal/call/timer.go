@@ -146,7 +146,8 @@ func (r Record) invites(party tel.Identity) bool {
 
 // look has a record see the time, and what else its parties do. The zero Record: there is none.
 func (m *Matcher) look(ctx context.Context, key string) (Record, error) {
-	return m.applied(ctx, key, func(rec Record) (Event, error) { return m.ticked(ctx, rec) })
+	ticked := func(rec Record) (Event, error) { return m.ticked(ctx, rec) }
+	return m.performed(ctx, func() (Record, error) { return store.Change(ctx, m.Records, key, m.next(key, ticked)) })
 }
 
 // busy reports whether a party is known to speak to somebody outside this record: by its own

@@ -172,8 +172,8 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	r := &Registry{
 		cfg:        cfg,
 		keys:       keys,
-		devices:    store.TableOf[Device](cfg.Engine, "devices"),
-		numbers:    store.TableOf[numberEntry](cfg.Engine, "device_numbers"),
+		devices:    store.TableOf[Device](cfg.Engine, "devices").Remembered(),
+		numbers:    store.TableOf[numberEntry](cfg.Engine, "device_numbers").Remembered(),
 		enrolments: store.TableOf[enrolment](cfg.Engine, "enrolments"),
 		limits:     store.TableOf[usage](cfg.Engine, "enrolment_limits"),
 		mailboxes:  store.TableOf[mailbox](cfg.Engine, "mailboxes"),

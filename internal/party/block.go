@@ -115,7 +115,7 @@ func (d *Directory) Unblock(ctx context.Context, tenant wire.TenantID, by, other
 	if err != nil {
 		return err
 	}
-	return d.pairs(ctx, tenant, ours, theirs, func(key string) (bool, error) { return true, store.Remove(ctx, d.blocks, key) })
+	return pairs(tenant, ours, theirs, func(key string) (bool, error) { return true, store.Remove(ctx, d.blocks, key) })
 }
 
 // Blocked reports whether by has blocked other; see Apart for both directions.
@@ -140,8 +140,8 @@ func (d *Directory) Apart(ctx context.Context, tenant wire.TenantID, a, b tel.Id
 	return d.blockedBy(ctx, tenant, two, one)
 }
 
-func (d *Directory) blockedBy(ctx context.Context, tenant wire.TenantID, ours, theirs []tel.Identity) (found bool, err error) {
-	err = d.pairs(ctx, tenant, ours, theirs, func(key string) (bool, error) {
+func (d *Directory) blockedBy(ctx context.Context, tenant wire.TenantID, ours, theirs []string) (found bool, err error) {
+	err = pairs(tenant, ours, theirs, func(key string) (bool, error) {
 		_, _, err := d.blocks.Get(ctx, key)
 		if errors.Is(err, store.ErrNotFound) {
 			return true, nil
@@ -152,28 +152,39 @@ func (d *Directory) blockedBy(ctx context.Context, tenant wire.TenantID, ours, t
 	return found, err
 }
 
-// both lists the identities of two parties; none of either where one of the two is nobody.
-func (d *Directory) both(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (one, two []tel.Identity, err error) {
+// both lists the identities of two parties, veiled; none of either where one of the two is nobody.
+func (d *Directory) both(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (one, two []string, err error) {
 	if a.IsZero() || b.IsZero() {
 		return nil, nil, nil
 	}
-	if one, err = d.Identities(ctx, tenant, a); err != nil {
+	if one, err = d.veiled(ctx, tenant, a); err != nil {
 		return nil, nil, err
 	}
-	two, err = d.Identities(ctx, tenant, b)
+	two, err = d.veiled(ctx, tenant, b)
 	return one, two, err
 }
 
-// pairs calls fn with the key of each identity of ours with each of theirs, until it
+// veiled lists the identities of the party that id names as they stand in the keys of blocks.
+func (d *Directory) veiled(ctx context.Context, tenant wire.TenantID, id tel.Identity) ([]string, error) {
+	ids, err := d.Identities(ctx, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]string, len(ids))
+	for i, id := range ids {
+		if all[i], err = d.veil(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// pairs calls fn with the key of each identity of ours with each of theirs, veiled, until it
 // returns false: a block stands under the principals that the two had when it was made.
-func (d *Directory) pairs(ctx context.Context, tenant wire.TenantID, ours, theirs []tel.Identity, fn func(key string) (bool, error)) error {
+func pairs(tenant wire.TenantID, ours, theirs []string, fn func(key string) (bool, error)) error {
 	for _, a := range ours {
 		for _, b := range theirs {
-			key, err := d.blockKey(ctx, tenant, a, b)
-			if err != nil {
-				return err
-			}
-			if more, err := fn(key); err != nil {
+			if more, err := fn(store.Key(string(tenant), a, b)); err != nil {
 				return fmt.Errorf("party: look up a block: %w", err)
 			} else if !more {
 				return nil

@@ -37,12 +37,12 @@ func New(e store.Engine, now func() time.Time) *Directory {
 		now = time.Now
 	}
 	return &Directory{
-		parties: store.TableOf[partyRecord](e, "parties"),
-		names:   store.TableOf[nameRecord](e, "party_names"),
-		shared:  store.TableOf[SharedIdentity](e, "shared_identities"),
-		blocks:  store.TableOf[blockRecord](e, "party_blocks"),
+		parties: store.TableOf[partyRecord](e, "parties").Remembered(),
+		names:   store.TableOf[nameRecord](e, "party_names").Remembered(),
+		shared:  store.TableOf[SharedIdentity](e, "shared_identities").Remembered(),
+		blocks:  store.TableOf[blockRecord](e, "party_blocks").Remembered(),
 		keys:    store.TableOf[veilRecord](e, "keys"),
-		bars:    store.TableOf[Bar](e, "party_bars"),
+		bars:    store.TableOf[Bar](e, "party_bars").Remembered(),
 		now:     now,
 		also:    func(context.Context, wire.TenantID, []tel.Identity) error { return nil },
 	}

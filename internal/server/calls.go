@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/session"
+	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -55,7 +56,7 @@ func sayWhom(why string) error {
 // take takes a report; urgent: a person asks for the session.
 func (s calls) take(ctx context.Context, who httpapi.Caller, r wire.Report, urgent bool) (wire.Ack, error) {
 	began := time.Now()
-	a, err := s.report(ctx, who, r, urgent)
+	a, err := s.report(store.Remember(ctx), who, r, urgent)
 	if err == nil && a.Session == "" && curious(who.Role) {
 		even(ctx, began, 0, s.cfg.Calls.AnswerEvery)
 	}

@@ -13,15 +13,30 @@ import (
 // or newer still understands it. It is made with [TableOf]; its zero value is unusable.
 // Features declare the part of it that they need as a port of their own.
 type Table[T any] struct {
-	engine Engine
-	name   string
+	engine     Engine
+	name       string
+	remembered bool
 }
 
 // TableOf returns the table called name. Tables need no creation.
-func TableOf[T any](e Engine, name string) Table[T] { return Table[T]{e, name} }
+func TableOf[T any](e Engine, name string) Table[T] { return Table[T]{engine: e, name: name} }
+
+// Remembered returns the table with its reads remembered for the length of a request, see [Remember].
+// What it returns is then shared: whoever reads it changes nothing in it.
+func (t Table[T]) Remembered() Table[T] {
+	t.remembered = true
+	return t
+}
 
 // Get returns the record under key and its revision. ErrNotFound.
 func (t Table[T]) Get(ctx context.Context, key string) (T, Rev, error) {
+	if m := t.memory(ctx); m != nil {
+		return t.recall(ctx, m, key)
+	}
+	return t.get(ctx, key)
+}
+
+func (t Table[T]) get(ctx context.Context, key string) (T, Rev, error) {
 	var v T
 	r, err := t.engine.Get(ctx, t.name, key)
 	if err != nil {
@@ -40,17 +55,26 @@ func (t Table[T]) Put(ctx context.Context, key string, v T, at Rev) (Rev, error)
 	if err != nil {
 		return 0, fmt.Errorf("store: record %s of table %s: %w", key, t.name, err)
 	}
+	defer t.changed(ctx, key)
 	return t.engine.Put(ctx, t.name, key, b, at)
 }
 
 // Delete removes the record if it is at revision at. ErrNotFound, ErrConflict, ErrUncertain.
 func (t Table[T]) Delete(ctx context.Context, key string, at Rev) error {
+	defer t.changed(ctx, key)
 	return t.engine.Delete(ctx, t.name, key, at)
 }
 
 // Scan walks the records whose key begins with prefix in the order of their keys; the
 // error, if any, is the last pair.
 func (t Table[T]) Scan(ctx context.Context, prefix string) iter.Seq2[Item[T], error] {
+	if m := t.memory(ctx); m != nil {
+		return t.recallScan(ctx, m, prefix)
+	}
+	return t.scan(ctx, prefix)
+}
+
+func (t Table[T]) scan(ctx context.Context, prefix string) iter.Seq2[Item[T], error] {
 	return t.items(t.engine.Scan(ctx, t.name, prefix))
 }
 
@@ -116,16 +140,25 @@ func Key(parts ...string) string {
 // decide gets the record as it is (the zero T and exists false where there is none) and
 // returns what it should be; returning false leaves it alone. decide may run several
 // times, so it must have no effects of its own. After an uncertain outcome the record
-// is read again and decide runs again: it must recognise its own attempt.
+// is read again and decide runs again: it must recognise its own attempt. What it decides on is read, not
+// remembered.
 func Change[T any](ctx context.Context, t interface {
 	Get(context.Context, string) (T, Rev, error)
 	Put(context.Context, string, T, Rev) (Rev, error)
 }, key string, decide func(v T, exists bool) (T, bool, error)) (T, error) {
+	v, rev, err := t.Get(unremembered(ctx), key)
+	if err != nil && !isNotFound(err) {
+		return v, err
+	}
+	return ChangeFrom(ctx, t, key, v, rev, decide)
+}
+
+// ChangeFrom is Change for who has just read the record: v at revision rev, zero for none.
+func ChangeFrom[T any](ctx context.Context, t interface {
+	Get(context.Context, string) (T, Rev, error)
+	Put(context.Context, string, T, Rev) (Rev, error)
+}, key string, v T, rev Rev, decide func(v T, exists bool) (T, bool, error)) (T, error) {
 	for {
-		v, rev, err := t.Get(ctx, key)
-		if err != nil && !isNotFound(err) {
-			return v, err
-		}
 		next, write, err := decide(v, rev != 0)
 		if err != nil || !write {
 			return next, err
@@ -135,6 +168,9 @@ func Change[T any](ctx context.Context, t interface {
 		}
 		if ctx.Err() != nil || !retryable(err) {
 			return next, err
+		}
+		if v, rev, err = t.Get(unremembered(ctx), key); err != nil && !isNotFound(err) {
+			return v, err
 		}
 	}
 }
