@@ -135,6 +135,7 @@ func (f *faults) leader(round int) *machine {
 // network is cut in every way, processes are stopped and killed, and everything is restarted.
 // The audit goes by sequence: nothing that was acknowledged is lost, no leg is joined twice.
 func TestClusterFaults(t *testing.T) {
+	t.Parallel()
 	if !inOwnNetwork(t) {
 		return
 	}

@@ -1,7 +1,10 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,17 +32,21 @@ func inOwnNetwork(t *testing.T) bool {
 	}
 	self, err := os.Executable()
 	check(t, err)
-	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=60m")
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+flag.Lookup("test.timeout").Value.String())
 	cmd.Env = append(os.Environ(), inNamespace+"=1")
 	cmd.SysProcAttr = ownNetwork()
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // when the thread that starts it ends
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.WaitDelay = 10 * time.Second // what it has started and left may hold its output
-	out, err := cmd.CombinedOutput()
-	t.Logf("in its own network: %v\n%s", err, out)
-	if err != nil {
-		t.Fail()
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if testing.Verbose() { // one can watch it, then
+		cmd.Stdout = os.Stdout
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Run(); err != nil {
+		t.Errorf("in its own network: %v\n%s", err, &out)
 	}
 	return false
 }
@@ -88,6 +96,81 @@ type machine struct {
 
 func (l *lan) machine() *machine {
 	l.t.Helper()
+	m := l.namespace()
+	l.run("ip", "link", "add", m.cable, "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(m.holder.Process.Pid))
+	l.plug(m)
+	return m
+}
+
+// far is a machine at the end of a long cable: each frame is away for so many nanoseconds.
+func (l *lan) far(away *atomic.Int64) *machine {
+	l.t.Helper()
+	m := l.namespace()
+	var ends [2]*os.File
+	var err error
+	ends[0], err = tap(m.cable)
+	check(l.t, err)
+	done := make(chan error, 1)
+	go func() {
+		done <- m.inside(func() (err error) { ends[1], err = tap("eth0"); return err })
+	}()
+	check(l.t, <-done)
+	l.t.Cleanup(func() { check(l.t, errors.Join(ends[0].Close(), ends[1].Close())) })
+	go carry(ends[0], ends[1], away)
+	go carry(ends[1], ends[0], away)
+	l.plug(m)
+	return m
+}
+
+// tap makes a network device in this thread's namespace whose frames the file takes and gives.
+func tap(name string) (*os.File, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	r, err := unix.NewIfreq(name)
+	if err == nil {
+		r.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), name), nil // not before: it could not be polled
+}
+
+// carry passes frames on, in their order, until a device is closed. What the other one does not take
+// is lost.
+func carry(from, to *os.File, away *atomic.Int64) {
+	type frame struct {
+		due  time.Time
+		data []byte
+	}
+	queue := make(chan frame, 10_000)
+	defer close(queue)
+	go func() {
+		for f := range queue {
+			time.Sleep(time.Until(f.due))
+			_, _ = to.Write(f.data)
+		}
+	}()
+	for {
+		b := make([]byte, 2048)
+		n, err := from.Read(b)
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return
+		case err != nil:
+			time.Sleep(time.Millisecond) // its cable is out
+		default:
+			queue <- frame{time.Now().Add(time.Duration(away.Load())), b[:n]}
+		}
+	}
+}
+
+// namespace is a machine without a cable.
+func (l *lan) namespace() *machine {
+	l.t.Helper()
 	l.machines++
 	m := &machine{lan: l, host: fmt.Sprintf("10.77.0.%d", l.machines), cable: fmt.Sprintf("m%d", l.machines), holder: exec.Command("sleep", "infinity")}
 	m.holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
@@ -95,12 +178,16 @@ func (l *lan) machine() *machine {
 	runtime.LockOSThread()
 	check(l.t, m.holder.Start())
 	l.t.Cleanup(func() { _ = m.holder.Process.Kill(); _ = m.holder.Wait() })
-	l.run("ip", "link", "add", m.cable, "type", "veth", "peer", "name", "eth0", "netns", strconv.Itoa(m.holder.Process.Pid))
+	return m
+}
+
+// plug puts the machine's cable in.
+func (l *lan) plug(m *machine) {
+	l.t.Helper()
 	l.run("ip", "link", "set", m.cable, "master", "lan", "up")
 	m.run("ip", "link", "set", "lo", "up")
 	m.run("ip", "address", "add", m.host+"/24", "dev", "eth0")
 	m.run("ip", "link", "set", "eth0", "up")
-	return m
 }
 
 // on begins a command that runs on the machine.

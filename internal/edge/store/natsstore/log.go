@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,6 +76,9 @@ type tail struct {
 	turn  chan struct{} // holds one token; its holder owns the fields below
 	known bool
 	end   end
+
+	heard atomic.Pointer[end] // the newest of which a live copy came; nil: none yet
+	way   atomic.Int64        // until when another node goes first, Unix time in ns
 
 	users int // guarded by Store.mu: a tail in use is not forgotten
 }
@@ -147,8 +151,12 @@ func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at tim
 		return nil, fmt.Errorf("natsstore: append to %s: %w", log, err)
 	}
 	defer release()
-	id, maybe, refused := nuid.Next(), false, false
+	if err := t.giveWay(ctx); err != nil {
+		return nil, fmt.Errorf("natsstore: append to %s: %w", log, err)
+	}
+	id, maybe, refused := nuid.Next(), false, 0
 	for {
+		begun := time.Now()
 		if !t.known {
 			now, err := s.end(ctx, st, subj)
 			if err != nil {
@@ -156,7 +164,7 @@ func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at tim
 			}
 			if now.last != t.end.last {
 				id, maybe = nuid.Next(), false // no earlier try can succeed any more
-			} else if refused { // another node's entry is under way
+			} else if refused > 0 { // another node's entry is under way
 				if err := s.rest(ctx); err != nil {
 					return nil, uncertain(maybe, err)
 				}
@@ -172,7 +180,10 @@ func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at tim
 			}
 		}
 		if errors.Is(err, errRefused) { // another node was first: count from its entry
-			t.known, refused = false, true
+			t.known = false
+			if refused++; refused >= refusals {
+				s.ask(log, time.Since(begun))
+			}
 			continue
 		}
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/tandem-call/tandem/internal/store"
 )
@@ -88,6 +89,7 @@ func (o *Options) complete() error {
 type Store struct {
 	// fixed after Open
 	opt   Options
+	node  string // tells this engine from others on the cluster
 	nc    *nats.Conn
 	js    jetstream.JetStream
 	logs  [logStreams]stream
@@ -122,7 +124,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	life, stop := context.WithCancel(context.Background())
 	s := &Store{
-		opt: opt, life: life, stop: stop,
+		opt: opt, node: nuid.Next(), life: life, stop: stop,
 		buckets: make(map[string]jetstream.Stream),
 		tails:   make(map[string]*tail),
 		watches: make(map[*watch]struct{}),
@@ -131,7 +133,11 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		stop()
 		return nil, fmt.Errorf("natsstore: connect: %w", err)
 	}
-	if err := s.prepare(ctx); err != nil {
+	_, err := s.nc.Subscribe(s.wayRoot()+">", s.asked)
+	if err == nil {
+		err = s.prepare(ctx)
+	}
+	if err != nil {
 		stop()
 		s.nc.Close()
 		return nil, fmt.Errorf("natsstore: prepare streams: %w", err)

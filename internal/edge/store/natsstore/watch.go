@@ -138,6 +138,7 @@ func (w *watch) run() {
 // take delivers a live copy, after what is missing before it. False: that could not be read.
 func (w *watch) take(m message) bool {
 	e := endAt(m)
+	w.s.heard(w.log, e)
 	entry := store.Entry{Seq: e.n, Epoch: w.base + e.first, Data: m.data, Time: m.appended()}
 	if w.offer(entry) {
 		return true
