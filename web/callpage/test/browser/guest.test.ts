@@ -108,7 +108,7 @@ test("after the call, a link that was not opened is dead", async () => {
     late.split("/").at(-1),
   );
   await carol.page.getByRole("button", { name: "Open it" }).click();
-  await carol.page.getByText("the link is no longer valid").waitFor();
+  await carol.page.getByText("The call, or its invitation, is over.").waitFor();
   await carol.page.reload();
   await carol.page.getByText("The call, or its invitation, is over.").waitFor();
   expect(carol.faults).toEqual([]);
