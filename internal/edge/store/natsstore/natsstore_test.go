@@ -2,6 +2,7 @@ package natsstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -165,6 +166,38 @@ func TestNodes(t *testing.T) {
 	}
 	if e := wait(t, seen); e.Seq != 1 || e.Epoch != p.Epoch() {
 		t.Fatalf("saw %d in epoch %d, want 1 in %d", e.Seq, e.Epoch, p.Epoch())
+	}
+}
+
+// TestFarNode: a node that is far from the leader of a log has its turn beside one that is near and appends
+// one entry after the other.
+func TestFarNode(t *testing.T) {
+	srv := serve(t, &server.Options{StoreDir: t.TempDir()})
+	near := open(t, natsstore.Options{URL: srv.ClientURL(), Replicas: 1})
+	far := open(t, natsstore.Options{URL: newFarProxy(t, srv.Addr().String(), 10*time.Millisecond).url(), Replicas: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	entries := 0
+	flood := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := near.Append(ctx, "log", []byte("near"), store.DeliverAfter); err != nil {
+				flood <- err
+				return
+			}
+			entries++
+		}
+	}()
+	for i := range 10 {
+		if _, err := far.Append(t.Context(), "log", []byte("far"), store.DeliverAfter); err != nil {
+			t.Fatalf("entry %d of the far node: %v", i, err)
+		}
+	}
+	cancel()
+	if err := <-flood; !errors.Is(err, context.Canceled) && !errors.Is(err, store.ErrUncertain) {
+		t.Error(err)
+	}
+	if entries < 10 {
+		t.Errorf("the near node had %d entries beside 10", entries)
 	}
 }
 

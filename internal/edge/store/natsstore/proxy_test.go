@@ -5,12 +5,14 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy stands between a node and its server and loses what a test tells it to.
 type proxy struct {
 	listener net.Listener
 	server   string
+	away     time.Duration // each way
 	wg       sync.WaitGroup
 
 	mu     sync.Mutex
@@ -20,13 +22,16 @@ type proxy struct {
 	struck chan struct{} // closed when that has happened
 }
 
-func newProxy(t *testing.T, server string) *proxy {
+func newProxy(t *testing.T, server string) *proxy { return newFarProxy(t, server, 0) }
+
+// newFarProxy is a proxy behind which the server is far away.
+func newFarProxy(t *testing.T, server string, away time.Duration) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, server: server, conns: map[net.Conn]bool{}}
+	p := &proxy{listener: l, server: server, away: away, conns: map[net.Conn]bool{}}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -115,7 +120,7 @@ func (p *proxy) copy(to, from net.Conn, pass func([]byte) bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && pass(buf[:n]) {
+		if time.Sleep(p.away); n > 0 && pass(buf[:n]) {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
