@@ -180,17 +180,16 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 			return Outcome{}, ErrTooMany
 		}
 	}
-	rec, err := m.performed(ctx, func() (Record, error) {
-		return store.ChangeFrom(ctx, m.Records, ev.Key, before, at, m.next(ev.Key, by(ev)))
-	})
+	rec, err := store.ChangeFrom(ctx, m.Records, ev.Key, before, at, m.next(ev.Key, by(ev)))
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: store a report: %w", err)
 	}
+	ctx = context.WithoutCancel(ctx)
+	rec = m.perform(ctx, rec)
 	s := rec.knows(rec.side(ev.Own.Identity), r.Reporter, r.Ref)
 	if s == nil {
 		return Outcome{}, ErrTooMany
 	}
-	ctx = context.WithoutCancel(ctx)
 	if err := m.moved(ctx, rec, ev.Own, r); err != nil {
 		return Outcome{}, fmt.Errorf("call: store a report: %w", err) // repeating it is harmless
 	}
@@ -562,16 +561,11 @@ func (m *Matcher) matchPartial(ctx context.Context, changed Record) (handed bool
 // apply changes a record by an event, durably, and then carries out the effects. The
 // effects outlive the caller's context: what fails stays pending and is tried again.
 func (m *Matcher) apply(ctx context.Context, key string, ev Event) (Record, error) {
-	return m.performed(ctx, func() (Record, error) { return m.change(ctx, key, ev) })
-}
-
-// performed carries out the effects of a change. They go by who the parties are then, not before.
-func (m *Matcher) performed(ctx context.Context, change func() (Record, error)) (Record, error) {
-	rec, err := change()
+	rec, err := m.change(ctx, key, ev)
 	if err != nil {
 		return rec, err
 	}
-	return m.perform(store.RememberAnew(context.WithoutCancel(ctx)), rec), nil
+	return m.perform(context.WithoutCancel(ctx), rec), nil
 }
 
 func (m *Matcher) change(ctx context.Context, key string, ev Event) (Record, error) {

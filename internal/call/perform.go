@@ -34,7 +34,9 @@ func (m *Matcher) mark(key string) *mark {
 // perform carries out the record's pending effects, in their order, and sets the timer for
 // what is left to do. It returns the record as it is then. Of pairs that it has changed the
 // effects follow when its turn is over: two pairs may speak of calls diverted to one another.
+// Effects go by who the parties are now, not by what was read for the decision.
 func (m *Matcher) perform(ctx context.Context, rec Record) Record {
+	ctx = store.RememberAnew(ctx)
 	rec, changed := m.performOwn(ctx, rec)
 	for _, key := range changed {
 		other, _, err := m.Records.Get(ctx, key)

@@ -147,7 +147,11 @@ func (r Record) invites(party tel.Identity) bool {
 // look has a record see the time, and what else its parties do. The zero Record: there is none.
 func (m *Matcher) look(ctx context.Context, key string) (Record, error) {
 	ticked := func(rec Record) (Event, error) { return m.ticked(ctx, rec) }
-	return m.performed(ctx, func() (Record, error) { return store.Change(ctx, m.Records, key, m.next(key, ticked)) })
+	rec, err := store.Change(ctx, m.Records, key, m.next(key, ticked))
+	if err != nil {
+		return rec, err
+	}
+	return m.perform(context.WithoutCancel(ctx), rec), nil
 }
 
 // busy reports whether a party is known to speak to somebody outside this record: by its own

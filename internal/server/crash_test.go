@@ -236,12 +236,7 @@ func newLoad(t *testing.T, c *child, o loadOf) *load {
 			Connected:    func(wire.Welcome) { k.do(func() { k.inside = true }) },
 			Disconnected: func(err error) { k.do(func() { k.ends, k.inside = append(k.ends, err), false }) },
 			Lost:         func(wire.SessionID) { k.do(func() { k.lost++ }) },
-			Session: func(s wire.SessionState) {
-				select {
-				case k.open <- s.ID:
-				default:
-				}
-			},
+			Session:      func(s wire.SessionState) { offer(k.open, s.ID) },
 			Message: func(e wire.Envelope) {
 				if e.Kind == wire.KindText {
 					k.do(func() { k.got = append(k.got, e) })
@@ -279,6 +274,14 @@ func newLoad(t *testing.T, c *child, o loadOf) *load {
 		l.wg.Go(func() { l.talk(ctx, i, k, o.pause) })
 	}
 	return l
+}
+
+// offer sends what is taken at once, or has room.
+func offer[T any](to chan<- T, v T) {
+	select {
+	case to <- v:
+	default:
+	}
 }
 
 func (k *talker) do(f func()) {

@@ -130,18 +130,8 @@ func (s *spread) resident(t *testing.T, number, place int) *resident {
 	connected := make(chan struct{}, 1)
 	var err error
 	r.Device, err = client.Connect(client.Config{Identity: r.id, HTTP: hc, Transport: client.WebSocket, Events: client.Events{
-		Connected: func(wire.Welcome) {
-			select {
-			case connected <- struct{}{}:
-			default:
-			}
-		},
-		Session: func(s wire.SessionState) {
-			select {
-			case r.open <- s.ID:
-			default:
-			}
-		},
+		Connected: func(wire.Welcome) { offer(connected, struct{}{}) },
+		Session:   func(s wire.SessionState) { offer(r.open, s.ID) },
 		Message: func(e wire.Envelope) {
 			if e.Kind == wire.KindText {
 				r.got <- e

@@ -22,15 +22,19 @@ func (r *reads) Get(ctx context.Context, table, key string) (store.Record, error
 	return r.Engine.Get(ctx, table, key)
 }
 
-// TestRemember reads records again and again in one request: what is there, what is not, and what is found by a
-// prefix. Each is read once, until this request changes it; others see what is there.
-func TestRemember(t *testing.T) {
+func newReads(t *testing.T) *reads {
 	e, err := pebblestore.Open(pebblestore.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
-	engine := &reads{Engine: e}
+	t.Cleanup(func() { e.Close() })
+	return &reads{Engine: e}
+}
+
+// TestRemember reads records again and again in one request: what is there, what is not, and what is found by a
+// prefix. Each is read once, until this request changes it; others see what is there.
+func TestRemember(t *testing.T) {
+	engine := newReads(t)
 	table := store.TableOf[int](engine, "t").Remembered()
 	plain := context.Background()
 	ctx := store.Remember(plain)
@@ -115,12 +119,7 @@ func TestRemember(t *testing.T) {
 
 // TestRememberForAWhile keeps a context for long: it remembers no more.
 func TestRememberForAWhile(t *testing.T) {
-	e, err := pebblestore.Open(pebblestore.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	engine := &reads{Engine: e}
+	engine := newReads(t)
 	table := store.TableOf[int](engine, "t").Remembered()
 	synctest.Test(t, func(t *testing.T) {
 		ctx := store.Remember(t.Context())

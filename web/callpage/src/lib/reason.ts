@@ -1,4 +1,4 @@
-import { NetworkError, type Problem, type ProblemCode, problemOf } from "@tandem-call/sdk";
+import { NetworkError, type ProblemCode, problemOf } from "@tandem-call/sdk";
 import en from "../messages/en.json";
 import { type MessageKey, t } from "./words.svelte.ts";
 
@@ -19,8 +19,10 @@ const telling: ReadonlySet<ProblemCode> = new Set([
 export function reason(error: unknown): string {
   const p = problemOf(error);
   if (p) {
-    const message = ofProblem(p);
-    return p.detail && telling.has(p.code)
+    const key = `problem.${p.code}`;
+    const known = key in en; // a newer server may have further codes
+    const message = known ? t(key as MessageKey) : `${p.title}.`;
+    return p.detail && (!known || telling.has(p.code))
       ? t("problem.detail", { message, detail: p.detail })
       : message;
   }
@@ -28,9 +30,4 @@ export function reason(error: unknown): string {
     return t("problem.network");
   }
   return error instanceof Error ? error.message : String(error);
-}
-
-function ofProblem(p: Problem): string {
-  const key = `problem.${p.code}`;
-  return key in en ? t(key as MessageKey) : `${p.title}.`; // a newer server may have further codes
 }

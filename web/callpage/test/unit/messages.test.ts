@@ -37,6 +37,9 @@ test("what went wrong is said in the page's words, with the server's where they 
   expect(reason(unusable)).toBe(
     "The server cannot use this. The server says: “the date is in the past”",
   );
+  expect(reason(refused("of-next-year" as ProblemCode, "not today"))).toBe(
+    "No. The server says: “not today”",
+  );
   vi.stubGlobal("document", { documentElement: {} });
   await words.use("de");
   expect(reason(wrong)).toBe(de["problem.wrong-code"]);
