@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,6 +104,29 @@ func startSIPp(t *testing.T, file string, port int, transport string, more ...st
 	return sippSide{wait, said}
 }
 
+// startCalled starts a SIPp that is called, and waits until it can be.
+func startCalled(t *testing.T, file string, port int, transport string, more ...string) sippSide {
+	t.Helper()
+	called := startSIPp(t, file, port, transport, more...)
+	table, state := "/proc/net/udp", "07"
+	if transport == "t1" {
+		table, state = "/proc/net/tcp", "0A"
+	}
+	bound := regexp.MustCompile(fmt.Sprintf(`(?m)^ *\d+: 0100007F:%04X [0-9A-F:]+ %s `, port, state))
+	for until := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		all, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bound.Match(all) {
+			return called
+		}
+		if time.Now().After(until) {
+			t.Fatalf("SIPp does not listen:\n%s", called.said())
+		}
+	}
+}
+
 // sippCalls makes calls to a user by way of an address, and waits for their end.
 func sippCalls(t *testing.T, file, by string, calls int, transport, user string, called ...sippSide) {
 	t.Helper()
@@ -127,7 +151,7 @@ func sippCalls(t *testing.T, file, by string, calls int, transport, user string,
 // sipp makes calls between two real SIPp programs, by way of an address.
 func sipp(t *testing.T, called int, by string, calls int, transport, user string) {
 	t.Helper()
-	sippCalls(t, "caller.xml", by, calls, transport, user, startSIPp(t, "called.xml", called, transport))
+	sippCalls(t, "caller.xml", by, calls, transport, user, startCalled(t, "called.xml", called, transport))
 }
 
 // sippPhone is a SIPp that answers for a user, as often as it is told.
@@ -135,7 +159,7 @@ func (w *world) sippPhone(user, file string, calls int) sippSide {
 	w.t.Helper()
 	port := freePort(w.t)
 	w.registered(user, fmt.Sprintf("<sip:%s@127.0.0.1:%d>", user, port))
-	return startSIPp(w.t, file, port, "u1", "-s", user, "-m", strconv.Itoa(calls))
+	return startCalled(w.t, file, port, "u1", "-s", user, "-m", strconv.Itoa(calls))
 }
 
 // registered binds a contact to a user, as the phone there would.
