@@ -199,6 +199,31 @@ func TestLostLiveCopy(t *testing.T) {
 	}
 }
 
+// TestLostLiveCopyOfOwn: who has appended an entry knows that it is there, and does not wait for
+// the recheck, which is far off here.
+func TestLostLiveCopyOfOwn(t *testing.T) {
+	srv := serve(t, &server.Options{StoreDir: t.TempDir()})
+	p := newProxy(t, srv.Addr().String())
+	s := open(t, natsstore.Options{URL: p.url(), Replicas: 1, Recheck: time.Hour})
+	seen := make(chan store.Entry, 10)
+	cancel, err := s.Watch(t.Context(), "log", func(e store.Entry) { seen <- e })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cancel()
+	time.Sleep(1500 * time.Millisecond) // a new watch looks once by itself
+	for i, text := range []string{"lost one", "lost two"} {
+		struck := p.loses(text)
+		if _, err := s.Append(t.Context(), "log", []byte(text), store.DeliverAfter); err != nil {
+			t.Fatal(err)
+		}
+		<-struck
+		if e := wait(t, seen); e.Seq != uint64(i+1) || string(e.Data) != text {
+			t.Fatalf("saw %d %q, want %d %q", e.Seq, e.Data, i+1, text)
+		}
+	}
+}
+
 // TestRestart stops the server and starts it again: a watch and a log go on.
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()

@@ -194,6 +194,7 @@ func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at tim
 			e.first = seq
 		}
 		t.end = e
+		s.expect(log, e.n)
 		return pending{e.n, st.epoch + e.first}, nil
 	}
 }

@@ -226,43 +226,6 @@ func (s *Store) get(ctx context.Context, stream string, req getRequest) (message
 	return m, nil
 }
 
-// maxGather is how much one direct request may return, in bytes: well below what a
-// subscription holds.
-const maxGather = 8 << 20
-
-// gather asks any replica for many messages at once. upTo is the sequence that the
-// replica had reached, for multi_last requests; zero when the answer is incomplete.
-// What it returns may be too little: the replica may lag, the answer may be cut.
-func (s *Store) gather(ctx context.Context, stream string, req getRequest) (got []message, upTo uint64) {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
-	defer cancel()
-	req.MaxBytes = maxGather
-	body, err := json.Marshal(req)
-	if err != nil {
-		return nil, 0
-	}
-	inbox := s.nc.NewInbox()
-	sub, err := s.nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, 0
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, body); err != nil {
-		return nil, 0
-	}
-	for {
-		r, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return got, 0
-		}
-		if r.Header.Get("Status") != "" { // 204 is the end of the batch, others are refusals
-			upTo, _ = strconv.ParseUint(r.Header.Get("Nats-UpTo-Sequence"), 10, 64)
-			return got, upTo
-		}
-		got = append(got, published(r))
-	}
-}
-
 // published reads a stored message that came as a plain one, by a direct get or by
 // republishing: the server has put where it is stored into headers.
 func published(r *nats.Msg) message {

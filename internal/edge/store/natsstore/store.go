@@ -88,23 +88,24 @@ func (o *Options) complete() error {
 // Store is the engine. It is made by [Open].
 type Store struct {
 	// fixed after Open
-	opt   Options
-	node  string // tells this engine from others on the cluster
-	nc    *nats.Conn
-	js    jetstream.JetStream
-	logs  [logStreams]stream
-	count stream // counters
-	life  context.Context
-	stop  context.CancelFunc
-	wg    sync.WaitGroup // watches, subscriptions
+	opt     Options
+	node    string // tells this engine from others on the cluster
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	logs    [logStreams]stream
+	count   stream // counters
+	life    context.Context
+	stop    context.CancelFunc
+	wg      sync.WaitGroup // watches, subscriptions
+	gathers gathers
 
 	closing atomic.Bool // set under mu, so that no goroutine starts afterwards
 	full    atomic.Bool // the last write was refused for want of room
 
 	mu      sync.Mutex
-	buckets map[string]jetstream.Stream // tables known to exist, by table name
-	tails   map[string]*tail            // ends of logs, by log name
-	watches map[*watch]struct{}
+	buckets map[string]jetstream.Stream    // tables known to exist, by table name
+	tails   map[string]*tail               // ends of logs, by log name
+	watches map[string]map[*watch]struct{} // by log
 }
 
 // stream is one of the streams that are created at start.
@@ -127,13 +128,16 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		opt: opt, node: nuid.Next(), life: life, stop: stop,
 		buckets: make(map[string]jetstream.Stream),
 		tails:   make(map[string]*tail),
-		watches: make(map[*watch]struct{}),
+		watches: make(map[string]map[*watch]struct{}),
 	}
 	if err := s.connect(); err != nil {
 		stop()
 		return nil, fmt.Errorf("natsstore: connect: %w", err)
 	}
 	_, err := s.nc.Subscribe(s.wayRoot()+">", s.asked)
+	if err == nil {
+		err = s.listen()
+	}
 	if err == nil {
 		err = s.prepare(ctx)
 	}

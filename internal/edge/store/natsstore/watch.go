@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +20,9 @@ const settle = time.Second
 // the log.
 const liveQueue = 128
 
+// lateAfter is how long the live copy of what this node has appended may be away before the log is read.
+const lateAfter = 250 * time.Millisecond
+
 // watch follows one log.
 type watch struct {
 	// fixed after construction
@@ -30,6 +34,11 @@ type watch struct {
 	poke chan struct{} // holds one: the connection was away
 	ctx  context.Context
 	done chan struct{}
+
+	// What this node has appended is in the log, whatever became of the live copies: see expect.
+	due     atomic.Uint64 // the newest of it
+	looking atomic.Bool   // somebody will look at late
+	late    chan uint64   // what should have come by now
 
 	// owned by run
 	epoch uint64
@@ -51,6 +60,7 @@ func (s *Store) Watch(ctx context.Context, log string, fn func(store.Entry)) (fu
 		s: s, log: log, base: st.epoch, fn: fn,
 		live: make(chan *nats.Msg, liveQueue),
 		poke: make(chan struct{}, 1),
+		late: make(chan uint64),
 		done: make(chan struct{}),
 	}
 	sub, err := s.nc.ChanSubscribe(s.liveSubject(log, subj), w.live)
@@ -66,14 +76,19 @@ func (s *Store) Watch(ctx context.Context, log string, fn func(store.Entry)) (fu
 	var stop context.CancelFunc
 	w.ctx, stop = context.WithCancel(s.life)
 	s.mu.Lock()
-	s.watches[w] = struct{}{}
+	if s.watches[log] == nil {
+		s.watches[log] = map[*watch]struct{}{}
+	}
+	s.watches[log][w] = struct{}{}
 	s.mu.Unlock()
 	started := s.start(func() {
 		defer close(w.done)
 		w.run()
 		_ = sub.Unsubscribe()
 		s.mu.Lock()
-		delete(s.watches, w)
+		if delete(s.watches[log], w); len(s.watches[log]) == 0 {
+			delete(s.watches, log)
+		}
 		s.mu.Unlock()
 	})
 	if !started {
@@ -102,12 +117,38 @@ func (s *Store) subscribed(ctx context.Context, log string) (store.Head, error) 
 func (s *Store) recheckAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for w := range s.watches {
-		select {
-		case w.poke <- struct{}{}:
-		default: // it is going to look anyway
+	for _, ws := range s.watches {
+		for w := range ws {
+			select {
+			case w.poke <- struct{}{}:
+			default: // it is going to look anyway
+			}
 		}
 	}
+}
+
+// expect tells the watches of a log that this node has appended an entry.
+func (s *Store) expect(log string, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.watches[log] {
+		w.expect(seq)
+	}
+}
+
+// expect has the watch look for an entry if its live copy does not come: who said it is answered
+// only when what is before it was shown (session), and of two who wait for each other nobody would say more.
+func (w *watch) expect(seq uint64) {
+	w.due.Store(seq)
+	if !w.looking.CompareAndSwap(false, true) {
+		return // looked for in its turn
+	}
+	time.AfterFunc(lateAfter, func() {
+		select {
+		case w.late <- seq:
+		case <-w.ctx.Done():
+		}
+	})
 }
 
 func (w *watch) run() {
@@ -125,6 +166,16 @@ func (w *watch) run() {
 			again = min(settle, again) // could not read what is missing
 		case <-w.poke:
 			w.catchUp()
+			again = min(settle, again)
+		case seq := <-w.late:
+			w.looking.Store(false)
+			found := seq < w.next || w.catchUp()
+			if due := w.due.Load(); due >= w.next {
+				w.expect(due)
+			}
+			if found {
+				continue
+			}
 			again = min(settle, again)
 		case <-timer.C:
 			if !w.catchUp() {
