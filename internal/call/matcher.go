@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tandem-call/tandem/internal/due"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
@@ -213,11 +215,17 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 // the conference system itself reports.
 func (m *Matcher) place(ctx context.Context, r Report) (Reported, error) {
 	ev := Reported{Report: r, Fresh: m.Fresh()}
-	var err error
-	if ev.Own, err = m.party(ctx, r.Tenant, r.Own); err != nil {
-		return ev, err
-	}
-	if ev.Other, err = m.party(ctx, r.Tenant, r.Other); err != nil {
+	var g errgroup.Group // on a cluster each look-up is a way to another machine and back
+	g.Go(func() (err error) {
+		ev.Own, err = m.party(ctx, r.Tenant, r.Own)
+		return err
+	})
+	g.Go(func() (err error) {
+		ev.Other, err = m.party(ctx, r.Tenant, r.Other)
+		return err
+	})
+	err := g.Wait()
+	if err != nil {
 		return ev, err
 	}
 	own, other := ev.Own.Identity, ev.Other.Identity

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -110,14 +112,18 @@ func (m *Matcher) cleared(key string, r Record) Record {
 func (m *Matcher) do(ctx context.Context, rec Record, e Effect) (ev Event, changed string, err error) {
 	switch e.Do {
 	case OpenSession:
-		o := Opening{Tenant: rec.Tenant, ID: e.Session, At: e.At}
-		for _, s := range e.Sides {
-			if s, err = m.allDevices(ctx, rec.Tenant, s); err != nil {
-				return nil, "", err
-			}
-			o.Sides = append(o.Sides, s)
+		o := Opening{Tenant: rec.Tenant, ID: e.Session, At: e.At, Sides: slices.Clone(e.Sides)}
+		var g errgroup.Group // as in place
+		g.SetLimit(16)
+		for i, s := range o.Sides {
+			g.Go(func() (err error) {
+				o.Sides[i], err = m.allDevices(ctx, rec.Tenant, s)
+				return err
+			})
 		}
-		err = m.Sessions.Open(ctx, o)
+		if err = g.Wait(); err == nil {
+			err = m.Sessions.Open(ctx, o)
+		}
 	case JoinDevices:
 		for _, s := range e.Sides {
 			if s, err = m.allDevices(ctx, rec.Tenant, s); err == nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -247,10 +249,18 @@ func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal 
 }
 
 func (d directory) Apart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {
-	if barred, err := d.eitherBarred(ctx, tenant, a, b); barred || err != nil {
-		return barred, err
-	}
-	return d.parties.Apart(ctx, tenant, a, b)
+	var barred, apart bool
+	var g errgroup.Group // on a cluster each look-up is a way to another machine and back
+	g.Go(func() (err error) {
+		barred, err = d.eitherBarred(ctx, tenant, a, b)
+		return err
+	})
+	g.Go(func() (err error) {
+		apart, err = d.parties.Apart(ctx, tenant, a, b)
+		return err
+	})
+	err := g.Wait()
+	return barred || apart, err
 }
 
 // opener gives the matcher the sessions; devices that are away are woken for a new one.
