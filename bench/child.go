@@ -25,6 +25,7 @@ const childVariable = "TANDEM_BENCH_CHILD"
 var roles = map[string]func(ctx context.Context, dir string, ready func(addr string)) error{
 	"limit":      serveLimit,
 	"tandem":     serveTandem,
+	overTLS:      serveTandemOverTLS,
 	"centrifuge": serveCentrifuge,
 	"nats":       serveNATS,
 }

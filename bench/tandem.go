@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,21 +21,34 @@ import (
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/device"
 	"github.com/tandem-call/tandem/internal/edge/store/pebblestore"
+	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
 	"github.com/tandem-call/tandem/internal/party"
 	"github.com/tandem-call/tandem/internal/server"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
+// overTLS is the role of a Tandem server at which TLS ends.
+const overTLS = "tandem-tls"
+
 // serveTandem runs the real server, as `tandem serve` does, with every message synced
 // before its acknowledgement. Only what keeps one device from flooding it is raised.
 func serveTandem(ctx context.Context, dir string, ready func(string)) error {
+	return serveTandemWith(ctx, dir, server.TLS{Mode: tlscert.Off}, ready)
+}
+
+func serveTandemOverTLS(ctx context.Context, dir string, ready func(string)) error {
+	return serveTandemWith(ctx, dir, server.TLS{Mode: tlscert.Local}, ready)
+}
+
+func serveTandemWith(ctx context.Context, dir string, t server.TLS, ready func(string)) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	cfg := server.Defaults()
 	cfg.Data = dir
+	cfg.TLS = t
 	cfg.Limits.MessagesPerSecond, cfg.Limits.MessageBurst = 1e6, 1e6
 	cfg.Limits.LogEntries = 1 << 40
 	cfg.Limits.PendingPerAddress = 1 << 20
@@ -104,33 +119,58 @@ type tandemPeer struct {
 	ids      []*client.Identity
 	sessions []wire.SessionID // by pair
 	setups   setups
+	dialled  atomic.Int64
 }
 
 // setups are how long the second report took until both devices had been told.
 type setups struct{ socket, http, trip []time.Duration }
 
 func newTandem(dir string, devices int) (*tandemPeer, error) {
-	dir = filepath.Join(dir, "tandem")
+	return newTandemAs("tandem", dir, devices)
+}
+
+// newTandemAs starts a Tandem server in one of its roles.
+func newTandemAs(role, dir string, devices int) (*tandemPeer, error) {
+	dir = filepath.Join(dir, role)
 	ids, err := enrol(context.Background(), dir, 0, devices, false)
 	if err != nil {
 		return nil, err
 	}
-	c, err := startChild("tandem", dir)
+	c, err := startChild(role, dir)
 	if err != nil {
 		return nil, err
 	}
+	scheme := "http://"
+	if role == overTLS {
+		scheme = "https://"
+	}
 	for _, id := range ids {
-		id.Server = "http://" + c.addr
+		id.Server = scheme + c.addr
 	}
 	return &tandemPeer{child: c, ids: ids, sessions: make([]wire.SessionID, devices/2)}, nil
 }
 
 func (p *tandemPeer) server() *child { return p.child }
 
+// dial connects from one of several addresses of this machine, as many connections need more ports
+// than one address has.
+func (p *tandemPeer) dial() (net.Conn, error) {
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+p.dialled.Add(1)%16))}}
+	nc, err := from.Dial("tcp", p.addr)
+	if err != nil || p.role != overTLS {
+		return nc, err
+	}
+	return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}), nil // the child is ours
+}
+
 // join connects and authenticates one device.
 func (p *tandemPeer) join(id *client.Identity, buffer int) (*socket, wire.Welcome, error) {
 	var w wire.Welcome
-	s, err := dial(p.addr, "/v1/connect", "tandem.v1", buffer)
+	nc, err := p.dial()
+	if err != nil {
+		return nil, w, fmt.Errorf("dial: %w", err)
+	}
+	s, err := upgrade(nc, p.addr, "/v1/connect", "tandem.v1", buffer)
 	if err != nil {
 		return nil, w, err
 	}

@@ -33,6 +33,11 @@ func dial(addr, path, protocol string, buffer int) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
+	return upgrade(nc, addr, path, protocol, buffer)
+}
+
+// upgrade makes a WebSocket of a connection, and closes it if that fails.
+func upgrade(nc net.Conn, addr, path, protocol string, buffer int) (*socket, error) {
 	key := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef"))
 	req := "GET " + path + " HTTP/1.1\r\nHost: " + addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n"
