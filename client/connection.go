@@ -105,7 +105,7 @@ func (c *conn) begin(w wire.Welcome) {
 		c.out.push(v.resume().AppendEncode(nil))
 	}
 	for _, id := range d.order {
-		c.out.push(d.requests[id].frame)
+		c.out.push(d.requests[id].next())
 	}
 	d.out = c.out
 	d.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 // request waits for its answer, over as many connections as it takes.
 type request struct {
 	frame  []byte
+	first  []byte             // instead of frame, until it was sent once; nil: it was, or may have been
 	answer chan wire.Envelope // of one; closed when Run has ended
 }
 
@@ -23,19 +24,29 @@ type request struct {
 // returned. It waits while there is no connection, also before Run; after Run it fails
 // with ErrClosed.
 func (d *Device) Request(ctx context.Context, e wire.Envelope, body any) (wire.Envelope, error) {
-	if e.ID == "" {
+	made := e.ID == ""
+	if made {
 		e.ID = wire.RequestID(wire.NewID("q"))
 	}
 	frame, err := encode(e, body)
 	if err != nil {
 		return e, err
 	}
+	var first []byte
+	if made && e.Type == wire.TypeSend {
+		fresh := e
+		fresh.Fresh = true
+		if first, err = encode(fresh, body); err != nil {
+			return e, err
+		}
+	}
 	// Strictly, as the server will: a frame that it cannot read has no answer.
 	if _, err := wire.Decode(frame); err != nil {
 		return e, fmt.Errorf("client: %s: %w", e.Type, err)
 	}
 	for attempt := 0; ; attempt++ {
-		a, err := d.ask(ctx, e, frame)
+		a, err := d.ask(ctx, e, &request{frame: frame, first: first, answer: make(chan wire.Envelope, 1)})
+		first = nil
 		if !isCode(err, wire.CodeUncertain, wire.CodeDraining) {
 			return a, err
 		}
@@ -46,8 +57,7 @@ func (d *Device) Request(ctx context.Context, e wire.Envelope, body any) (wire.E
 }
 
 // ask makes the request and waits for one answer.
-func (d *Device) ask(ctx context.Context, e wire.Envelope, frame []byte) (wire.Envelope, error) {
-	r := &request{frame, make(chan wire.Envelope, 1)}
+func (d *Device) ask(ctx context.Context, e wire.Envelope, r *request) (wire.Envelope, error) {
 	d.mu.Lock()
 	switch {
 	case d.closed:
@@ -61,7 +71,7 @@ func (d *Device) ask(ctx context.Context, e wire.Envelope, frame []byte) (wire.E
 	d.order = append(d.order, e.ID)
 	d.sent(e, 0)
 	if d.out != nil {
-		d.out.push(frame)
+		d.out.push(r.next())
 	}
 	d.mu.Unlock()
 	select {
@@ -82,6 +92,15 @@ func (d *Device) ask(ctx context.Context, e wire.Envelope, frame []byte) (wire.E
 		d.mu.Unlock()
 		return e, fmt.Errorf("client: %s %s: %w", e.Type, e.ID, context.Cause(ctx))
 	}
+}
+
+// next returns the frame to be sent now.
+func (r *request) next() []byte {
+	frame := r.frame
+	if r.first != nil {
+		frame, r.first = r.first, nil
+	}
+	return frame
 }
 
 // sent notes a message of our own, which is not to come back to us. d.mu is held.

@@ -96,6 +96,16 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
+// TestFresh: only what is sent for the first time says so.
+func TestFresh(t *testing.T) {
+	r := &request{frame: []byte("again"), first: []byte("first")}
+	for _, want := range []string{"first", "again", "again"} {
+		if got := string(r.next()); got != want {
+			t.Errorf("sent %s, want %s", got, want)
+		}
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	for n, most := range []time.Duration{250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000} {
 		longest := time.Duration(0)

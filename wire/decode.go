@@ -89,6 +89,8 @@ func fieldOf(key []byte) fields {
 		return fieldType
 	case "id":
 		return fieldID
+	case "fresh":
+		return fieldFresh
 	case "session":
 		return fieldSession
 	case "seq":
@@ -148,6 +150,8 @@ func (e *Envelope) read(f fields, s *scanner, strict bool) (err error) {
 		}
 	case fieldID:
 		e.ID, err = readID[RequestID](s, "id")
+	case fieldFresh:
+		e.Fresh, err = s.bool()
 	case fieldSession:
 		e.Session, err = readID[SessionID](s, "session")
 	case fieldFrom:

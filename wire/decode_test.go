@@ -44,6 +44,7 @@ func TestEncodeRoundTrip(t *testing.T) {
 			Session: wire.SessionID(maybe.Draw(rt, "session")),
 			Seq:     safe.Draw(rt, "seq"),
 			Epoch:   safe.Draw(rt, "epoch"),
+			Fresh:   rapid.Bool().Draw(rt, "fresh"),
 			From:    wire.MemberID(maybe.Draw(rt, "from")),
 			Kind:    rapid.OneOf(rapid.Just(""), rapid.StringMatching(`[a-z0-9._-]{1,64}`)).Draw(rt, "kind"),
 		}

@@ -15,6 +15,9 @@ func (e Envelope) AppendEncode(dst []byte) []byte {
 	if e.ID != "" {
 		dst = appendString(append(dst, `,"id":`...), string(e.ID))
 	}
+	if e.Fresh {
+		dst = append(dst, `,"fresh":true`...)
+	}
 	if e.Session != "" {
 		dst = appendString(append(dst, `,"session":`...), string(e.Session))
 	}

@@ -55,6 +55,9 @@ type Envelope struct {
 	// ID is chosen by the device for a request, and returned in the answer. A message
 	// carries the id of its sender's request: a repetition has the same from and id.
 	ID RequestID `json:"id,omitempty"`
+	// Fresh: this is the first time that a device sends the message, under an id that it has just made. It
+	// spares the server a look through the whole session for an earlier one. A repetition must not have it.
+	Fresh bool `json:"fresh,omitempty"`
 	// Session that the frame belongs to.
 	Session SessionID `json:"session,omitempty"`
 	// Seq is the message's place in the session, from 1, without gaps for the session as

@@ -282,6 +282,14 @@ func (s *scanner) number() error {
 	return nil
 }
 
+// bool takes true or false.
+func (s *scanner) bool() (bool, error) {
+	if s.next() == 't' {
+		return true, s.literal("true")
+	}
+	return false, s.literal("false")
+}
+
 // uint takes a whole number from 0 that JavaScript can hold, too: below 2^53.
 func (s *scanner) uint() (uint64, error) {
 	s.next()

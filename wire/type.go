@@ -30,7 +30,7 @@ var Types = []TypeInfo{
 	{TypeHello, FromDevice, []string{"body"}, []string{"id"}, Hello{}, "The first frame: proves which device this is."},
 	{TypeReport, FromDevice, []string{"id", "body"}, nil, Report{}, "A call report."},
 	{TypeAsk, FromDevice, []string{"id", "body"}, nil, Ask{}, "Asks for a session beside a call."},
-	{TypeSend, FromDevice, []string{"id", "session", "kind"}, []string{"to", "body"}, nil, "A message for other members: stored, and acknowledged once it is."},
+	{TypeSend, FromDevice, []string{"id", "session", "kind"}, []string{"fresh", "to", "body"}, nil, "A message for other members: stored, and acknowledged once it is."},
 	{TypeSignal, FromDevice, []string{"session", "kind"}, []string{"id", "to", "body"}, nil, "As send, but not stored: it may be lost. Only a fault is answered."},
 	{TypeResume, FromDevice, []string{"id", "session"}, []string{"body"}, Resume{}, "Asks for what was missed; without a body for everything."},
 	{TypeAnswer, FromDevice, []string{"id", "body"}, nil, Answer{}, "Answers an invitation."},
@@ -62,6 +62,7 @@ type fields uint16
 const (
 	fieldType fields = 1 << iota
 	fieldID
+	fieldFresh
 	fieldSession
 	fieldSeq
 	fieldEpoch
@@ -72,7 +73,7 @@ const (
 	fieldBody
 )
 
-var fieldNames = [...]string{"type", "id", "session", "seq", "epoch", "from", "to", "kind", "time", "body"}
+var fieldNames = [...]string{"type", "id", "fresh", "session", "seq", "epoch", "from", "to", "kind", "time", "body"}
 
 // names lists the fields of the set.
 func (f fields) names() (names []string) {

@@ -70,6 +70,9 @@ func (s *Service) Messages(ctx context.Context, tenant wire.TenantID, device wir
 	if err != nil {
 		return wire.MessageList{}, s.problem("list messages", err)
 	}
+	if err := r.since(ctx, after); err != nil {
+		return wire.MessageList{}, s.problem("list messages", err)
+	}
 	list := wire.MessageList{Messages: []wire.Envelope{}, Epoch: head.Epoch, Head: head.Seq}
 	limit = min(max(limit, 1), MaxList)
 	first, places, f := rec.firstOf(n), rec.placesOf(n), framesOf(id)

@@ -133,6 +133,9 @@ func (r *room) replay(ctx context.Context, u *subscriber, after, to uint64) (who
 	if err := r.synced(ctx, to); err != nil {
 		return false, err
 	}
+	if err := r.since(ctx, after); err != nil {
+		return false, err
+	}
 	pacer, _ := u.c.out.(Pacer)
 	for after < to {
 		entries, err := r.s.c.Log.Read(ctx, r.logName, after, page)

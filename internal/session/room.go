@@ -28,6 +28,7 @@ type room struct {
 	logName string
 	frames  frames
 	ready   chan struct{} // closed when loaded
+	reading chan struct{} // holds a token while somebody reads the beginning of the log
 
 	// set before ready is closed
 	err     error
@@ -44,7 +45,8 @@ type room struct {
 	away      []uint32                 // members without a subscriber, as of counted
 	counted   bool                     // away is right
 	head      store.Head               // last entry seen, durable or not
-	sent      map[request]place        // every request in the log
+	sent      map[request]place        // the requests in the log, after unread
+	unread    uint64                   // up to here the log has not been read, see whole
 	flights   map[request]*flight      // appends under way
 	outcomes  []outcome                // known, and not answered yet
 	answering bool                     // somebody answers them
@@ -111,7 +113,7 @@ func (s *Service) room(ctx context.Context, key roomKey) (*room, error) {
 		s.mu.Lock()
 		if r = s.rooms[key]; r == nil {
 			r = &room{
-				s: s, key: key, logName: key.log(), frames: framesOf(key.session), ready: make(chan struct{}), loading: true,
+				s: s, key: key, logName: key.log(), frames: framesOf(key.session), ready: make(chan struct{}), reading: make(chan struct{}, 1), loading: true,
 				used: s.c.Now(), sent: map[request]place{}, flights: map[request]*flight{}, doubts: map[request]bool{},
 			}
 			s.rooms[key] = r
@@ -182,8 +184,16 @@ func (r *room) fill(ctx context.Context) error {
 		return err
 	}
 	r.unwatch = append(r.unwatch, cancel)
+	head, err := s.c.Log.Head(ctx, r.logName)
+	if err != nil {
+		return err
+	}
 	var noted uint64
 	after := uint64(0)
+	if head.Seq > s.c.Tail {
+		after = head.Seq - s.c.Tail
+		r.unread = after
+	}
 	for {
 		entries, err := s.c.Log.Read(ctx, r.logName, after, page)
 		if err != nil {
@@ -207,8 +217,7 @@ func (r *room) fill(ctx context.Context) error {
 			break
 		}
 	}
-	head, err := s.c.Log.Head(ctx, r.logName)
-	if err != nil {
+	if head, err = s.c.Log.Head(ctx, r.logName); err != nil {
 		return err
 	}
 	// Last, so that no change is missed: whoever changes the record from now on finds the room.
@@ -218,8 +227,9 @@ func (r *room) fill(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	// A crash may have come between a change and its note.
-	if noted < rec.Version && rec.Phase != wire.Closed && s.c.Now().Sub(rec.Changed) > time.Minute {
+	// A crash may have come between a change and its note. A note before what was read is as good as none
+	// known: the last one can be older than all of that.
+	if noted < rec.Version && r.unread == 0 && rec.Phase != wire.Closed && s.c.Now().Sub(rec.Changed) > time.Minute {
 		s.note(ctx, &rec)
 	}
 	r.update(&rec)
@@ -235,6 +245,64 @@ func (r *room) fill(ctx context.Context) error {
 	r.early, r.loading = nil, false
 	r.mu.Unlock()
 	return nil
+}
+
+// whole reads the beginning of the log, if that has not been done: what somebody looks at there, or sends
+// again, may be there twice, or once.
+func (r *room) whole(ctx context.Context) error {
+	select {
+	case r.reading <- struct{}{}:
+		defer func() { <-r.reading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	r.mu.Lock()
+	to := r.unread
+	r.mu.Unlock()
+	for after := uint64(0); after < to; {
+		entries, err := r.s.c.Log.Read(ctx, r.logName, after, page)
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			break // the log was dropped
+		}
+		r.mu.Lock()
+		for _, e := range entries {
+			if after = e.Seq; after > to {
+				break
+			}
+			m, err := parseEntry(e.Data)
+			if err != nil {
+				r.unreadable(e.Seq)
+			} else if m.from != 0 {
+				r.foundEarlier(requestOf(m.from, m.id), place{e.Epoch, e.Seq})
+			}
+		}
+		r.mu.Unlock()
+	}
+	r.mu.Lock()
+	r.unread = 0
+	r.mu.Unlock()
+	return nil
+}
+
+// foundEarlier notes a request at the beginning of the log, where the first one counts. r.mu is held.
+func (r *room) foundEarlier(k request, at place) {
+	if p, ok := r.sent[k]; !ok || at.seq < p.seq {
+		r.sent[k] = at
+	}
+}
+
+// since makes sure that all entries after a sequence are known.
+func (r *room) since(ctx context.Context, after uint64) error {
+	r.mu.Lock()
+	known := after >= r.unread
+	r.mu.Unlock()
+	if known {
+		return nil
+	}
+	return r.whole(ctx)
 }
 
 // stop ends the watching; no lock is held.

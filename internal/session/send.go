@@ -175,6 +175,13 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 				return nil
 			}
 		}
+		if from != 0 && r.unread > 0 && !e.Fresh {
+			r.mu.Unlock()
+			if err := r.whole(ctx); err != nil {
+				return s.problem("send", err)
+			}
+			continue
+		}
 		if p == nil && r.head.Seq+uint64(len(r.flights)) >= s.c.Limits.LogEntries {
 			p = wire.NewProblem(wire.CodeLogFull, "%d messages", s.c.Limits.LogEntries)
 		}

@@ -80,7 +80,7 @@ func (n *node) start() {
 		Records:  store.TableOf[session.Record](e, "sessions"),
 		ByDevice: store.TableOf[session.Place](e, "session-devices"),
 		Alarms:   store.TableOf[session.Alarm](e, "session-alarms"),
-		Log:      e, Bus: e, Watcher: n, Blocks: n, Limits: limits, Logger: quiet,
+		Log:      e, Bus: e, Watcher: n, Blocks: n, Limits: limits, Logger: quiet, Tail: 4,
 	})
 	if err == nil {
 		n.matcher, err = call.New(call.Config{
@@ -266,6 +266,7 @@ type outgoing struct {
 	id      wire.RequestID
 	session wire.SessionID
 	trying  bool
+	said    bool // once at least
 }
 
 // view is what the device's user sees of a session.
@@ -448,7 +449,8 @@ func (d *device) say(n *node) {
 	if err != nil {
 		panic(err)
 	}
-	e := wire.Envelope{Type: wire.TypeSend, ID: o.id, Session: o.session, Kind: wire.KindText, Body: body}
+	e := wire.Envelope{Type: wire.TypeSend, ID: o.id, Fresh: !o.said, Session: o.session, Kind: wire.KindText, Body: body}
+	o.said = true
 	d.w.task(string(d.id)+" says "+string(o.id), n, func(ctx context.Context) {
 		answered := make(chan wire.Envelope, 1)
 		var out session.Outbox

@@ -142,7 +142,8 @@ export class Connection {
   /** Sends a request, unless the server has asked to wait. */
   request(p: Pending): void {
     if (!p.waits) {
-      this.#link.write(p.text, p.frame);
+      this.#link.write(p.first ?? p.text, p.frame);
+      p.first = undefined;
     }
   }
 

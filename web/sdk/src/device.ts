@@ -364,6 +364,7 @@ export class Device {
         id: this.#id(choice),
         session,
         kind,
+        ...(choice?.id === undefined && { fresh: true }),
         ...(choice?.to && { to: choice.to }),
         ...(body !== undefined && { body }),
       },

@@ -18,6 +18,8 @@ export interface Unsent {
 export interface Pending {
   frame: RequestFrame;
   text: string;
+  /** Instead of text, until it was sent once; undefined: it was, or may have been. */
+  first: string | undefined;
   since: number;
   /** Where it is kept; undefined: not kept. */
   key: string | undefined;
@@ -61,7 +63,8 @@ export class Outbox {
    *
    * @throws ConfigError if a request with its id is under way; ClosedError; FrameError
    */
-  add(frame: RequestFrame, keep: boolean): Pending {
+  add(request: RequestFrame, keep: boolean): Pending {
+    const { frame, first } = apart(request);
     const text = encode(frame);
     if (this.#closed) {
       throw new ClosedError("the device was stopped");
@@ -74,6 +77,7 @@ export class Outbox {
       ? `${this.#prefix}${String(this.#last).padStart(16, "0")}-${frame.id}`
       : undefined;
     const p = entry(frame, text, this.#last, key);
+    p.first = first;
     this.#pending.set(frame.id, p);
     if (key) {
       this.#keeper.set(key, { frame, since: p.since });
@@ -120,11 +124,30 @@ export class Outbox {
   }
 }
 
+/** What is sent and kept as a repetition, and what is sent the first time. */
+function apart(request: RequestFrame): { frame: RequestFrame; first: string | undefined } {
+  if (request.type !== "send" || !request.fresh) {
+    return { frame: request, first: undefined };
+  }
+  const { fresh: _, ...frame } = request;
+  return { frame, first: encode(request) };
+}
+
 function prefix(device: string): string {
   return `outbox/${device}/`;
 }
 
 function entry(frame: RequestFrame, text: string, since: number, key: string | undefined): Pending {
   const nothing = () => {};
-  return { frame, text, since, key, attempts: 0, waits: false, answered: nothing, failed: nothing };
+  return {
+    frame,
+    text,
+    first: undefined,
+    since,
+    key,
+    attempts: 0,
+    waits: false,
+    answered: nothing,
+    failed: nothing,
+  };
 }

@@ -30,6 +30,7 @@ export interface SendFrame {
   id: RequestID;
   session: SessionID;
   kind: string;
+  fresh?: boolean;
   to?: MemberID[];
   body?: unknown;
 }
@@ -255,6 +256,8 @@ export interface Envelope {
   type: string;
   /** id is chosen by the device for a request, and returned in the answer. A message carries the id of its sender's request: a repetition has the same from and id. */
   id?: RequestID;
+  /** fresh: this is the first time that a device sends the message, under an id that it has just made. It spares the server a look through the whole session for an earlier one. A repetition must not have it. */
+  fresh?: boolean;
   /** session that the frame belongs to. */
   session?: SessionID;
   /** seq is the message's place in the session, from 1, without gaps for the session as a whole: a member to whom a message was not addressed sees a gap. Below 2^53. */
@@ -2211,6 +2214,7 @@ export interface Schema {
 export const envelopeFields: Readonly<Record<string, Schema>> = {
   type: {"maxLength":64,"type":"string"},
   id: {"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"},
+  fresh: {"type":"boolean"},
   session: {"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"},
   seq: {"maximum":9007199254740991,"minimum":0,"type":"integer"},
   epoch: {"maximum":9007199254740991,"minimum":0,"type":"integer"},
@@ -2226,7 +2230,7 @@ export const deviceFrames: Readonly<Record<DeviceFrame["type"], { required: read
   hello: { required: ["body"], optional: ["id"], body: {"properties":{"assertion":{"maxLength":4096,"minLength":1,"type":"string"},"client":{"maxLength":128,"type":"string"}},"required":["assertion"],"type":"object"} },
   report: { required: ["id","body"], optional: [], body: {"properties":{"at":{"format":"date-time","type":"string"},"conference_id":{"maxLength":128,"type":"string"},"coupled":{"items":{"type":"string"},"maxItems":4,"type":"array"},"dialled":{"maxLength":512,"type":"string"},"direction":{"enum":["outgoing","incoming"],"type":"string"},"extension":{"maxLength":128,"type":"string"},"other":{"maxLength":512,"type":"string"},"other_extension":{"maxLength":128,"type":"string"},"other_withheld":{"type":"boolean"},"own":{"maxLength":512,"type":"string"},"passports":{"items":{"type":"string"},"maxItems":4,"type":"array"},"pidf_lo":{"type":"string"},"place":{"properties":{"geometry":{"properties":{"coordinates":{"items":{"type":"number"},"type":"array"},"type":{"type":"string"}},"required":["type","coordinates"],"type":"object"},"properties":{"properties":{"accuracy_m":{"type":"number"},"address":{"type":"string"},"heading_deg":{"type":"number"},"speed_mps":{"type":"number"},"time":{"format":"date-time","type":"string"}},"type":"object"},"type":{"type":"string"}},"required":["type","geometry","properties"],"type":"object"},"profile":{"type":"string"},"queue":{"type":"string"},"ref":{"properties":{"call_id":{"maxLength":128,"type":"string"},"local":{"maxLength":128,"type":"string"},"session_id":{"maxLength":128,"type":"string"}},"type":"object"},"report_seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"state":{"enum":["ringing","active","held","ended"],"type":"string"},"ttl_s":{"minimum":0,"type":"integer"},"typed":{"type":"boolean"},"withheld":{"type":"boolean"}},"required":["state"],"type":"object"} },
   ask: { required: ["id","body"], optional: [], body: {"properties":{"other":{"maxLength":512,"type":"string"}},"type":"object"} },
-  send: { required: ["id","session","kind"], optional: ["to","body"] },
+  send: { required: ["id","session","kind"], optional: ["fresh","to","body"] },
   signal: { required: ["session","kind"], optional: ["id","to","body"] },
   resume: { required: ["id","session"], optional: ["body"], body: {"properties":{"epoch":{"maximum":9007199254740991,"minimum":0,"type":"integer"},"seq":{"maximum":9007199254740991,"minimum":0,"type":"integer"}},"type":"object"} },
   answer: { required: ["id","body"], optional: [], body: {"properties":{"accept":{"type":"boolean"},"invitation":{"pattern":"^[A-Za-z0-9_-]{1,64}$","type":"string"}},"required":["invitation","accept"],"type":"object"} },

@@ -268,7 +268,8 @@ describe("requests", () => {
     await settle();
     await world.clock.advance(100);
     const again = await (await world.socket()).welcome();
-    expect(again.of("send")).toEqual([first[1]]);
+    expect(first[1]).toMatchObject({ fresh: true });
+    expect(again.of("send")).toEqual([{ ...first[1], fresh: undefined }]);
     await again.tell({ type: "ack", id: first[1]?.id ?? "", seq: 2, epoch: 7 });
     expect((await sent[1])?.seq).toBe(2);
   });
