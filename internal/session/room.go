@@ -227,9 +227,10 @@ func (r *room) fill(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	// A crash may have come between a change and its note. A note before what was read is as good as none
-	// known: the last one can be older than all of that.
-	if noted < rec.Version && r.unread == 0 && rec.Phase != wire.Closed && s.c.Now().Sub(rec.Changed) > time.Minute {
+	// A crash may have come between a change and its note; where the last note is older than what was read,
+	// nobody knows.
+	known := noted > 0 || r.unread == 0
+	if known && noted < rec.Version && rec.Phase != wire.Closed && s.c.Now().Sub(rec.Changed) > time.Minute {
 		s.note(ctx, &rec)
 	}
 	r.update(&rec)
@@ -247,8 +248,8 @@ func (r *room) fill(ctx context.Context) error {
 	return nil
 }
 
-// whole reads the beginning of the log, if that has not been done: what somebody looks at there, or sends
-// again, may be there twice, or once.
+// whole reads the beginning of the log, if that has not been done: what somebody looks at there may be there
+// twice, and what somebody sends again may be there.
 func (r *room) whole(ctx context.Context) error {
 	select {
 	case r.reading <- struct{}{}:
