@@ -148,6 +148,11 @@ func (s *stream) Write(_ context.Context, frame []byte) error {
 	case wire.TypePing, wire.TypePong:
 		return nil
 	case wire.TypeResume:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.ctx.Err() != nil {
+			return context.Cause(s.ctx) // Close may be waiting already
+		}
 		s.wg.Go(func() {
 			if err := s.post(s.ctx, e, frame); err != nil {
 				s.stop(err)
@@ -212,7 +217,9 @@ func (s *stream) Patience(d time.Duration) {
 func (s *stream) Fail(err error) { s.stop(err) }
 
 func (s *stream) Close() {
-	s.stop(ErrClosed)
+	s.mu.Lock()
+	s.stop(ErrClosed) // from here on nothing is begun
+	s.mu.Unlock()
 	if s.body != nil {
 		s.silent.Stop()
 		s.body.Close()
