@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// pause lets the devices be silent before the memory is measured.
-func pause() { time.Sleep(4 * time.Second) }
+// silence is how long the devices have been idle when the memory is measured.
+const silence = 4 * time.Second
 
 // idle measures the memory of devices that are connected and say nothing: what the
 // server holds with them and without, after a collection of garbage each, without what
@@ -56,7 +56,7 @@ func (b *bench) idleAs(role string, devices int) (err error) {
 		if err != nil {
 			return err
 		}
-		pause()
+		time.Sleep(silence)
 		after, err := p.memory()
 		if err == nil && b.profiles != "" {
 			err = p.heap(filepath.Join(b.profiles, role+"-idle.pprof"))
@@ -67,7 +67,7 @@ func (b *bench) idleAs(role string, devices int) (err error) {
 		for _, s := range sockets {
 			s.close()
 		}
-		pause()
+		time.Sleep(silence)
 		each := float64(after-before) / float64(devices)
 		b.progress("%d idle at %s%s: %.0f bytes each", devices, role, which, each)
 		b.add(role+" idle"+which, each)

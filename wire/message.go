@@ -56,7 +56,7 @@ type Envelope struct {
 	// carries the id of its sender's request: a repetition has the same from and id.
 	ID RequestID `json:"id,omitempty"`
 	// Fresh: this is the first time that a device sends the message, under an id that it has just made. It
-	// spares the server a look through the whole session for an earlier one. A repetition must not have it.
+	// spares the server a look through the whole session for an earlier one. A repetition must not have it (docs/adr/0029).
 	Fresh bool `json:"fresh,omitempty"`
 	// Session that the frame belongs to.
 	Session SessionID `json:"session,omitempty"`

@@ -256,7 +256,7 @@ export interface Envelope {
   type: string;
   /** id is chosen by the device for a request, and returned in the answer. A message carries the id of its sender's request: a repetition has the same from and id. */
   id?: RequestID;
-  /** fresh: this is the first time that a device sends the message, under an id that it has just made. It spares the server a look through the whole session for an earlier one. A repetition must not have it. */
+  /** fresh: this is the first time that a device sends the message, under an id that it has just made. It spares the server a look through the whole session for an earlier one. A repetition must not have it (docs/adr/0029). */
   fresh?: boolean;
   /** session that the frame belongs to. */
   session?: SessionID;

@@ -12,9 +12,6 @@ import (
 // maxGather is how much one direct request may return, in bytes.
 const maxGather = 8 << 20
 
-// maxAnswers is how many messages a server answers one direct request with at most, for as many subjects.
-const maxAnswers = 1024
-
 // gathers are the direct requests under way. Their answers come to one inbox: a subscription for
 // each would be told to every server of the cluster, and taken back, at each read.
 type gathers struct {
@@ -25,6 +22,7 @@ type gathers struct {
 	under map[string]chan *nats.Msg // by reply subject
 }
 
+// listen subscribes to the inbox, for as long as the connection lasts.
 func (s *Store) listen() error {
 	s.gathers.inbox, s.gathers.under = s.nc.NewInbox()+".", map[string]chan *nats.Msg{}
 	sub, err := s.nc.Subscribe(s.gathers.inbox+"*", s.gathers.take)
@@ -70,11 +68,7 @@ func (s *Store) gather(ctx context.Context, stream string, req getRequest) (got 
 	if err != nil {
 		return nil, 0
 	}
-	most := req.Batch
-	if most == 0 {
-		most = maxAnswers
-	}
-	reply, answers, end := s.gathers.begin(most)
+	reply, answers, end := s.gathers.begin(max(req.Batch, len(req.MultiLast)))
 	defer end()
 	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, reply, body); err != nil {
 		return nil, 0
