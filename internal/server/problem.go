@@ -157,6 +157,7 @@ var problems = []struct {
 	{store.ErrFull, wire.CodeStorageFull, false},
 	{store.ErrUncertain, wire.CodeUncertain, false},
 	{context.DeadlineExceeded, wire.CodeUncertain, false}, // the cluster has no leader just now
+	{context.Canceled, wire.CodeUncertain, false},         // nobody waits for the answer any more
 	{store.ErrTooLarge, wire.CodeTooLarge, false},
 	{store.ErrClosed, wire.CodeDraining, false},
 }
@@ -183,7 +184,7 @@ func problem(log *slog.Logger, doing string, err error) error {
 		if errors.As(err, &later) {
 			p.RetryAfterSeconds = max(1, int(later.RetryAfter.Seconds()))
 		}
-		if p.Status >= 500 {
+		if p.Status >= 500 && !errors.Is(err, context.Canceled) {
 			log.Warn("request failed", "doing", doing, "err", err)
 		}
 		return p

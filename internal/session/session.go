@@ -162,7 +162,7 @@ type Config struct {
 	KeepDetails time.Duration
 	// Tail is how many of a log's last entries are read before anybody is served; it must be more than can be
 	// under way at once. The others are read when somebody looks at them, or repeats a request that may be among
-	// them. Zero: 512.
+	// them. Zero: 128.
 	Tail uint64
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -224,7 +224,7 @@ func New(c Config) (*Service, error) {
 	if l := c.Limits; l.FrameBytes <= 0 || l.MessagesPerSecond <= 0 || l.MessageBurst <= 0 || l.Members < 2 || l.LogEntries == 0 || l.LingerSeconds < 0 {
 		return nil, fmt.Errorf("session: limits must be above zero: %+v", l)
 	}
-	c.Tail = cmp.Or(c.Tail, 512)
+	c.Tail = cmp.Or(c.Tail, 128)
 	c.Keep = cmp.Or(c.Keep, 24*time.Hour)
 	c.KeepDetails = cmp.Or(c.KeepDetails, min(5*time.Minute, c.Keep))
 	if c.Keep < 0 || c.KeepDetails < 0 || c.KeepDetails > c.Keep {
