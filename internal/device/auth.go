@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/hmac"
@@ -32,7 +33,8 @@ const (
 	TokenTTL = 10 * time.Minute
 )
 
-// Authenticator proves devices by their keys. A challenge can be answered on any node,
+// Authenticator proves devices by their keys. The challenge of a connection is answered there and nowhere
+// else. One that is asked for over HTTP can be answered on any node,
 // since nonces are signed rather than kept. That an answer serves only once is remembered
 // for as long as the nonce lasts: by the node that took it and, where several nodes share
 // the devices (Config.Shared), in the device's record too. Where they do not, a nonce dies with
@@ -90,6 +92,22 @@ func (a *Authenticator) checkNonce(nonce string, now time.Time) (random [nonceRa
 	return [nonceRandom]byte(b), nil
 }
 
+// ConnectionNonce returns a fresh nonce for the challenge of one connection, which keeps it: only
+// [Authenticator.VerifyConnection] takes an answer to it.
+func (*Authenticator) ConnectionNonce() string { return rand.Text() }
+
+// VerifyConnection is as VerifyHello, for an assertion that came by the connection that nonce, from
+// ConnectionNonce, was made for. No other connection has that nonce, so nothing is noted, and a device
+// comes back while the store cannot be written to.
+func (a *Authenticator) VerifyConnection(ctx context.Context, home wire.TenantID, nonce, assertion string) (Device, error) {
+	now := a.registry.cfg.Now()
+	d, err := a.claimed(ctx, home, nonce, assertion, now)
+	if err != nil {
+		return Device{}, err
+	}
+	return d, d.Check(now)
+}
+
 // VerifyHello checks an assertion over a nonce from Nonce and returns the device, which may
 // act. The nonce is used up. home is the tenant that was asked: the device must be its own;
 // empty: any tenant's, and the default one's if the assertion names none. An unknown device and a wrong signature are one answer.
@@ -115,7 +133,28 @@ func (a *Authenticator) verify(ctx context.Context, home wire.TenantID, nonce, a
 	if err != nil {
 		return Device{}, err
 	}
-	var d Device
+	d, err := a.claimed(ctx, home, nonce, assertion, now)
+	if err != nil {
+		return Device{}, err
+	}
+	if err := check(d, now); err != nil {
+		return Device{}, err
+	}
+	if err := a.replay.use(random, now); err != nil {
+		return Device{}, err
+	}
+	if a.registry.cfg.Shared {
+		fresh, err := a.registry.answered(ctx, d, random, now)
+		if err != nil {
+			return Device{}, err
+		}
+		return d, check(fresh, now) // what was read before may have been a lagging node's
+	}
+	return d, nil
+}
+
+// claimed returns the device that an assertion over the nonce names, and has signed.
+func (a *Authenticator) claimed(ctx context.Context, home wire.TenantID, nonce, assertion string, now time.Time) (d Device, err error) {
 	var fault error // of the store: says nothing about the assertion
 	err = parseAssertion(assertion, nonce, now, func(c assertionClaims) (*ecdsa.PublicKey, error) {
 		setDefault(&c.Tenant, home)
@@ -133,24 +172,8 @@ func (a *Authenticator) verify(ctx context.Context, home wire.TenantID, nonce, a
 		}
 		return PublicKey(d.Key)
 	})
-	switch {
-	case fault != nil:
-		return Device{}, fault
-	case err != nil:
+	if err = cmp.Or(fault, err); err != nil {
 		return Device{}, err
-	}
-	if err := check(d, now); err != nil {
-		return Device{}, err
-	}
-	if err := a.replay.use(random, now); err != nil {
-		return Device{}, err
-	}
-	if a.registry.cfg.Shared {
-		fresh, err := a.registry.answered(ctx, d, random, now)
-		if err != nil {
-			return Device{}, err
-		}
-		return d, check(fresh, now) // what was read before may have been a lagging node's
 	}
 	return d, nil
 }

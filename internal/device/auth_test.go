@@ -648,3 +648,25 @@ func TestLateHolderStays(t *testing.T) {
 		t.Errorf("the holder's mail leads to %v, %v", p, err)
 	}
 }
+
+// What a device signs for a connection serves nowhere else, and needs no store that can be written to.
+func TestVerifyConnection(t *testing.T) {
+	w := newWorld(t)
+	p := newPhone(t)
+	d := w.enrol(p, number(t, alice))
+	nonce := w.auth.ConnectionNonce()
+	assertion := w.sign(p, jwt.MapClaims{"nonce": nonce})
+	got, err := w.auth.VerifyConnection(t.Context(), "", nonce, assertion)
+	if err != nil || got.ID != d.ID {
+		t.Fatalf("%s, %v", got.ID, err)
+	}
+	_, err = w.auth.VerifyConnection(t.Context(), "", w.auth.ConnectionNonce(), assertion)
+	want(t, err, device.ErrAssertion) // at another connection
+	_, err = w.auth.VerifyHello(t.Context(), "", nonce, assertion)
+	want(t, err, device.ErrAssertion) // for a token
+	if err := w.registry.Revoke(t.Context(), wire.DefaultTenant, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.auth.VerifyConnection(t.Context(), "", nonce, assertion)
+	want(t, err, device.ErrRevoked)
+}

@@ -188,6 +188,8 @@ func (l *lan) plug(m *machine) {
 	m.run("ip", "link", "set", "lo", "up")
 	m.run("ip", "address", "add", m.host+"/24", "dev", "eth0")
 	m.run("ip", "link", "set", "eth0", "up")
+	// As deploy/README.md advises for the machines of a cluster, where the kernel has it (Linux 6.15).
+	m.run("sh", "-c", "f=/proc/sys/net/ipv4/tcp_rto_max_ms; test ! -e $f || echo 1000 >$f")
 }
 
 // on begins a command that runs on the machine.

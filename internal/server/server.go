@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -132,6 +133,8 @@ type Server struct {
 	tls      *tls.Config
 	handler  http.Handler
 	draining atomic.Bool
+	// reminding are the devices that have come and are being told what waits for them.
+	reminding sync.WaitGroup
 }
 
 // New opens the engine and makes the parts. The caller must call Run, which closes them.
@@ -423,6 +426,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	errs := []error{s.sockets.Drain(dctx), shutdown(dctx, public), shutdown(dctx, private)}
 	stop()
+	s.reminding.Wait()
 	errs = append(errs, group.Wait(), s.engine.Close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("server: %w", err)

@@ -17,16 +17,18 @@ import (
 // socket serves wsconn.Backend: it lets devices in and hands their requests on.
 type socket struct{ *Server }
 
-func (s socket) Challenge() string { return s.auth.Nonce() }
+func (s socket) Challenge() string { return s.auth.ConnectionNonce() }
 
 func (s socket) Hello(ctx context.Context, nonce string, h wire.Hello, from wsconn.Client) (wsconn.Identity, error) {
 	ctx = s.atHost(ctx, from.Host)
-	d, err := s.auth.VerifyHello(ctx, home(ctx), nonce, h.Assertion)
+	d, err := s.auth.VerifyConnection(ctx, home(ctx), nonce, h.Assertion)
 	if err != nil {
 		s.log.Debug("a device was not let in", "remote", from.Addr, "err", err)
 		return wsconn.Identity{}, s.refused(stranger(ctx), audit.Record{What: audit.LoginRefused, Details: map[string]string{"by": "device"}}, err)
 	}
-	if err := s.devices.Seen(ctx, d); err != nil {
+	seen, cancel := context.WithTimeout(ctx, time.Second) // the device does not wait for a store that cannot be written to
+	defer cancel()
+	if err := s.devices.Seen(seen, d); err != nil {
 		s.log.Warn("when a device was last seen could not be noted", "device", d.ID, "err", err)
 	}
 	return wsconn.Identity{Tenant: d.Tenant, Device: d.ID}, nil
@@ -49,20 +51,27 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 		return wire.Welcome{}, nil, problem(s.log, "attach", err)
 	}
 	s.wakes.Came(ctx, who.Tenant, who.Device)
-	if own, err := calls(s).own(ctx, httpapi.Caller{Tenant: who.Tenant, Device: who.Device}); err == nil {
-		if err := s.matcher.Remind(ctx, who.Tenant, who.Device, own); err != nil {
-			s.log.Warn("a device was not reminded of what it is asked", "device", who.Device, "err", err)
-		}
-		if err := s.tellAvailable(ctx, who.Tenant, who.Device, own); err != nil {
-			s.log.Warn("a device was not told of sessions that it may join", "device", who.Device, "err", err)
-		}
-	}
+	s.reminding.Go(func() { s.remind(ctx, who) }) // what it reads must not keep the device waiting
 	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() {
 		detach()
 		if !s.sockets.Connected(who.Tenant, who.Device) {
 			s.wakes.Left(who.Tenant, who.Device)
 		}
 	}, nil
+}
+
+// remind tells a device that has come what it is asked, and which sessions it may join.
+func (s socket) remind(ctx context.Context, who wsconn.Identity) {
+	own, err := calls(s).own(ctx, httpapi.Caller{Tenant: who.Tenant, Device: who.Device})
+	if err != nil {
+		return // it has no number just now
+	}
+	if err := s.matcher.Remind(ctx, who.Tenant, who.Device, own); err != nil && ctx.Err() == nil {
+		s.log.Warn("a device was not reminded of what it is asked", "device", who.Device, "err", err)
+	}
+	if err := s.tellAvailable(ctx, who.Tenant, who.Device, own); err != nil && ctx.Err() == nil {
+		s.log.Warn("a device was not told of sessions that it may join", "device", who.Device, "err", err)
+	}
 }
 
 // handlers of requests, by type. A handler's answer is an ack with the body returned,
