@@ -33,12 +33,12 @@ const (
 	TokenTTL = 10 * time.Minute
 )
 
-// Authenticator proves devices by their keys. The challenge of a connection is answered there and nowhere
-// else. One that is asked for over HTTP can be answered on any node,
-// since nonces are signed rather than kept. That an answer serves only once is remembered
-// for as long as the nonce lasts: by the node that took it and, where several nodes share
-// the devices (Config.Shared), in the device's record too. Where they do not, a nonce dies with
-// the process that gave it, since what it had taken is forgotten then.
+// Authenticator proves devices by their keys. The challenge of a connection is answered there and
+// nowhere else. One that is asked for over HTTP can be answered on any node, since nonces are signed
+// rather than kept. That an answer serves only once is remembered for as long as the nonce lasts: by
+// the node that took it and, where several nodes share the devices (Config.Shared), in the device's
+// record too. Where they do not, a nonce dies with the process that gave it, since what it had taken
+// is forgotten then.
 type Authenticator struct {
 	registry *Registry
 	replay   replay

@@ -404,10 +404,12 @@ func (f *farm) acrossNodes(t *testing.T) {
 	at := func(n *child) *world { return n.world(t, hc) }
 
 	// The nodes' nonces are signed by one secret, so that any node takes any node's: once.
-	nonce := at(f.nodes[0]).dial().nonce
-	assertion, err := id.Assert(nonce)
+	var challenge wire.Challenge
+	nobody := client.NewKeyAPI(f.nodes[0].url(), "", hc)
+	check(t, nobody.Call(t.Context(), http.MethodGet, "/v1/challenge", nil, &challenge))
+	assertion, err := id.Assert(challenge.Nonce)
 	check(t, err)
-	body := fmt.Sprintf(`{"nonce":%q,"assertion":%q}`, nonce, assertion)
+	body := fmt.Sprintf(`{"nonce":%q,"assertion":%q}`, challenge.Nonce, assertion)
 	if r := at(f.nodes[1]).ask("POST", "/v1/tokens", "", body); r.status != http.StatusOK {
 		t.Fatalf("another node's nonce: %+v", r)
 	}
