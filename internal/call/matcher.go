@@ -182,7 +182,7 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 			return Outcome{}, ErrTooMany
 		}
 	}
-	rec, err := store.ChangeFrom(ctx, m.Records, ev.Key, before, at, m.next(ev.Key, by(ev)))
+	rec, err := store.ChangeFrom(store.Linearizable(ctx), m.Records, ev.Key, before, at, m.next(ev.Key, by(ev)))
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: store a report: %w", err)
 	}
@@ -577,7 +577,7 @@ func (m *Matcher) apply(ctx context.Context, key string, ev Event) (Record, erro
 }
 
 func (m *Matcher) change(ctx context.Context, key string, ev Event) (Record, error) {
-	return store.Change(ctx, m.Records, key, m.next(key, by(ev)))
+	return store.Change(store.Linearizable(ctx), m.Records, key, m.next(key, by(ev)))
 }
 
 // next decides what a record becomes by an event, which may depend on the record.

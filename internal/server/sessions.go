@@ -19,7 +19,7 @@ import (
 type sessions struct{ *Server }
 
 func (s sessions) Sessions(ctx context.Context, who httpapi.Caller) ([]wire.SessionState, error) {
-	l, err := s.Server.sessions.Sessions(ctx, who.Tenant, who.Device)
+	l, err := s.Server.sessions.Sessions(store.Linearizable(ctx), who.Tenant, who.Device)
 	if l == nil {
 		l = []wire.SessionState{}
 	}
@@ -27,12 +27,12 @@ func (s sessions) Sessions(ctx context.Context, who httpapi.Caller) ([]wire.Sess
 }
 
 func (s sessions) Session(ctx context.Context, who httpapi.Caller, id wire.SessionID) (wire.SessionState, error) {
-	st, err := s.Server.sessions.Get(ctx, who.Tenant, who.Device, id)
+	st, err := s.Server.sessions.Get(store.Linearizable(ctx), who.Tenant, who.Device, id)
 	return st, problem(s.log, "session", err)
 }
 
 func (s sessions) Messages(ctx context.Context, who httpapi.Caller, id wire.SessionID, after uint64, limit int) (wire.MessageList, error) {
-	l, err := s.Server.sessions.Messages(ctx, who.Tenant, who.Device, id, after, limit)
+	l, err := s.Server.sessions.Messages(store.Linearizable(ctx), who.Tenant, who.Device, id, after, limit)
 	if l.Messages == nil {
 		l.Messages = []wire.Envelope{}
 	}

@@ -301,8 +301,9 @@ func (s *Service) OperatorClose(ctx context.Context, tenant wire.TenantID, id wi
 // changed it may have died before telling.
 func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, error) {
 	tried := ""
+	read := ctx
 	for {
-		rec, rev, err := s.c.Records.Get(ctx, key.record())
+		rec, rev, err := s.c.Records.Get(read, key.record())
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return rec, err
 		}
@@ -312,6 +313,10 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 		}
 		next, effects, err := rec.Next(ev, s.c.Now())
 		if err != nil || next.Version == rec.Version {
+			if !store.IsLinearizable(read) { // no write proves what was read
+				read = store.Linearizable(ctx)
+				continue
+			}
 			return rec, err
 		}
 		s.observe(&rec, &next)

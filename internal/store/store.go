@@ -114,7 +114,7 @@ type Pending interface {
 // changes them afterwards. Slices that it returns belong to the caller, who may change
 // them, but for those that a watcher or subscriber gets.
 type Engine interface {
-	// Get returns the record under key. ErrNotFound.
+	// Get returns the record under key. ErrNotFound. See [Linearizable].
 	Get(ctx context.Context, table, key string) (Record, error)
 	// Put writes value if the record is at revision at (zero: if there is no record)
 	// and returns its new revision. ErrConflict, ErrUncertain, ErrFull, ErrTooLarge.
@@ -124,7 +124,7 @@ type Engine interface {
 	// ErrNotFound. ErrConflict, ErrUncertain.
 	Delete(ctx context.Context, table, key string, at Rev) error
 	// Scan walks the records whose key begins with prefix, in the order of their keys,
-	// as they were at one moment or later; it shows nothing that is not durable.
+	// as they were at one moment or later; it shows nothing that is not durable. See [Linearizable].
 	// The error, if any, is the last pair.
 	Scan(ctx context.Context, table, prefix string) iter.Seq2[Record, error]
 	// ScanAfter is Scan from behind a key on, which need not be there: a later page costs
@@ -138,7 +138,7 @@ type Engine interface {
 	// Read returns durable entries with a sequence greater than after, at most limit.
 	Read(ctx context.Context, log string, after uint64, limit int) ([]Entry, error)
 	// Head returns the end of the log, from the one who decides it (in a cluster the
-	// stream's leader, never a lagging replica).
+	// stream's leader, never a lagging replica). See [Linearizable].
 	Head(ctx context.Context, log string) (Head, error)
 	// Rewind says up to which sequence a reader who stopped at (epoch, seq) has seen
 	// only what is in the log: seq itself, or less when the tail of that epoch was never

@@ -142,11 +142,14 @@ func Key(parts ...string) string {
 // times, so it must have no effects of its own. After an uncertain outcome the record
 // is read again and decide runs again: it must recognise its own attempt. What it decides on is read, not
 // remembered.
+//
+// With a context from [Linearizable] also a decision to leave the record alone, or an error, is one about the record
+// as it is; a write proves that by itself.
 func Change[T any](ctx context.Context, t interface {
 	Get(context.Context, string) (T, Rev, error)
 	Put(context.Context, string, T, Rev) (Rev, error)
 }, key string, decide func(v T, exists bool) (T, bool, error)) (T, error) {
-	v, rev, err := t.Get(unremembered(ctx), key)
+	v, rev, err := t.Get(believing(unremembered(ctx)), key)
 	if err != nil && !isNotFound(err) {
 		return v, err
 	}
@@ -158,8 +161,19 @@ func ChangeFrom[T any](ctx context.Context, t interface {
 	Get(context.Context, string) (T, Rev, error)
 	Put(context.Context, string, T, Rev) (Rev, error)
 }, key string, v T, rev Rev, decide func(v T, exists bool) (T, bool, error)) (T, error) {
+	proved := !IsLinearizable(ctx)
 	for {
 		next, write, err := decide(v, rev != 0)
+		if (err != nil || !write) && !proved {
+			now, at, fault := t.Get(unremembered(ctx), key)
+			if fault != nil && !isNotFound(fault) {
+				return next, fault
+			}
+			if proved = true; at != rev {
+				v, rev = now, at
+				continue
+			}
+		}
 		if err != nil || !write {
 			return next, err
 		}
@@ -169,9 +183,10 @@ func ChangeFrom[T any](ctx context.Context, t interface {
 		if ctx.Err() != nil || !retryable(err) {
 			return next, err
 		}
-		if v, rev, err = t.Get(unremembered(ctx), key); err != nil && !isNotFound(err) {
+		if v, rev, err = t.Get(believing(unremembered(ctx)), key); err != nil && !isNotFound(err) {
 			return v, err
 		}
+		proved = !IsLinearizable(ctx)
 	}
 }
 

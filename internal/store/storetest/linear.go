@@ -120,7 +120,11 @@ func (h *harness) revision(key string) store.Rev {
 func (h *harness) do(s step) (outcome, error) {
 	switch s.kind {
 	case 'g':
-		r, err := h.Get(h.ctx, "lin", s.key)
+		ctx := h.ctx
+		if rand.IntN(2) == 0 { // no machine is parted here: both kinds of reads say the same
+			ctx = store.Linearizable(ctx)
+		}
+		r, err := h.Get(ctx, "lin", s.key)
 		if errors.Is(err, store.ErrNotFound) {
 			return outcome{ok: true}, nil
 		}

@@ -76,6 +76,9 @@ func testHeadFollowsAck(t *testing.T, h *harness) {
 		if got := h.head("log"); got != (store.Head{Epoch: e.Epoch, Seq: e.Seq}) {
 			t.Fatalf("head %+v after the ack of %d in epoch %d", got, e.Seq, e.Epoch)
 		}
+		if got, err := h.Head(store.Linearizable(h.ctx), "log"); err != nil || got.Seq != e.Seq {
+			t.Fatalf("linearizable head %+v, %v after the ack of %d", got, err, e.Seq)
+		}
 		if got := h.readAll("log", e.Seq-1); len(got) != 1 || !same(got[0], e) {
 			t.Fatalf("acknowledged entry %d cannot be read: %s", e.Seq, brief(got))
 		}

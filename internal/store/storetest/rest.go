@@ -213,7 +213,7 @@ func testReopen(t *testing.T, h *harness) {
 				t.Fatalf("get %s: %q at %d, %v, want revision %d", key, r.Value, r.Rev, err, rev)
 			}
 		}
-		if n := len(h.scan("t", "")); n != 20 {
+		if n := len(h.scan(h.ctx, "t", "")); n != 20 {
 			t.Fatalf("%d records", n)
 		}
 		h.wantEntries("log", h.readAll("log", 0), entries)

@@ -106,9 +106,9 @@ func (h *harness) wantErr(what string, err, want error) {
 	}
 }
 
-func (h *harness) scan(table, prefix string) (keys []string) {
+func (h *harness) scan(ctx context.Context, table, prefix string) (keys []string) {
 	h.t.Helper()
-	for r, err := range h.Scan(h.ctx, table, prefix) {
+	for r, err := range h.Scan(ctx, table, prefix) {
 		if err != nil {
 			h.t.Fatalf("scan %s/%s: %v", table, prefix, err)
 		}
@@ -119,8 +119,10 @@ func (h *harness) scan(table, prefix string) (keys []string) {
 
 func (h *harness) wantScan(table, prefix string, want ...string) {
 	h.t.Helper()
-	if got := h.scan(table, prefix); !slices.Equal(got, want) {
-		h.t.Fatalf("scan %s/%s = %q, want %q", table, prefix, got, want)
+	for _, ctx := range []context.Context{store.Linearizable(h.ctx), h.ctx} {
+		if got := h.scan(ctx, table, prefix); !slices.Equal(got, want) {
+			h.t.Fatalf("scan %s/%s = %q, want %q", table, prefix, got, want)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package natsstore_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -59,5 +61,39 @@ func BenchmarkCluster(b *testing.B) {
 		if err := servers.Stop(); err != nil {
 			b.Error(err)
 		}
+	}
+}
+
+// BenchmarkReads measures what a proof costs: reads of one record on three servers with replicas 3, from the leader,
+// and linearizable ones, at three numbers of callers at once.
+func BenchmarkReads(b *testing.B) {
+	servers, err := natstest.Start(b.Context(), b.TempDir(), 3)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := natsstore.Open(b.Context(), natsstore.Options{URL: servers.URL(), Tables: []string{"t"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.Put(b.Context(), "t", "k", make([]byte, 200), 0); err != nil {
+		b.Fatal(err)
+	}
+	for _, callers := range []int{1, 16, 256} {
+		for name, ctx := range map[string]context.Context{"leader": b.Context(), "linearizable": store.Linearizable(b.Context())} {
+			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) {
+				b.SetParallelism(callers)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if _, err := s.Get(ctx, "t", "k"); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+		}
+	}
+	if err := errors.Join(s.Close(), servers.Stop()); err != nil {
+		b.Error(err)
 	}
 }

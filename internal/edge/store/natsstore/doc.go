@@ -42,6 +42,10 @@
 // they got (entries must be consecutive; the replica must have reached the sequence
 // that the leader had when the scan began) and fetch the rest from the leader.
 //
+// A leader that is cut off from its peers goes on answering from its old state until it
+// notices, some seconds. Decisions are safe, since writes need the quorum. What must not
+// be old is read with [store.Linearizable]: a fence is written first, see prove.go.
+//
 // # A lost answer
 //
 // Each write carries an id and a condition. When no answer comes, the same message is
@@ -60,13 +64,10 @@
 // three nodes on three nats-server processes, kills nodes under load, and cuts, stops and
 // kills machines of network namespaces (make chaos-cluster, docs/reliability.md); spec kills a
 // server and runs the requirement scripts. Known limits (docs/scaling.md has more):
-//   - a leader that is cut off from its peers goes on answering reads from its old state
-//     until it notices (some seconds), so Get and Head can be stale then; decisions are
-//     safe, since writes need the quorum;
 //   - power loss of a whole quorum: servers sync every two minutes unless their
 //     sync_interval is "always", so acknowledged entries can be lost and their
 //     sequence given out again under the same epoch;
-//   - a server that has just been elected may answer reads before it has applied all
+//   - a server that has just been elected may answer other reads before it has applied all
 //     that was acknowledged by the one before;
 //   - a table is NotFound through a server that has not heard yet of its first write;
 //   - a subscription takes a moment to be known on the other servers: bus messages

@@ -75,6 +75,7 @@ func (s *Store) subjects(ctx context.Context, stream, root string) (names []stri
 	if err != nil {
 		return nil, fmt.Errorf("natsstore: list %s: %w", stream, err)
 	}
+	delete(info.State.Subjects, root+fenceToken)
 	for subj := range maps.Keys(info.State.Subjects) {
 		names = append(names, name(strings.TrimPrefix(subj, root)))
 	}

@@ -237,7 +237,7 @@ func (s *Store) findOwn(ctx context.Context, st stream, subj string, before end,
 
 // end asks the leader where a log ends.
 func (s *Store) end(ctx context.Context, st stream, subj string) (end, error) {
-	m, err := s.last(ctx, st.name, subj)
+	m, err := s.newest(ctx, st.name, subj, st.fence)
 	switch {
 	case errors.Is(err, errMissing):
 		return end{}, nil
@@ -271,6 +271,9 @@ func (s *Store) Head(ctx context.Context, log string) (store.Head, error) {
 // its drop.
 func (s *Store) Rewind(ctx context.Context, log string, epoch, seq uint64) (uint64, error) {
 	h, err := s.Head(ctx, log)
+	if err == nil && (h.Epoch != epoch || h.Seq < seq) { // who says so may be no leader any more
+		h, err = s.Head(store.Linearizable(ctx), log)
+	}
 	if err != nil || h.Epoch != epoch {
 		return 0, err
 	}

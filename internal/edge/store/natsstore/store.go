@@ -98,6 +98,7 @@ type Store struct {
 	stop    context.CancelFunc
 	wg      sync.WaitGroup // watches, subscriptions
 	gathers gathers
+	fences  fences
 
 	closing atomic.Bool // set under mu, so that no goroutine starts afterwards
 	full    atomic.Bool // the last write was refused for want of room
@@ -111,6 +112,7 @@ type Store struct {
 // stream is one of the streams that are created at start.
 type stream struct {
 	name     string
+	fence    string // its subject, see fence; of log streams
 	epoch    uint64 // base of the epochs of its logs
 	replicas int
 }
@@ -129,6 +131,7 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		buckets: make(map[string]jetstream.Stream),
 		tails:   make(map[string]*tail),
 		watches: make(map[string]map[*watch]struct{}),
+		fences:  fences{waiting: make(map[string]*proof), running: make(map[string]bool)},
 	}
 	if err := s.connect(); err != nil {
 		stop()
@@ -203,11 +206,13 @@ func (s *Store) prepare(ctx context.Context) error {
 			Subjects:    []string{in},
 			Discard:     jetstream.DiscardNew, // a limit set by an operator refuses, never forgets
 			RePublish:   &jetstream.RePublish{Source: in, Destination: fmt.Sprintf("%s.live.%d.>", s.opt.Prefix, i)},
+			AllowRollup: true, // for fences
 			Metadata:    map[string]string{epochKey: strconv.FormatInt(time.Now().UnixMicro(), 10)},
 		})
 		if err != nil {
 			return err
 		}
+		st.fence = strings.TrimSuffix(in, ">") + fenceToken
 		if s.logs[i] = st; st.epoch == 0 {
 			return fmt.Errorf("stream %s has no %s in its metadata", st.name, epochKey)
 		}
@@ -240,8 +245,12 @@ func (s *Store) ensure(ctx context.Context, c jetstream.StreamConfig) (stream, e
 				return errNotYet // look again
 			}
 		}
-		if err == nil {
-			info = st.CachedInfo()
+		if err != nil {
+			return err
+		}
+		if info = st.CachedInfo(); c.AllowRollup && !info.Config.AllowRollup { // made before there were fences
+			info.Config.AllowRollup = true
+			_, err = s.js.UpdateStream(try, info.Config)
 		}
 		return err
 	})

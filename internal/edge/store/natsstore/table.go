@@ -102,7 +102,7 @@ func (s *Store) Get(ctx context.Context, table, key string) (store.Record, error
 	if _, err := s.bucket(ctx, table, false); err != nil {
 		return store.Record{}, err
 	}
-	m, err := s.last(ctx, stream, subj)
+	m, err := s.newest(ctx, stream, subj, tableFence(stream))
 	switch {
 	case errors.Is(err, errMissing), err == nil && isMarker(m):
 		return store.Record{}, store.ErrNotFound
@@ -253,15 +253,25 @@ func (s *Store) keys(ctx context.Context, table, root, filter string) (keys []st
 	if err != nil {
 		return nil, 0, err
 	}
+	var reach uint64
+	if store.IsLinearizable(ctx) {
+		if reach, err = s.reach(ctx, root+fenceToken); err != nil {
+			return nil, 0, fmt.Errorf("natsstore: prove a scan of %s: %w", table, err)
+		}
+	}
 	var info *jetstream.StreamInfo
 	err = s.retry(ctx, func(try context.Context) error {
 		var err error
 		info, err = st.Info(try, jetstream.WithSubjectFilter(root+filter))
+		if err == nil && info.State.LastSeq < reach {
+			return errNotYet // a leader that is none any more
+		}
 		return err
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("natsstore: scan %s: %w", table, err)
 	}
+	delete(info.State.Subjects, root+fenceToken)
 	for subj := range info.State.Subjects {
 		keys = append(keys, name(strings.TrimPrefix(subj, root)))
 	}

@@ -1,0 +1,158 @@
+package natsstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-call/tandem/internal/edge/store/natsstore"
+	"github.com/tandem-call/tandem/internal/store"
+)
+
+// partable runs three servers, and returns what parts one of them from the others for good.
+func partable(t *testing.T) (servers []*server.Server, part func(i int)) {
+	t.Helper()
+	var ports [3]int
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+		l.Close()
+	}
+	var ways [3][3]*proxy
+	for i := range ports {
+		for j := range ports {
+			if i != j {
+				ways[i][j] = newProxy(t, fmt.Sprintf("127.0.0.1:%d", ports[j]))
+			}
+		}
+	}
+	for i := range ports {
+		var routes []*url.URL
+		for _, p := range ways[i] {
+			if p != nil {
+				routes = append(routes, &url.URL{Scheme: "nats", Host: p.listener.Addr().String()})
+			}
+		}
+		servers = append(servers, serve(t, &server.Options{
+			ServerName: fmt.Sprintf("n%d", i),
+			StoreDir:   t.TempDir(),
+			Cluster:    server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i], NoAdvertise: true},
+			Routes:     routes,
+		}))
+	}
+	return servers, func(i int) {
+		for j := range ports {
+			if i != j {
+				for _, p := range []*proxy{ways[i][j], ways[j][i]} {
+					p.listener.Close()
+					p.cut()
+				}
+			}
+		}
+	}
+}
+
+// lead has the server of that name lead all streams.
+func lead(t *testing.T, at string, name string) {
+	t.Helper()
+	nc, err := nats.Connect(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for led := false; !led; time.Sleep(100 * time.Millisecond) {
+		led = true
+		streams := js.ListStreams(ctx)
+		for info := range streams.Info() {
+			if info.Cluster.Leader != name {
+				led = false
+				_, _ = nc.RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+info.Config.Name,
+					[]byte(fmt.Sprintf(`{"placement":{"preferred":%q}}`, name)))
+			}
+		}
+		if streams.Err() != nil && ctx.Err() != nil {
+			t.Fatal(streams.Err())
+		}
+	}
+}
+
+// TestPartedLeader reads at a server that led everything and does not know yet that the others have gone
+// on without it: a linearizable read, and a rewind, say rather nothing than what was so before.
+func TestPartedLeader(t *testing.T) {
+	servers, part := partable(t)
+	old := -1
+	for end := time.Now().Add(time.Minute); old < 0; time.Sleep(50 * time.Millisecond) {
+		for i, srv := range servers {
+			if srv.JetStreamIsLeader() {
+				old = i
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatal("the cluster has no leader")
+		}
+	}
+	there := open(t, natsstore.Options{URL: servers[old].ClientURL()})
+	here := open(t, natsstore.Options{URL: servers[(old+1)%3].ClientURL(), Timeout: 40 * time.Second})
+	rev, err := there.Put(t.Context(), "t", "k", []byte("before"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proved := store.Linearizable(t.Context())
+	for _, s := range []*natsstore.Store{here, there} {
+		if r, err := s.Get(proved, "t", "k"); err != nil || string(r.Value) != "before" {
+			t.Fatalf("%q, %v", r.Value, err)
+		}
+		if _, err := s.Append(t.Context(), "log", []byte("entry"), store.DeliverAfter); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lead(t, servers[old].ClientURL(), servers[old].Name())
+
+	part(old)
+	if rev, err = here.Put(t.Context(), "t", "k", []byte("after"), rev); err != nil {
+		t.Fatal(err)
+	}
+	last, err := here.Append(t.Context(), "log", []byte("entry"), store.DeliverAfter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := here.Get(proved, "t", "k"); err != nil || r.Rev != rev {
+		t.Errorf("where the others are: %q, %v", r.Value, err)
+	}
+
+	soon, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	r, err := there.Get(soon, "t", "k")
+	t.Logf("the parted server says %q, %v", r.Value, err)
+	proved = store.Linearizable(soon)
+	if r, err := there.Get(proved, "t", "k"); err == nil || errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a linearizable read at the parted server: %q at %d, %v; it is at %d", r.Value, r.Rev, err, rev)
+	}
+	for r, err := range there.Scan(proved, "t", "") {
+		if err == nil {
+			t.Errorf("a linearizable scan at the parted server: %q", r.Value)
+		}
+	}
+	soon, cancel = context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if to, err := there.Rewind(soon, "log", last.Epoch(), last.Seq()); err == nil && to != last.Seq() {
+		t.Errorf("who has seen %d is sent back to %d", last.Seq(), to)
+	}
+}
