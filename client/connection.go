@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-call/tandem/wire"
@@ -15,11 +16,13 @@ import (
 // connection lives one connection to its end. sound: it has brought us further, so that
 // the next may be tried at once.
 func (d *Device) connection(ctx context.Context) (sound bool, err error) {
+	begun := time.Now()
 	l, welcome, err := d.dial(ctx)
 	if err != nil {
 		return false, err
 	}
-	c := &conn{d: d, link: l, out: newQueue(), sound: len(welcome.Sessions) == 0, over: map[wire.SessionID]bool{}}
+	c := &conn{d: d, link: l, out: newQueue(), sound: len(welcome.Sessions) == 0, over: map[wire.SessionID]bool{}, begun: begun}
+	c.impatient = max(impatient, time.Since(begun)) // a way that is slow now was slow before
 	heartbeat := time.Duration(max(1, welcome.HeartbeatSeconds)) * time.Second
 	// Two heartbeats of silence, and half a one for the way: nobody is there.
 	l.Patience(2*heartbeat + heartbeat/2)
@@ -41,7 +44,10 @@ func (d *Device) connection(ctx context.Context) (sound bool, err error) {
 	for {
 		frame, err := l.Read(ctx)
 		if err == nil {
+			c.busy.Store(true)
 			err = c.frame(frame)
+			c.heard.Store(int64(time.Since(begun)))
+			c.busy.Store(false)
 		}
 		if err != nil {
 			return c.sound, err
@@ -55,16 +61,31 @@ type conn struct {
 	link  link
 	out   *queue
 	sound bool
+
+	begun     time.Time
+	heard     atomic.Int64  // when the last frame was taken, since begun
+	busy      atomic.Bool   // one is being taken
+	impatient time.Duration // see impatient
+
 	// over are the sessions that ended on this connection: what is said of them after
 	// that has been said. Where the device was no member (true), it may become one.
 	over map[wire.SessionID]bool
 }
+
+// impatient is how long an answer may be due in silence before the server is asked for a sign of life, and how long
+// that may take: when a device gets another address nobody tells its old connections. A server that is at work says
+// so each second. Who took longer to connect is given as long as that.
+const impatient = 2 * time.Second
 
 // write writes what is queued, and pings, until ctx ends. A failure ends the connection.
 func (c *conn) write(ctx context.Context, every time.Duration) {
 	ping := wire.Envelope{Type: wire.TypePing}.AppendEncode(nil)
 	t := time.NewTicker(every)
 	defer t.Stop()
+	var due <-chan time.Time // runs while an answer is due
+	var since time.Duration  // from when on the silence counts
+	asked := false           // for a sign of life
+	look := func() { due = time.After(c.impatient - min(c.silent(since), c.impatient)) }
 	for {
 		var frames [][]byte
 		select {
@@ -74,6 +95,24 @@ func (c *conn) write(ctx context.Context, every time.Duration) {
 			frames = [][]byte{ping}
 		case <-c.out.more:
 			frames = c.out.take()
+			if due == nil && c.link.Answers() {
+				since, asked = time.Since(c.begun), false
+				look()
+			}
+		case <-due:
+			switch {
+			case !c.d.waits():
+				due = nil
+				continue
+			case c.silent(since) < c.impatient:
+				asked = false
+			case asked:
+				c.link.Fail(errSilence)
+				return
+			default:
+				frames, since, asked = [][]byte{ping}, time.Since(c.begun), true
+			}
+			look()
 		}
 		for _, f := range frames {
 			if err := c.link.Write(ctx, f); err != nil {
@@ -82,6 +121,14 @@ func (c *conn) write(ctx context.Context, every time.Duration) {
 			}
 		}
 	}
+}
+
+// silent is how long nothing has come, counted from since on.
+func (c *conn) silent(since time.Duration) time.Duration {
+	if c.busy.Load() {
+		return 0
+	}
+	return time.Since(c.begun) - max(since, time.Duration(c.heard.Load()))
 }
 
 // begin makes the connection the one in use: it resumes every session, and repeats the

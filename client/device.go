@@ -202,6 +202,13 @@ func (d *Device) shut() {
 	d.order = nil
 }
 
+// waits reports whether an answer is due.
+func (d *Device) waits() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.order) > 0
+}
+
 // Position returns where the device stands in a session; zero if it does not know it, or
 // no longer. While Events.Message runs, that message is not included.
 func (d *Device) Position(id wire.SessionID) Position {

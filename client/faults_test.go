@@ -200,6 +200,24 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestSilentAnswer: nothing passes any more while an answer is due. The device asks whether anybody is there long before
+// a heartbeat would tell.
+func TestSilentAnswer(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) { c.Limits.Heartbeat = time.Hour })
+	alice, bob, id := w.pair(over(client.WebSocket))
+	release := w.proxy.stall()
+	defer release()
+	_, err := alice.Send(w.ctx, id, wire.KindText, wire.Text{Text: "still there"})
+	check(t, err)
+	if alice.welcomes != 2 {
+		t.Errorf("answered on connection %d", alice.welcomes)
+	}
+	_, err = bob.Send(w.ctx, id, wire.KindText, wire.Text{Text: "so am I"})
+	check(t, err)
+	bob.until("the message", func() bool { return len(bob.got) == 1 })
+	alice.until("the message", func() bool { return len(alice.got) == 1 })
+}
+
 // TestHalfClose: the server's half of the connection ends without a word.
 func TestHalfClose(t *testing.T) {
 	for _, tr := range transports {

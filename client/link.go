@@ -29,6 +29,8 @@ type link interface {
 	Read(ctx context.Context) ([]byte, error)
 	// Write writes one frame. What it costs to be answered is not waited for.
 	Write(ctx context.Context, frame []byte) error
+	// Answers says whether a ping gets an answer.
+	Answers() bool
 	// Patience sets how long the server may be silent.
 	Patience(d time.Duration)
 	// Fail ends the connection; Read then returns err, unless it had a better reason.

@@ -207,6 +207,9 @@ func streamGone(e wire.Envelope, p *wire.Problem) bool {
 	return p.Code == wire.CodeNotFound && e.Type != wire.TypeAnswer && e.Type != wire.TypeConfirm
 }
 
+// Answers implements link: each request's own answer says whether the server is there.
+func (s *stream) Answers() bool { return false }
+
 func (s *stream) Patience(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -112,6 +112,8 @@ func (s *socket) Write(ctx context.Context, frame []byte) error {
 	return nil
 }
 
+func (s *socket) Answers() bool { return true }
+
 func (s *socket) Patience(d time.Duration) { s.patience.Store(int64(d)) }
 
 func (s *socket) Fail(err error) {

@@ -51,7 +51,7 @@ var Types = []TypeInfo{
 	{TypeWords, FromServer, []string{"body"}, nil, Words{}, "Words to read aloud in the call, or to type."},
 	{TypeNotice, FromServer, []string{"body"}, nil, Notice{}, "Something that the user should know, outside any session."},
 
-	{TypePing, FromBoth, nil, []string{"id"}, nil, "Are you there? Sent after the heartbeat interval has passed in silence."},
+	{TypePing, FromBoth, nil, []string{"id"}, nil, "Are you there? Sent after the heartbeat interval has passed in silence, by a device also when an answer is due and nothing comes, and by the server while it carries out a request that takes its time."},
 	{TypePong, FromBoth, nil, []string{"id"}, nil, "Answers ping, with its id."},
 }
 

@@ -64,7 +64,6 @@ func serveAsChild(dir, listen string) int {
 			// A network of the test's own is as private as loopback.
 			c.Listen = net.JoinHostPort("127.0.0.1", port)
 			c.TrustedProxies = append(c.TrustedProxies, host+"/24")
-			c.Limits.Heartbeat = 2 * time.Second
 		}
 		if c.Engine.NATS = os.Getenv(childNATS); c.Engine.NATS != "" {
 			c.Engine.Prefix = os.Getenv(childPrefix)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/audit"
@@ -62,6 +63,11 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 
 // remind tells a device that has come what it is asked, and which sessions it may join.
 func (s socket) remind(ctx context.Context, who wsconn.Identity) {
+	defer func() { // as in a request, a bug ends nothing else
+		if v := recover(); v != nil {
+			s.log.Error("a device was not reminded of what it is asked", "device", who.Device, "err", fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+		}
+	}()
 	own, err := calls(s).own(ctx, httpapi.Caller{Tenant: who.Tenant, Device: who.Device})
 	if err != nil {
 		return // it has no number just now

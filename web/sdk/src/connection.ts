@@ -82,11 +82,19 @@ const open = ["outcome-unknown", "draining"];
 /** Problems that a message, which must not be lost, waits out. */
 const waitable = [...open, "too-many-requests", "storage-full"];
 
+/**
+ * How long an answer may be due in silence before the server is asked for a sign of life, and how
+ * long that may take. A server that is at work says so each second.
+ */
+const impatientMs = 3_000;
+
 /** A connection that is authenticated. */
 export class Connection {
   readonly #core: Core;
   readonly #link: Link;
   readonly #timers = new Set<() => void>();
+  #patience = 0;
+  #looking = false;
   /** It has resumed a session, or there was none: it does its work. */
   sound = false;
 
@@ -99,7 +107,8 @@ export class Connection {
   async live(welcome: Welcome): Promise<never> {
     const heartbeat = Math.max(1, welcome.heartbeat_s) * 1000;
     // Two heartbeats of silence, and half a one for the way: nobody is there.
-    this.#link.patience(2.5 * heartbeat);
+    this.#patience = 2.5 * heartbeat;
+    this.#link.patience(this.#patience);
     const beat = () => {
       this.write({ type: "ping" });
       this.#after(heartbeat * 0.75, beat);
@@ -126,13 +135,36 @@ export class Connection {
   }
 
   /** Asks for a sign of life, and gives the connection up if none comes in time. */
-  probe(ms: number, normal: number): void {
+  probe(ms: number): void {
     if (!this.#link.answers) {
       return;
     }
     this.#link.patience(ms);
     this.write({ type: "ping" });
-    this.#after(ms, () => this.#link.patience(normal));
+    this.#after(ms, () => this.#link.patience(this.#patience));
+  }
+
+  /**
+   * Looks after an answer that is due: where nothing is heard meanwhile, the server is asked for a
+   * sign of life. When a device gets another address, nobody tells its old connections.
+   */
+  #look(): void {
+    if (this.#looking || !this.#link.answers) {
+      return;
+    }
+    this.#looking = true;
+    const { clock } = this.#core.ports;
+    const since = clock.now();
+    this.#after(impatientMs, () => {
+      this.#looking = false;
+      if (this.#core.outbox.all().every((p) => p.waits)) {
+        return;
+      }
+      if (this.#link.lastHeard <= since) {
+        this.probe(impatientMs);
+      }
+      this.#look();
+    });
   }
 
   write(frame: DeviceFrame): void {
@@ -144,6 +176,7 @@ export class Connection {
     if (!p.waits) {
       this.#link.write(p.first ?? p.text, p.frame);
       p.first = undefined;
+      this.#look();
     }
   }
 

@@ -220,8 +220,8 @@ export class Device {
    */
   wake(): void {
     this.#hurry?.();
-    if (this.#connection && this.#welcome) {
-      this.#connection.probe(probeMs, 2500 * Math.max(1, this.#welcome.heartbeat_s));
+    if (this.#connection) {
+      this.#connection.probe(probeMs);
     }
   }
 

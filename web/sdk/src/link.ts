@@ -14,10 +14,12 @@ export abstract class Link {
   #ended: { err: unknown } | undefined;
   #patience = dialMs;
   #calm: () => void;
+  #heard: number;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#calm = clock.after(this.#patience, this.#silence);
+    this.#heard = clock.now();
   }
 
   /** Writes one frame. What it costs to be answered is not waited for. */
@@ -48,7 +50,12 @@ export abstract class Link {
   /** Sets how long the server may be silent. */
   patience(ms: number): void {
     this.#patience = ms;
-    this.heard();
+    this.#wait();
+  }
+
+  /** When the server was last heard, by the clock. */
+  get lastHeard(): number {
+    return this.#heard;
   }
 
   /** Ends the connection; read then throws err, unless it had ended before. */
@@ -69,6 +76,11 @@ export abstract class Link {
 
   /** A sign of life came. */
   protected heard(): void {
+    this.#heard = this.#clock.now();
+    this.#wait();
+  }
+
+  #wait(): void {
     this.#calm();
     if (!this.#ended) {
       this.#calm = this.#clock.after(this.#patience, this.#silence);

@@ -178,7 +178,7 @@ export interface NoticeFrame {
   body: NoticeBody;
 }
 
-/** Are you there? Sent after the heartbeat interval has passed in silence. */
+/** Are you there? Sent after the heartbeat interval has passed in silence, by a device also when an answer is due and nothing comes, and by the server while it carries out a request that takes its time. */
 export interface PingFrame {
   type: "ping";
   id?: RequestID;

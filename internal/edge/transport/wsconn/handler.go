@@ -46,7 +46,29 @@ func New(cfg Config) (*Handler, error) {
 	h.count.refused = make(map[wire.Code]uint64)
 	h.lounge.init(h)
 	h.ctx, h.stop = context.WithCancel(context.Background())
+	go h.reassure()
 	return h, nil
+}
+
+// reassureEvery is how long the server is silent at most towards a device whose request it is carrying out, but for
+// as long again: a device that waits for an answer and hears nothing takes its network for gone (docs/protocol.md).
+const reassureEvery = time.Second
+
+// reassure sends a heartbeat where a request takes its time, until the Handler's end. What the device asks meanwhile is
+// read, and answered, only afterwards.
+func (h *Handler) reassure() {
+	t := time.NewTicker(reassureEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-t.C:
+			for _, o := range h.reg.busy(h.mark() - int64(reassureEvery/2)) {
+				o.reassure()
+			}
+		}
+	}
 }
 
 // mark is the time in nanoseconds since the Handler was made; never zero.

@@ -375,6 +375,16 @@ func (o *outbox) tick() {
 	o.mu.Unlock()
 }
 
+// reassure sends a heartbeat, unless the device has not yet been let in.
+func (o *outbox) reassure() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.authed && !o.ending {
+		o.sent.Store(o.h.mark())
+		o.overtaking(o.sink.heartbeat())
+	}
+}
+
 // beat closes a connection whose device has been silent for two heartbeats, or has read
 // nothing for as long, and sends a heartbeat into a silence of one. Called with mu held.
 func (o *outbox) beat() {

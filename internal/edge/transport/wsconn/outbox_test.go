@@ -63,6 +63,7 @@ func gated(t *testing.T, cfg Config) (*outbox, *gate) {
 	t.Cleanup(func() {
 		o.abort()
 		h.reg.exit(o)
+		h.stop()
 		h.wg.Done()
 		h.wg.Wait()
 	})

@@ -186,6 +186,18 @@ func (g *registry) exit(o *outbox) {
 	delete(g.all, o)
 }
 
+// busy returns the connections on which one request has been carried out since before a mark, and nothing sent.
+func (g *registry) busy(before int64) (list []*outbox) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for o := range g.all {
+		if o.busy.Load() && o.heard.Load() < before && o.sent.Load() < before {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
 // drain refuses what comes from now on and returns all connections.
 func (g *registry) drain() []*outbox {
 	g.mu.Lock()

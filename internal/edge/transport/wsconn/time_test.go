@@ -71,7 +71,8 @@ func TestHelloThatHangsInTheBackend(t *testing.T) {
 }
 
 // A device cannot be heard while the server carries out what it has sent: on a cluster
-// without a leader that takes seconds, and must not look like the device's silence.
+// without a leader that takes seconds, and must not look like the device's silence, nor like
+// that of a network that is gone.
 func TestBusyBackendIsNotASilentDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, client := inBubble(t, wsconn.Config{})
@@ -83,10 +84,13 @@ func TestBusyBackendIsNotASilentDevice(t *testing.T) {
 		d.hello("dev_a")
 		d.send(wire.Envelope{Type: wire.TypeReport, ID: "r"})
 		begun := time.Now()
-		for {
+		for last := begun; ; last = time.Now() {
 			e, err := d.read()
 			if err != nil {
 				t.Fatalf("after %v: %v", time.Since(begun), err)
+			}
+			if silent := time.Since(last); silent > 2*time.Second {
+				t.Errorf("silent for %v while at work", silent)
 			}
 			if e.Type == wire.TypeAck {
 				break

@@ -117,6 +117,29 @@ describe("the conversation", () => {
     expect(s.over).toBe(true);
   });
 
+  test("where an answer is due and nothing is heard, the server is asked, and then given up", async () => {
+    const { device, of } = await start();
+    const s = await (await world.socket()).welcome([state()]);
+    device.send("s", "text", { text: "hello" });
+    await settle();
+    await world.clock.advance(2_999);
+    expect(s.of("ping")).toHaveLength(0);
+    await world.clock.advance(1);
+    expect(s.of("ping")).toHaveLength(1);
+    await world.clock.advance(1);
+    await s.tell({ type: "ping" }); // it is at work
+    await world.clock.advance(2_999);
+    expect(s.of("ping")).toHaveLength(1);
+    await world.clock.advance(3_000);
+    expect(s.of("ping")).toHaveLength(2);
+    await world.clock.advance(2_999);
+    expect(of("disconnected")).toEqual([]);
+    await world.clock.advance(1);
+    expect(of("disconnected")).toMatchObject([
+      { error: { message: expect.stringContaining("silent") } },
+    ]);
+  });
+
   test("a connection without a welcome is given up", async () => {
     const { of } = await start();
     const s = await world.socket();
