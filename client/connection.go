@@ -16,13 +16,12 @@ import (
 // connection lives one connection to its end. sound: it has brought us further, so that
 // the next may be tried at once.
 func (d *Device) connection(ctx context.Context) (sound bool, err error) {
-	begun := time.Now()
 	l, welcome, err := d.dial(ctx)
 	if err != nil {
 		return false, err
 	}
+	begun := time.Now()
 	c := &conn{d: d, link: l, out: newQueue(), sound: len(welcome.Sessions) == 0, over: map[wire.SessionID]bool{}, begun: begun}
-	c.impatient = max(impatient, time.Since(begun)) // a way that is slow now was slow before
 	heartbeat := time.Duration(max(1, welcome.HeartbeatSeconds)) * time.Second
 	// Two heartbeats of silence, and half a one for the way: nobody is there.
 	l.Patience(2*heartbeat + heartbeat/2)
@@ -62,10 +61,9 @@ type conn struct {
 	out   *queue
 	sound bool
 
-	begun     time.Time
-	heard     atomic.Int64  // when the last frame was taken, since begun
-	busy      atomic.Bool   // one is being taken
-	impatient time.Duration // see impatient
+	begun time.Time
+	heard atomic.Int64 // when the last frame was taken, since begun
+	busy  atomic.Bool  // one is being taken
 
 	// over are the sessions that ended on this connection: what is said of them after
 	// that has been said. Where the device was no member (true), it may become one.
@@ -74,7 +72,7 @@ type conn struct {
 
 // impatient is how long an answer may be due in silence before the server is asked for a sign of life, and how long
 // that may take: when a device gets another address nobody tells its old connections. A server that is at work says
-// so each second. Who took longer to connect is given as long as that.
+// so each second.
 const impatient = 2 * time.Second
 
 // write writes what is queued, and pings, until ctx ends. A failure ends the connection.
@@ -85,7 +83,7 @@ func (c *conn) write(ctx context.Context, every time.Duration) {
 	var due <-chan time.Time // runs while an answer is due
 	var since time.Duration  // from when on the silence counts
 	asked := false           // for a sign of life
-	look := func() { due = time.After(c.impatient - min(c.silent(since), c.impatient)) }
+	look := func() { due = time.After(impatient - min(c.silent(since), impatient)) }
 	for {
 		var frames [][]byte
 		select {
@@ -104,7 +102,7 @@ func (c *conn) write(ctx context.Context, every time.Duration) {
 			case !c.d.waits():
 				due = nil
 				continue
-			case c.silent(since) < c.impatient:
+			case c.silent(since) < impatient:
 				asked = false
 			case asked:
 				c.link.Fail(errSilence)

@@ -13,6 +13,9 @@ import (
 const (
 	// dialTimeout is how long a connection may take until the welcome.
 	dialTimeout = 15 * time.Second
+	// challengeTimeout is how long it may take until the challenge, which costs the server nothing: else nobody is
+	// there, and another one of a cluster may be. As long again after each failure, for ways that are slow.
+	challengeTimeout = 5 * time.Second
 	// writeTimeout is how long one frame may take to be written, and over HTTP answered.
 	writeTimeout = 20 * time.Second
 	// maxFrame is the largest frame taken, in bytes: above any server's limit.

@@ -31,7 +31,9 @@ func (d *Device) dialWebSocket(ctx context.Context) (link, wire.Welcome, error) 
 	if err != nil {
 		return nil, w, err
 	}
-	c, res, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: d.api.http, Subprotocols: []string{subprotocol}})
+	first, cancel := context.WithTimeoutCause(ctx, challengeTimeout*time.Duration(1+d.failures), errors.New("no challenge in time"))
+	defer cancel()
+	c, res, err := websocket.Dial(first, target, &websocket.DialOptions{HTTPClient: d.api.http, Subprotocols: []string{subprotocol}})
 	if err != nil {
 		if res == nil || res.StatusCode == http.StatusSwitchingProtocols {
 			return nil, w, fmt.Errorf("client: connect: %w", err)
@@ -43,7 +45,11 @@ func (d *Device) dialWebSocket(ctx context.Context) (link, wire.Welcome, error) 
 	}
 	c.SetReadLimit(maxFrame)
 	s := &socket{c: c}
-	if w, err = d.authenticate(ctx, s); err != nil {
+	var challenge wire.Challenge
+	if err = expect(first, s, wire.TypeChallenge, &challenge); err == nil {
+		w, err = d.authenticate(ctx, s, challenge)
+	}
+	if err != nil {
 		s.Close()
 		return nil, w, err
 	}
@@ -51,11 +57,7 @@ func (d *Device) dialWebSocket(ctx context.Context) (link, wire.Welcome, error) 
 }
 
 // authenticate answers the challenge.
-func (d *Device) authenticate(ctx context.Context, l link) (w wire.Welcome, err error) {
-	var c wire.Challenge
-	if err := expect(ctx, l, wire.TypeChallenge, &c); err != nil {
-		return w, err
-	}
+func (d *Device) authenticate(ctx context.Context, l link, c wire.Challenge) (w wire.Welcome, err error) {
 	assertion, err := d.cfg.Identity.Assert(c.Nonce)
 	if err != nil {
 		return w, err
