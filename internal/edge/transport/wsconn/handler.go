@@ -46,7 +46,6 @@ func New(cfg Config) (*Handler, error) {
 	h.count.refused = make(map[wire.Code]uint64)
 	h.lounge.init(h)
 	h.ctx, h.stop = context.WithCancel(context.Background())
-	go h.reassure()
 	return h, nil
 }
 
@@ -54,8 +53,8 @@ func New(cfg Config) (*Handler, error) {
 // as long again: a device that waits for an answer and hears nothing takes its network for gone (docs/protocol.md).
 const reassureEvery = time.Second
 
-// reassure sends a heartbeat where a request takes its time, until the Handler's end. What the device asks meanwhile is
-// read, and answered, only afterwards.
+// reassure sends a heartbeat where a request takes its time, for as long as there are connections. What the device asks
+// meanwhile is read, and answered, only afterwards.
 func (h *Handler) reassure() {
 	t := time.NewTicker(reassureEvery)
 	defer t.Stop()
@@ -64,8 +63,12 @@ func (h *Handler) reassure() {
 		case <-h.ctx.Done():
 			return
 		case <-t.C:
-			for _, o := range h.reg.busy(h.mark() - int64(reassureEvery/2)) {
+			busy, alone := h.reg.busy(h.mark() - int64(reassureEvery/2))
+			for _, o := range busy {
 				o.reassure()
+			}
+			if alone {
+				return
 			}
 		}
 	}

@@ -13,11 +13,13 @@ import (
 type registry struct {
 	mu       sync.Mutex
 	draining bool
-	pending  int
-	perAddr  map[netip.Prefix]int
-	all      map[*outbox]struct{}
-	devices  map[Identity][]*outbox
-	streams  map[string]*stream
+	// reassured: Handler.reassure looks after the connections.
+	reassured bool
+	pending   int
+	perAddr   map[netip.Prefix]int
+	all       map[*outbox]struct{}
+	devices   map[Identity][]*outbox
+	streams   map[string]*stream
 	// revoked remembers the devices closed while connections were pending, which may
 	// have been authenticated by what was revoked since; cleared when none is pending.
 	revoked map[Identity]revocation
@@ -177,6 +179,10 @@ func (g *registry) enter(o *outbox) bool {
 	}
 	g.all[o] = struct{}{}
 	o.h.wg.Add(1)
+	if !g.reassured {
+		g.reassured = true
+		go o.h.reassure()
+	}
 	return true
 }
 
@@ -186,16 +192,21 @@ func (g *registry) exit(o *outbox) {
 	delete(g.all, o)
 }
 
-// busy returns the connections on which one request has been carried out since before a mark, and nothing sent.
-func (g *registry) busy(before int64) (list []*outbox) {
+// busy returns the connections on which one request has been carried out since before a mark, and nothing sent. alone:
+// there are no connections, and Handler.reassure is to end.
+func (g *registry) busy(before int64) (list []*outbox, alone bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(g.all) == 0 {
+		g.reassured = false
+		return nil, true
+	}
 	for o := range g.all {
 		if o.busy.Load() && o.heard.Load() < before && o.sent.Load() < before {
 			list = append(list, o)
 		}
 	}
-	return list
+	return list, false
 }
 
 // drain refuses what comes from now on and returns all connections.
