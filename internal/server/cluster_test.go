@@ -96,7 +96,7 @@ const checkEvery = time.Second
 
 func newBalancer(t *testing.T, host string, nodes []*child) *balancer {
 	b := &balancer{listener: listenOn(t, host), done: make(chan struct{})}
-	hc := &http.Client{Timeout: checkEvery, Transport: &http.Transport{DisableKeepAlives: true}}
+	hc := &http.Client{Timeout: checkEvery, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialOf(t)}}
 	for _, n := range nodes {
 		n := &balanced{addr: n.addr, ready: true, conns: map[net.Conn]struct{}{}}
 		b.nodes = append(b.nodes, n)

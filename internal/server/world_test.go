@@ -166,9 +166,22 @@ func (w *world) until(what string, cond func() bool) {
 
 // clientOf returns an HTTP client with connections of its own.
 func clientOf(t testing.TB, header http.Header) *http.Client {
-	tr := &http.Transport{MaxIdleConnsPerHost: 8}
+	tr := &http.Transport{MaxIdleConnsPerHost: 8, DialContext: dialOf(t)}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: withHeader{tr, header}}
+}
+
+// dialOf dials until the test's end: http.Transport goes on with what nobody waits for any more, and to a machine that
+// was cut off that takes minutes.
+func dialOf(t testing.TB) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	life, end := context.WithCancel(context.Background())
+	t.Cleanup(end)
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(life, cancel)()
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
 }
 
 // withHeader adds headers to requests.
