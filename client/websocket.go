@@ -35,6 +35,9 @@ func (d *Device) dialWebSocket(ctx context.Context) (link, wire.Welcome, error) 
 	defer cancel()
 	c, res, err := websocket.Dial(first, target, &websocket.DialOptions{HTTPClient: d.api.http, Subprotocols: []string{subprotocol}})
 	if err != nil {
+		if first.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(first), err)
+		}
 		if res == nil || res.StatusCode == http.StatusSwitchingProtocols {
 			return nil, w, fmt.Errorf("client: connect: %w", err)
 		}

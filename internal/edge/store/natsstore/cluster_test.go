@@ -3,7 +3,6 @@ package natsstore_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/store/natsstore"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/internal/store/storetest"
+	"github.com/tandem-call/tandem/internal/testport"
 )
 
 // cluster runs three servers that know each other.
@@ -24,15 +24,13 @@ func cluster(t *testing.T) []*server.Server {
 	t.Helper()
 	var routes []*url.URL
 	var ports []int
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		ports = append(ports, port)
-		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
+	port, err := testport.Free(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		ports = append(ports, port+i)
+		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port+i)})
 	}
 	var servers []*server.Server
 	for i := range 3 {

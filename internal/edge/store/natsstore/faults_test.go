@@ -266,14 +266,19 @@ func TestRestart(t *testing.T) {
 func TestFull(t *testing.T) {
 	srv := serve(t, &server.Options{StoreDir: t.TempDir(), JetStreamMaxStore: 3 << 20})
 	s := open(t, natsstore.Options{URL: srv.ClientURL(), Replicas: 1})
+	if _, err := s.Put(t.Context(), "t", "k", []byte("v"), 0); err != nil {
+		t.Fatal(err)
+	}
 	big := bytes.Repeat([]byte("x"), 1<<19)
 	var n uint64
 	var err error
-	for range 20 {
-		if _, err = s.Append(t.Context(), "log", big, store.DeliverAfter); err != nil {
-			break
+	for size := len(big); size > 0; size /= 2 { // to the last byte: a fence is small
+		for range 20 {
+			if _, err = s.Append(t.Context(), "log", big[:size], store.DeliverAfter); err != nil {
+				break
+			}
+			n++
 		}
-		n++
 	}
 	if !errors.Is(err, store.ErrFull) || !errors.Is(s.Err(), store.ErrFull) {
 		t.Fatalf("after %d entries: %v, health %v", n, err, s.Err())
@@ -281,6 +286,21 @@ func TestFull(t *testing.T) {
 	log, err := s.Read(t.Context(), "log", 0, 100)
 	if err != nil || uint64(len(log)) != n {
 		t.Fatalf("%d of %d entries, %v", len(log), n, err)
+	}
+	linear := store.Linearizable(t.Context())
+	if h, err := s.Head(linear, "log"); err != nil || h.Seq != n {
+		t.Errorf("head %d of %d, %v", h.Seq, n, err)
+	}
+	if r, err := s.Get(linear, "t", "k"); err != nil || string(r.Value) != "v" {
+		t.Errorf("get: %q, %v", r.Value, err)
+	}
+	for r, err := range s.Scan(linear, "t", "") {
+		if err != nil || r.Key != "k" {
+			t.Errorf("scan: %q, %v", r.Key, err)
+		}
+	}
+	if !errors.Is(s.Err(), store.ErrFull) {
+		t.Errorf("health after reading: %v", s.Err())
 	}
 	if err := s.DropLog(t.Context(), "log"); err != nil {
 		t.Fatal(err)

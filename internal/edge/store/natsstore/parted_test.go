@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"testing"
 	"time"
@@ -15,20 +14,17 @@ import (
 
 	"github.com/tandem-call/tandem/internal/edge/store/natsstore"
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/internal/testport"
 )
 
 // partable runs three servers, and returns what parts one of them from the others for good.
 func partable(t *testing.T) (servers []*server.Server, part func(i int)) {
 	t.Helper()
-	var ports [3]int
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-		l.Close()
+	port, err := testport.Free(3)
+	if err != nil {
+		t.Fatal(err)
 	}
+	ports := [3]int{port, port + 1, port + 2}
 	var ways [3][3]*proxy
 	for i := range ports {
 		for j := range ports {
@@ -90,6 +86,22 @@ func lead(t *testing.T, at string, name string) {
 		if streams.Err() != nil && ctx.Err() != nil {
 			t.Fatal(streams.Err())
 		}
+	}
+}
+
+// TestStreamsFromBefore takes streams that were made before there were fences.
+func TestStreamsFromBefore(t *testing.T) {
+	srv := serve(t, &server.Options{StoreDir: t.TempDir()})
+	o := natsstore.Options{URL: srv.ClientURL(), Replicas: 1}
+	s := open(t, o)
+	a, err := s.Append(t.Context(), "log", []byte("entry"), store.DeliverAfter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	update(t, o.URL, func(c *jetstream.StreamConfig) { c.AllowRollup = c.AllowRollup && c.RePublish == nil })
+	if h, err := open(t, o).Head(store.Linearizable(t.Context()), "log"); err != nil || h.Seq != a.Seq() || h.Epoch != a.Epoch() {
+		t.Errorf("head %+v, %v", h, err)
 	}
 }
 

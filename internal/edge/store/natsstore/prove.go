@@ -41,7 +41,8 @@ type proof struct {
 	err   error
 }
 
-// reach returns a sequence of the stream that covers everything that was acknowledged before the call.
+// reach returns a sequence of the stream that covers everything that was acknowledged before the call; zero where the
+// stream is full, so that no fence can be written, and its leader must be believed.
 func (s *Store) reach(ctx context.Context, fenceSubject string) (uint64, error) {
 	f := &s.fences
 	f.mu.Lock()
@@ -83,8 +84,12 @@ func (s *Store) fence(subject string) {
 		ctx, cancel := s.within(s.life)
 		p.err = s.retry(ctx, func(try context.Context) error {
 			ack, err := s.js.PublishMsg(try, fence(subject), jetstream.WithRetryAttempts(0))
-			if err == nil {
+			var api *jetstream.APIError
+			switch {
+			case err == nil:
 				p.reach = ack.Sequence
+			case errors.As(err, &api) && noRoom(api):
+				return nil
 			}
 			return err
 		})
@@ -94,8 +99,7 @@ func (s *Store) fence(subject string) {
 }
 
 // newest is last. A linearizable one has at least what was acknowledged before the call, whoever thinks that it is
-// the leader: it comes from any replica that shows the fence. Where the store is full no fence can be written, and the
-// leader is believed.
+// the leader: it comes from any replica that shows the fence.
 func (s *Store) newest(ctx context.Context, stream, subject, fence string) (message, error) {
 	if !store.IsLinearizable(ctx) {
 		return s.last(ctx, stream, subject)
@@ -104,10 +108,10 @@ func (s *Store) newest(ctx context.Context, stream, subject, fence string) (mess
 	defer cancel()
 	reach, err := s.reach(ctx, fence)
 	switch {
-	case errors.Is(s.writeError(err), store.ErrFull):
-		return s.last(ctx, stream, subject)
 	case err != nil:
 		return message{}, fmt.Errorf("natsstore: prove a read of %s: %w", stream, err)
+	case reach == 0:
+		return s.last(ctx, stream, subject)
 	}
 	for {
 		got, upTo := s.gather(ctx, stream, getRequest{MultiLast: []string{subject, fence}})

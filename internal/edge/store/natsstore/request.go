@@ -145,8 +145,7 @@ func (s *Store) writeError(err error) error {
 			return errRefused
 		case api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
 			return fmt.Errorf("natsstore: %w", store.ErrTooLarge)
-		case api.ErrorCode == 10002, api.ErrorCode == 10023, api.ErrorCode == 10028, api.ErrorCode == 10047,
-			api.ErrorCode == 10077 && strings.Contains(api.Description, "maximum"):
+		case noRoom(api):
 			s.full.Store(true)
 			return fmt.Errorf("natsstore: %s: %w", api.Description, store.ErrFull)
 		case !passing(err):
@@ -154,6 +153,15 @@ func (s *Store) writeError(err error) error {
 		}
 	}
 	return fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
+}
+
+// noRoom reports whether a write was refused since a limit of the stream, the account or the server is reached.
+func noRoom(api *jetstream.APIError) bool {
+	switch api.ErrorCode {
+	case 10002, 10023, 10028, 10047:
+		return true
+	}
+	return api.ErrorCode == 10077 && strings.Contains(api.Description, "maximum")
 }
 
 // getRequest is the body of the server's message get requests.
