@@ -92,14 +92,17 @@ type Payment struct {
 	Item    string             `json:"item"`
 	Amount  overlay.Amount     `json:"amount"`
 	// Checkout is the payment server's name of the attempt, URL its page.
-	Checkout  string            `json:"checkout"`
-	URL       string            `json:"url,omitempty"`
-	State     wire.PaymentState `json:"state"`
-	Reason    string            `json:"reason,omitempty"`
-	Reference string            `json:"reference,omitempty"`
-	Begun     time.Time         `json:"begun"`
-	Expires   time.Time         `json:"expires"`
-	Ended     time.Time         `json:"ended,omitzero"`
+	Checkout string            `json:"checkout"`
+	URL      string            `json:"url,omitempty"`
+	State    wire.PaymentState `json:"state"`
+	Reason   string            `json:"reason,omitempty"`
+	// GivenUp is why the payment server was asked to let it expire, kept before it is asked: its notice of that can be
+	// here before its answer.
+	GivenUp   string    `json:"given_up,omitempty"`
+	Reference string    `json:"reference,omitempty"`
+	Begun     time.Time `json:"begun"`
+	Expires   time.Time `json:"expires"`
+	Ended     time.Time `json:"ended,omitzero"`
 }
 
 // over reports whether nothing more can come.

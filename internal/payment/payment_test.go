@@ -35,6 +35,7 @@ type world struct {
 	orders    []Order
 	down      error  // what the payment server answers
 	opening   func() // called while a checkout is being made
+	expiring  func() // called when one has expired, before that is answered
 }
 
 const (
@@ -166,7 +167,11 @@ func (g gateway) Expire(ctx context.Context, key, id string) (Checkout, error) {
 	if c := g.w.checkouts[id]; c.State == wire.PaymentOpen && g.w.down == nil {
 		c.State = wire.PaymentCancelled
 	}
+	f := g.w.expiring
 	g.w.mu.Unlock()
+	if f != nil {
+		f()
+	}
 	return g.Look(ctx, key, id)
 }
 
@@ -299,6 +304,18 @@ func TestEnds(t *testing.T) {
 		want string
 	}{
 		"by the customer": {func(w *world, s *Service, p wire.Payment) {
+			got, err := s.Cancel(t.Context(), "t", session, customer, p.ID)
+			if err != nil || got.State != wire.PaymentCancelled || got.Reason != ByCustomer {
+				t.Errorf("%+v, %v", got, err)
+			}
+			w.work(s)
+		}, "7 tickets pay cancelled by_customer 12.50 EUR"},
+		"by the customer, and the notice of that is here before the answer": {func(w *world, s *Service, p wire.Payment) {
+			w.expiring = func() {
+				if err := s.Noticed(t.Context(), "t", "box-office", "by whsec", []byte(string(p.ID)+" cs_1")); err != nil {
+					t.Error(err)
+				}
+			}
 			got, err := s.Cancel(t.Context(), "t", session, customer, p.ID)
 			if err != nil || got.State != wire.PaymentCancelled || got.Reason != ByCustomer {
 				t.Errorf("%+v, %v", got, err)

@@ -133,15 +133,29 @@ func (s *Service) progress(ctx context.Context, p Payment) (Payment, error) {
 }
 
 func (s *Service) look(ctx context.Context, p Payment) (Payment, error) {
-	return s.ask(ctx, p, Expired, s.cfg.Gateway.Look)
+	return s.ask(ctx, p, s.cfg.Gateway.Look)
 }
 
+// expire gives an attempt up, for a reason.
 func (s *Service) expire(ctx context.Context, p Payment, reason string) (Payment, error) {
-	return s.ask(ctx, p, reason, s.cfg.Gateway.Expire)
+	next, err := store.Change(ctx, s.payments, key(p), func(x Payment, exists bool) (Payment, bool, error) {
+		if !exists || x.Attempt != p.Attempt || x.over() || x.GivenUp != "" {
+			return x, false, nil
+		}
+		x.GivenUp = reason
+		return x, true, nil
+	})
+	if err != nil {
+		return p, fmt.Errorf("payment: keep: %w", err)
+	}
+	if next.Attempt != p.Attempt || next.over() {
+		return next, nil
+	}
+	return s.ask(ctx, next, s.cfg.Gateway.Expire)
 }
 
-// ask asks the payment server, and keeps what it says. reason is why it is over, if it is cancelled.
-func (s *Service) ask(ctx context.Context, p Payment, reason string, do func(ctx context.Context, key, checkout string) (Checkout, error)) (Payment, error) {
+// ask asks the payment server, and keeps what it says.
+func (s *Service) ask(ctx context.Context, p Payment, do func(ctx context.Context, key, checkout string) (Checkout, error)) (Payment, error) {
 	a, err := s.Account(ctx, credential.Owner{Tenant: p.Tenant, All: true}, p.Account)
 	if err != nil {
 		return p, err
@@ -150,12 +164,12 @@ func (s *Service) ask(ctx context.Context, p Payment, reason string, do func(ctx
 	if err != nil {
 		return p, err
 	}
+	reason := ""
 	switch c.State {
 	case wire.PaymentCancelled:
+		reason = Expired
 	case wire.PaymentFailed:
 		reason = Declined
-	default:
-		reason = ""
 	}
 	return s.settle(ctx, p, c.State, reason, c.Reference)
 }
@@ -172,6 +186,9 @@ func (s *Service) settle(ctx context.Context, p Payment, state wire.PaymentState
 			return x, false, nil
 		}
 		x.State, x.Reason, x.Reference = state, reason, reference
+		if state == wire.PaymentCancelled && x.GivenUp != "" {
+			x.Reason = x.GivenUp
+		}
 		if x.over() {
 			x.Ended, x.URL = now, ""
 		}

@@ -423,6 +423,14 @@ test("the session and its call are transferred to another agent, with what was s
   await ben.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
   await log(ben).getByText("my oven is broken").waitFor();
   await ben.page.getByRole("region", { name: "Notes" }).getByText("wants a refund").waitFor();
+  let pressed = () => {};
+  const entered = new Promise<void>((resolve) => {
+    pressed = resolve;
+  });
+  await ben.page.route("**/overlays/templates", async (route) => {
+    await entered;
+    await route.continue();
+  });
   await ben.page.getByRole("button", { name: "Answer" }).click();
   // What is on her screen is so for him, too, though another one has sent it; and what she presses
   // there comes to him.
@@ -437,7 +445,8 @@ test("the session and its call are transferred to another agent, with what was s
   await log(ben).getByText("No, thanks – Done").waitFor();
   await page.keyboard.press("Alt+t");
   await page.keyboard.type("ask");
-  await page.keyboard.press("Enter");
+  await page.keyboard.press("Enter"); // before the templates have come
+  pressed();
   await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
   await sheet.getByRole("button", { name: "Put away" }).click();
   await write(ben, "Ben here");
@@ -470,9 +479,10 @@ test("a supervisor takes a running call over, and the agent is told", async () =
   await ben.page.getByRole("link", { name: "Team" }).click();
   const her = ben.page.getByRole("listitem").filter({ hasText: "Anna" });
   const look = ben.page.getByRole("region", { name: "The call of Anna" });
+  await expect.poll(() => her.getByRole("button").count()).toBe(2); // hers with Carol, too
   for (const button of await her.getByRole("button").all()) {
-    await button.click(); // hers with Carol, too
-    await look.getByRole("log").waitFor();
+    await button.click();
+    await look.getByText(/^(my oven is broken|hello from Carol)$/).waitFor();
     if (await look.getByText("my oven is broken").count()) {
       break;
     }

@@ -443,12 +443,19 @@ class App {
   /** A session by its id, also one that is over. */
   async room(id: SessionID): Promise<Room | undefined> {
     const known = this.rooms.get(id);
-    if (known || !this.device) {
+    if (known?.open || !this.device) {
       return known;
     }
-    const state = await this.device.api.session(id);
-    const room = new Room(this.device, this.ports, state);
-    await room.read();
+    const room = known ?? new Room(this.device, this.ports, await this.device.api.session(id));
+    // What was said while this page was away from it comes with no event once it is over.
+    try {
+      await room.read();
+    } catch (err) {
+      if (room.entries.length === 0) {
+        throw err;
+      }
+      // Without a network, what is there is better than nothing.
+    }
     this.rooms.set(id, room);
     return room;
   }

@@ -124,6 +124,8 @@ export class Room {
   /** Files that wait for a connection. */
   readonly #waits = new Set<() => void>();
   #lastTyped = 0;
+  /** The log has been read to its end. */
+  #whole = false;
   /** Who is where. */
   readonly places: RoomPlaces;
   /** What is pinned and drawn on the map. */
@@ -472,8 +474,11 @@ export class Room {
     await this.#device.leave(this.id, block ? { block } : {});
   }
 
-  /** Reads the whole log over HTTP, for a session that is over. */
+  /** Reads the whole log over HTTP, once, for a session that is over. */
   async read(): Promise<void> {
+    if (this.#whole) {
+      return;
+    }
     try {
       for (let after = 0; ; ) {
         const page = await this.#device.api.call<{ messages: Envelope[]; head: number }>(
@@ -485,6 +490,7 @@ export class Room {
           after = Math.max(after, m.seq ?? 0);
         }
         if (page.messages.length === 0 || after >= page.head) {
+          this.#whole = true;
           return;
         }
       }

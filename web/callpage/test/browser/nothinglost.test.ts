@@ -200,6 +200,25 @@ describe.each([
     expect(await count(alice, "said to nobody")).toBe(1);
     expect([...alice.faults, ...bob.faults]).toEqual([]);
   });
+
+  test("a session that ended while the tab was closed can be read when it is opened again", async () => {
+    await alice.page.getByRole("button", { name: "The call is over" }).click();
+    await bob.page.getByText(/The session stays open for/).waitFor();
+    await close(alice);
+    await say(bob, "are you still there?");
+    await entry(bob, "are you still there?").getByText("Sent").waitFor();
+    await bob.page.getByRole("button", { name: "Leave" }).click();
+    await bob.page.getByRole("dialog").getByRole("button", { name: "Leave" }).click();
+    await bob.page.getByText("Closed").first().waitFor();
+    alice = await reopen(alice, url, alice.faults);
+    const link = alice.page.getByRole("link", { name: /Bob/ });
+    await link.getByText("Closed").waitFor(); // the server has said so
+    await link.click();
+    await log(alice).getByText("are you still there?").waitFor();
+    expect(await count(alice, "third visit")).toBe(1);
+    expect(await log(alice).getByText("under load 0").count()).toBe(1);
+    expect([...alice.faults, ...bob.faults]).toEqual([]);
+  });
 });
 
 test("a file waits as long as the network is away, however long that is", async () => {
