@@ -191,6 +191,9 @@ type talker struct {
 	inside  bool
 }
 
+// lateAfter: how many messages waited longer than each for their acknowledgement is counted.
+var lateAfter = [...]time.Duration{time.Second, 5 * time.Second, 10 * time.Second}
+
 // load is pairs of devices that talk to each other until it is stopped.
 type load struct {
 	lossy   bool // see loadOf
@@ -198,7 +201,8 @@ type load struct {
 	talkers []*talker
 	acked   atomic.Int64
 	longest atomic.Int64 // time that one message took to be acknowledged, in ns
-	files   []string     // SHA-256 of the acknowledged uploads of the first device
+	late    [len(lateAfter)]atomic.Int64
+	files   []string // SHA-256 of the acknowledged uploads of the first device
 	quiet   chan struct{}
 	wg      sync.WaitGroup // senders
 	stop    context.CancelFunc
@@ -304,7 +308,13 @@ func (l *load) talk(ctx context.Context, i int, k *talker, pause time.Duration) 
 			return
 		}
 		k.do(func() { k.acked = append(k.acked, text) })
-		for took := int64(time.Since(begun)); ; {
+		took := int64(time.Since(begun))
+		for i, d := range lateAfter {
+			if took > int64(d) {
+				l.late[i].Add(1)
+			}
+		}
+		for {
 			if old := l.longest.Load(); took <= old || l.longest.CompareAndSwap(old, took) {
 				break
 			}

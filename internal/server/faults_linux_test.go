@@ -171,7 +171,7 @@ func TestClusterFaults(t *testing.T) {
 			}
 			f.load.everybody()
 			f.load.longest.Store(0)
-			before := f.load.acked.Load()
+			before, tooLate := f.load.acked.Load(), f.load.late[2].Load()
 			f.calls.begin(2)
 			f.orders.begin(each, ops)
 			fault.do(f, round)
@@ -181,7 +181,8 @@ func TestClusterFaults(t *testing.T) {
 			f.load.everybody()
 			gap := time.Duration(f.load.longest.Load()).Round(time.Millisecond)
 			longest[fault.name] = max(longest[fault.name], gap)
-			t.Logf("round %d, %s: %d acknowledged, the longest wait for one was %v", round, fault.name, f.load.acked.Load()-before, gap)
+			t.Logf("round %d, %s: %d acknowledged, the longest wait for one was %v; %d waited for more than %v",
+				round, fault.name, f.load.acked.Load()-before, gap, f.load.late[2].Load()-tooLate, lateAfter[2])
 			done++
 			if t.Failed() {
 				t.FailNow()
@@ -191,6 +192,9 @@ func TestClusterFaults(t *testing.T) {
 	f.load.settle()
 	t.Logf("%d faults in %v; %d calls, each joined once; %d histories of %d operations, each linearizable",
 		done, time.Since(begun).Round(time.Second), f.calls.made, f.orders.made, ops)
+	for i, d := range lateAfter {
+		t.Logf("%d of %d messages waited for more than %v", f.load.late[i].Load(), f.load.acked.Load(), d)
+	}
 	for _, name := range slices.Sorted(maps.Keys(longest)) {
 		t.Logf("longest wait: %v, %s", longest[name], name)
 	}

@@ -313,7 +313,7 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 		}
 		next, effects, err := rec.Next(ev, s.c.Now())
 		if err != nil || next.Version == rec.Version {
-			if !store.IsLinearizable(read) { // no write proves what was read
+			if store.MomentOf(read) == nil { // no write proves what was read
 				read = store.Linearizable(ctx)
 				continue
 			}

@@ -161,7 +161,7 @@ func ChangeFrom[T any](ctx context.Context, t interface {
 	Get(context.Context, string) (T, Rev, error)
 	Put(context.Context, string, T, Rev) (Rev, error)
 }, key string, v T, rev Rev, decide func(v T, exists bool) (T, bool, error)) (T, error) {
-	proved := !IsLinearizable(ctx)
+	proved := MomentOf(ctx) == nil
 	for {
 		next, write, err := decide(v, rev != 0)
 		if (err != nil || !write) && !proved {
@@ -186,7 +186,7 @@ func ChangeFrom[T any](ctx context.Context, t interface {
 		if v, rev, err = t.Get(believing(unremembered(ctx)), key); err != nil && !isNotFound(err) {
 			return v, err
 		}
-		proved = !IsLinearizable(ctx)
+		proved = MomentOf(ctx) == nil
 	}
 }
 

@@ -79,12 +79,15 @@ func BenchmarkReads(b *testing.B) {
 		b.Fatal(err)
 	}
 	for _, callers := range []int{1, 16, 256} {
-		for name, ctx := range map[string]context.Context{"leader": b.Context(), "linearizable": store.Linearizable(b.Context())} {
+		for name, request := range map[string]func(context.Context) context.Context{
+			"leader":       func(ctx context.Context) context.Context { return ctx },
+			"linearizable": store.Linearizable,
+		} {
 			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) {
 				b.SetParallelism(callers)
 				b.RunParallel(func(pb *testing.PB) {
 					for pb.Next() {
-						if _, err := s.Get(ctx, "t", "k"); err != nil {
+						if _, err := s.Get(request(b.Context()), "t", "k"); err != nil {
 							b.Error(err)
 							return
 						}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,61 @@ func TestStreamsFromBefore(t *testing.T) {
 	}
 }
 
+// written is how many messages were ever written to the streams of logs.
+func written(t *testing.T, at string) (n uint64) {
+	t.Helper()
+	nc, err := nats.Connect(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := js.ListStreams(t.Context())
+	for info := range streams.Info() {
+		if strings.HasPrefix(info.Config.Name, "tandem_log_") {
+			n += info.State.LastSeq
+		}
+	}
+	if streams.Err() != nil {
+		t.Fatal(streams.Err())
+	}
+	return n
+}
+
+// TestOneProof: whatever one request reads is proved once, and knows nothing of what comes later.
+func TestOneProof(t *testing.T) {
+	srv := serve(t, &server.Options{StoreDir: t.TempDir()})
+	s := open(t, natsstore.Options{URL: srv.ClientURL(), Replicas: 1})
+	for range 3 {
+		if _, err := s.Append(t.Context(), "log", []byte("entry"), store.DeliverAfter); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request := store.Linearizable(t.Context())
+	h, err := s.Head(request, "log")
+	if err != nil || h.Seq != 3 {
+		t.Fatalf("head %+v, %v", h, err)
+	}
+	for after := range uint64(3) {
+		if got, err := s.Read(request, "log", after, 1); err != nil || len(got) != 1 {
+			t.Errorf("%d entries, %v", len(got), err)
+		}
+	}
+	a, err := s.Append(t.Context(), "log", []byte("entry"), store.DeliverAfter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := written(t, srv.ClientURL()); n != 4+1 {
+		t.Errorf("%d messages were written for 4 entries and a proof", n)
+	}
+	if h, err := s.Head(store.Linearizable(t.Context()), "log"); err != nil || h.Seq != a.Seq() {
+		t.Errorf("a later request: head %+v, %v", h, err)
+	}
+}
+
 // TestPartedLeader reads at a server that led everything and does not know yet that the others have gone
 // on without it: a linearizable read, and a rewind, say rather nothing than what was so before.
 func TestPartedLeader(t *testing.T) {
@@ -126,9 +182,8 @@ func TestPartedLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proved := store.Linearizable(t.Context())
 	for _, s := range []*natsstore.Store{here, there} {
-		if r, err := s.Get(proved, "t", "k"); err != nil || string(r.Value) != "before" {
+		if r, err := s.Get(store.Linearizable(t.Context()), "t", "k"); err != nil || string(r.Value) != "before" {
 			t.Fatalf("%q, %v", r.Value, err)
 		}
 		if _, err := s.Append(t.Context(), "log", []byte("entry"), store.DeliverAfter); err != nil {
@@ -145,7 +200,7 @@ func TestPartedLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := here.Get(proved, "t", "k"); err != nil || r.Rev != rev {
+	if r, err := here.Get(store.Linearizable(t.Context()), "t", "k"); err != nil || r.Rev != rev {
 		t.Errorf("where the others are: %q, %v", r.Value, err)
 	}
 
@@ -153,7 +208,7 @@ func TestPartedLeader(t *testing.T) {
 	defer cancel()
 	r, err := there.Get(soon, "t", "k")
 	t.Logf("the parted server says %q, %v", r.Value, err)
-	proved = store.Linearizable(soon)
+	proved := store.Linearizable(soon)
 	if r, err := there.Get(proved, "t", "k"); err == nil || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a linearizable read at the parted server: %q at %d, %v; it is at %d", r.Value, r.Rev, err, rev)
 	}

@@ -41,30 +41,45 @@ type proof struct {
 	err   error
 }
 
-// reach returns a sequence of the stream that covers everything that was acknowledged before the call; zero where the
-// stream is full, so that no fence can be written, and its leader must be believed.
+// reach returns a sequence of the stream that covers everything that was acknowledged before the context's moment;
+// zero where the stream is full, so that no fence can be written, and its leader must be believed.
 func (s *Store) reach(ctx context.Context, fenceSubject string) (uint64, error) {
-	f := &s.fences
-	f.mu.Lock()
-	p := f.waiting[fenceSubject]
-	if p == nil {
-		p = &proof{done: make(chan struct{})}
-		f.waiting[fenceSubject] = p
+	moment := store.MomentOf(ctx)
+	if n, ok := moment.Reach(fenceSubject); ok {
+		return n, nil
 	}
-	if !f.running[fenceSubject] {
-		if !s.start(func() { s.fence(fenceSubject) }) {
-			f.mu.Unlock()
-			return 0, store.ErrClosed
-		}
-		f.running[fenceSubject] = true
+	p, err := s.nextFence(fenceSubject)
+	if err != nil {
+		return 0, err
 	}
-	f.mu.Unlock()
 	select {
 	case <-p.done:
+		if p.err == nil {
+			moment.Proved(fenceSubject, p.reach)
+		}
 		return p.reach, p.err
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+// nextFence is the proof by a fence that is not yet being written.
+func (s *Store) nextFence(subject string) (*proof, error) {
+	f := &s.fences
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.waiting[subject]
+	if p == nil {
+		p = &proof{done: make(chan struct{})}
+		f.waiting[subject] = p
+	}
+	if !f.running[subject] {
+		if !s.start(func() { s.fence(subject) }) {
+			return nil, store.ErrClosed
+		}
+		f.running[subject] = true
+	}
+	return p, nil
 }
 
 // fence writes fences for as long as somebody waits for one.
@@ -101,7 +116,7 @@ func (s *Store) fence(subject string) {
 // newest is last. A linearizable one has at least what was acknowledged before the call, whoever thinks that it is
 // the leader: it comes from any replica that shows the fence.
 func (s *Store) newest(ctx context.Context, stream, subject, fence string) (message, error) {
-	if !store.IsLinearizable(ctx) {
+	if store.MomentOf(ctx) == nil {
 		return s.last(ctx, stream, subject)
 	}
 	ctx, cancel := s.within(ctx)

@@ -254,7 +254,7 @@ func (s *Store) keys(ctx context.Context, table, root, filter string) (keys []st
 		return nil, 0, err
 	}
 	var reach uint64
-	if store.IsLinearizable(ctx) {
+	if store.MomentOf(ctx) != nil {
 		if reach, err = s.reach(ctx, root+fenceToken); err != nil {
 			return nil, 0, fmt.Errorf("natsstore: prove a scan of %s: %w", table, err)
 		}
