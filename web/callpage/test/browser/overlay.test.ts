@@ -237,6 +237,7 @@ test("what is new is marked; as text, with soft keys; put away and brought back"
   await press("As text");
   expect(await axe(alice.page)).toEqual([]);
   await fits(alice.page);
+  await layer().locator(".settling").waitFor({ state: "detached" }); // before, no key presses
   await alice.page.keyboard.press("2");
   expect(await agent.result(seq, "no")).toMatchObject({ value: "n" });
   await press("As text");

@@ -109,7 +109,8 @@ test("on a narrow screen with text of double size, a session can be read and wri
     );
     expect((await size(page.getByLabel("Message", { exact: true }))).width).toBeGreaterThan(100);
     await say(bob, "written large");
-    await log(bob).getByText("written large").waitFor();
+    const entry = log(bob).locator("article", { has: page.getByText("written large") });
+    await entry.getByText(/^(Sent|Seen)$/).waitFor();
   } finally {
     await page.evaluate(() => document.documentElement.removeAttribute("style"));
     await page.setViewportSize(before ?? { width: 400, height: 780 });
