@@ -21,7 +21,7 @@ type Options struct {
 	// with less than that it refuses writes with store.ErrFull. It must cover a flush of
 	// the memtables and a compaction. Zero: 256 MiB.
 	Headroom int64
-	// CacheSize is the size of the block cache in bytes. Zero: 64 MiB.
+	// CacheSize is how much of the files is kept in memory, in bytes; more while little is being written. Zero: 64 MiB.
 	CacheSize int64
 	// Relaxed acknowledges before the fsync: a power cut takes about the last 200 ms of
 	// acknowledged writes with it. For tests and benchmarks; Durability says "relaxed".
@@ -85,6 +85,10 @@ func (o Options) path(name string) string { return o.fs.PathJoin(o.Dir, name) }
 // program cannot open a newer format.
 const pebbleFormat = pebble.FormatValueSeparation
 
+// writing is how many memtables there are while much is written: one is filled, another one flushed. Pebble takes
+// their memory off the cache's, which would have nothing left.
+const writing = 2
+
 // pebble returns the options for Pebble itself. onFatal is called before the process
 // ends over an error that Pebble cannot survive.
 func (o Options) pebble(onFatal func(error)) *pebble.Options {
@@ -92,7 +96,7 @@ func (o Options) pebble(onFatal func(error)) *pebble.Options {
 	p := &pebble.Options{
 		FS:                          scrubbing{o.fs, o.scrub},
 		FormatMajorVersion:          pebbleFormat,
-		CacheSize:                   o.CacheSize,
+		CacheSize:                   o.CacheSize + writing*int64(o.memTable),
 		MemTableSize:                o.memTable,
 		MemTableStopWritesThreshold: memTables,
 		MaxManifestFileSize:         1, // written anew as soon as most of it is history
