@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -284,10 +285,13 @@ func (s *scanner) number() error {
 
 // bool takes true or false.
 func (s *scanner) bool() (bool, error) {
-	if s.next() == 't' {
-		return true, s.literal("true")
+	c := s.next()
+	at, is := s.pos, c == 't'
+	err := s.literal(strconv.FormatBool(is))
+	if err != nil {
+		err = fault("at byte %d: neither true nor false", at)
 	}
-	return false, s.literal("false")
+	return is, err
 }
 
 // uint takes a whole number from 0 that JavaScript can hold, too: below 2^53.
