@@ -114,7 +114,12 @@ const hexDigits = "0123456789ABCDEF"
 // the result as it is. An empty part is written as "=". Prefix "a/b/" of a Scan is
 // Key("a", "b") + "/".
 func Key(parts ...string) string {
+	size := 0
+	for _, p := range parts {
+		size += len(p) + 5 // a separator, and two bytes that have to be written so
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for i, p := range parts {
 		if i > 0 {
 			b.WriteByte('/')
