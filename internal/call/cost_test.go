@@ -9,6 +9,7 @@ import (
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
+	"github.com/tandem-call/tandem/wire"
 )
 
 // counted counts what is asked of a table.
@@ -27,15 +28,30 @@ func (c *counted[T]) Scan(ctx context.Context, prefix string) iter.Seq2[store.It
 	return c.Table.Scan(ctx, prefix)
 }
 
+// ahead is asked to read ahead.
+type ahead struct{ of, apart atomic.Int64 }
+
+func (a *ahead) Foresee(_ context.Context, _ wire.TenantID, ids ...tel.Identity) {
+	a.of.Add(int64(len(ids)))
+}
+
+func (a *ahead) ForeseeApart(context.Context, wire.TenantID, tel.Identity, tel.Identity) {
+	a.apart.Add(1)
+}
+
 // TestCost holds down what a report costs that completes a call: it reads the pair's record once, and looks
 // at the party's other calls once.
 func TestCost(t *testing.T) {
 	w := newTown(t, call.Rules{Partial: call.PartialOff})
 	records := &counted[call.Record]{Table: w.records()}
 	index := &counted[call.IndexEntry]{Table: store.TableOf[call.IndexEntry](w.engine, "calls-by-party")}
-	m := w.matcher(t, func(c *call.Config) { c.Records, c.Index = records, index })
+	foresight := &ahead{}
+	m := w.matcher(t, func(c *call.Config) { c.Records, c.Index, c.Foresight = records, index, foresight })
 	a, b := identity("+442079460001"), identity("+442079460002")
 	say(t, m, report(a, b, tel.Active))
+	if of, apart := foresight.of.Swap(0), foresight.apart.Swap(0); of != 2 || apart != 1 { // nobody is told of anything yet
+		t.Errorf("the first report read ahead of %d parties, %d times of what keeps them apart", of, apart)
+	}
 	records.gets.Store(0)
 	index.scans.Store(0)
 	if session := say(t, m, report(b, a, tel.Active)); session == "" {
@@ -43,5 +59,8 @@ func TestCost(t *testing.T) {
 	}
 	if gets, scans := records.gets.Load(), index.scans.Load(); gets != 1 || scans != 1 {
 		t.Errorf("the second report read %d records of calls and scanned %d times; want once each", gets, scans)
+	}
+	if of, apart := foresight.of.Load(), foresight.apart.Load(); of != 2+2 || apart != 1 { // and for who is in the session
+		t.Errorf("the second report read ahead of %d parties, %d times of what keeps them apart", of, apart)
 	}
 }

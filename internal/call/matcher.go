@@ -47,6 +47,15 @@ type Directory interface {
 	Apart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error)
 }
 
+// Foresight reads side by side, into the memory of a request ([store.Remember]), what the [Directory] is going to be asked,
+// one thing after the other.
+type Foresight interface {
+	// Foresee reads who the parties of some names are, and which devices they have.
+	Foresee(ctx context.Context, tenant wire.TenantID, ids ...tel.Identity)
+	// ForeseeApart reads what may keep two parties apart.
+	ForeseeApart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity)
+}
+
 // Sessions is the session core. Each method may be repeated, also long after; an error makes
 // the matcher repeat it, except a *wire.Problem that says that a repetition is no use.
 type Sessions interface {
@@ -86,6 +95,8 @@ type Config struct {
 	Sessions  Sessions
 	Notifier  Notifier
 	Rules     Rules
+	// Foresight reads ahead; nil: the store is so near that there is nothing to be gained.
+	Foresight Foresight
 	// Invitable reports whether a party that has no device can be invited all the same; nil:
 	// none can.
 	Invitable func(ctx context.Context, tenant wire.TenantID, principal tel.Identity) (bool, error)
@@ -167,11 +178,15 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 		return Outcome{}, err
 	}
 	ctx = store.Remember(ctx) // who the parties are is asked at each step
+	next := m.foresee(ctx, r)
 	ev, err := m.place(ctx, r)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: place a report: %w", err)
 	}
-	before, at, err := m.Records.Get(ctx, ev.Key)
+	before, at, err := next.rec, next.rev, next.err
+	if ev.Key != next.key {
+		before, at, err = m.Records.Get(ctx, ev.Key)
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Outcome{}, fmt.Errorf("call: read the calls of a pair: %w", err)
 	}
@@ -208,6 +223,30 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 		return Outcome{m.joined(ctx, ev, r)}, nil
 	}
 	return Outcome{rec.session(*s)}, nil
+}
+
+// foreseen is the record of the pair that a report most likely speaks of; no key: it was not read.
+type foreseen struct {
+	key string
+	rec Record
+	rev store.Rev
+	err error
+}
+
+// foresee looks up at once what one report needs one after the other.
+func (m *Matcher) foresee(ctx context.Context, r Report) (next foreseen) {
+	if m.Foresight == nil {
+		return next
+	}
+	var all sync.WaitGroup
+	all.Go(func() { m.Foresight.Foresee(ctx, r.Tenant, r.Own, r.Other) })
+	all.Go(func() { m.Foresight.ForeseeApart(ctx, r.Tenant, r.Own, r.Other) })
+	if r.ConferenceID == "" && !r.Other.IsZero() { // of two principals; else it is another record
+		next.key = pairKey(r.Tenant, r.Own, r.Other)
+		next.rec, next.rev, next.err = m.Records.Get(ctx, next.key)
+	}
+	all.Wait()
+	return next
 }
 
 // place finds out whose record the report belongs in, and what is known of the parties. A

@@ -62,6 +62,11 @@ func (m *Matcher) performOwn(ctx context.Context, rec Record) (_ Record, changed
 	k := m.mark(rec.Key)
 	k.turn <- struct{}{}
 	defer func() { <-k.turn }()
+	if m.Foresight != nil {
+		if told := rec.told(); len(told) > 0 {
+			m.Foresight.Foresee(ctx, rec.Tenant, told...)
+		}
+	}
 	for i := 0; i < len(rec.Pending); i++ {
 		e := rec.Pending[i]
 		if m.done(k, rec.Life) >= e.Seq {
@@ -86,6 +91,24 @@ func (m *Matcher) performOwn(ctx context.Context, rec Record) (_ Record, changed
 		m.mu.Unlock()
 	}
 	return rec, changed
+}
+
+// told are the parties whose devices the pending effects are about: those of a call of two, and in a conference
+// the first ones.
+func (r Record) told() (ids []tel.Identity) {
+	const most = 16
+	for _, e := range r.Pending {
+		sides := e.Sides
+		if e.To != nil && e.Do != Enter {
+			sides = append(slices.Clone(sides), *e.To)
+		}
+		for _, s := range sides {
+			if len(ids) < most && !s.Shared && !slices.Contains(ids, s.Principal) {
+				ids = append(ids, s.Principal)
+			}
+		}
+	}
+	return ids
 }
 
 func (m *Matcher) done(k *mark, life string) uint64 {

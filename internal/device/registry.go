@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -280,6 +281,25 @@ func (r *Registry) OfParty(ctx context.Context, tenant wire.TenantID, principal 
 		}
 	}
 	return all, nil
+}
+
+// Foresee reads side by side, into the memory of a request (store.Remember), the devices of numbers.
+func (r *Registry) Foresee(ctx context.Context, tenant wire.TenantID, ids ...tel.Identity) {
+	var all sync.WaitGroup
+	for _, id := range ids {
+		n, ok := id.Number()
+		if !ok {
+			continue
+		}
+		all.Go(func() {
+			for device, err := range r.namedBy(ctx, tenant, n) {
+				if err == nil {
+					all.Go(func() { _, _ = r.Get(ctx, tenant, device) })
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Revoke ends the device for good: its key is never accepted again. ErrNotFound. It may

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -246,6 +247,18 @@ func (d directory) Devices(ctx context.Context, tenant wire.TenantID, principal 
 		}
 	}
 	return ids, err
+}
+
+// Foresee and ForeseeApart read ahead for the matcher.
+func (d directory) Foresee(ctx context.Context, tenant wire.TenantID, ids ...tel.Identity) {
+	var both sync.WaitGroup
+	both.Go(func() { d.parties.Foresee(ctx, tenant, ids...) })
+	both.Go(func() { d.devices.Foresee(ctx, tenant, ids...) })
+	both.Wait()
+}
+
+func (d directory) ForeseeApart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) {
+	d.parties.ForeseeApart(ctx, tenant, a, b)
 }
 
 func (d directory) Apart(ctx context.Context, tenant wire.TenantID, a, b tel.Identity) (bool, error) {

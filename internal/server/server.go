@@ -265,6 +265,9 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("server: calls: %w", err)
 	}
+	if s.cfg.Engine.NATS != "" { // each look-up is a way to another machine and back
+		s.matcher.Foresight = directory{s}
+	}
 	disk, index, err := s.openFiles(ctx)
 	if err != nil {
 		return fmt.Errorf("server: files: %w", err)
