@@ -37,8 +37,8 @@ func (m *Moment) Proved(name string, reach uint64) {
 // [Engine.Scan] shows has everything that was acknowledged, at whatever node, before the context was made. Other reads
 // are so, too, but in a cluster while the machine that leads is parted from its peers and does not know it yet: it shows
 // what was so some seconds ago. Who decides by compare-and-set needs nothing of this, since the write fails then; it
-// is for answers that somebody outside compares with what they know. In a cluster the first such read costs a small
-// write for each stream that is read.
+// is for answers that somebody outside compares with what they know, and who writes makes another context before reading
+// that again. In a cluster the first such read costs a small write for each stream that is read.
 func Linearizable(ctx context.Context) context.Context {
 	return context.WithValue(ctx, momentKey{}, &Moment{})
 }
