@@ -86,6 +86,7 @@ var oneNode = map[string]string{
 	"texts":       "asks one node for its counts",
 	"C5":          "a device that is connected to another node is woken",
 	"pbx_diverts": "telephones register with the SIP element of one node",
+	"sip_restart": "telephones register with the SIP element of one node",
 	"sip_place":   "telephones register with the SIP element of one node",
 	"two_servers": "is about two servers on one data directory",
 }

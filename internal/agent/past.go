@@ -117,20 +117,33 @@ func (s *Service) drop(ctx context.Context, c Conversation) error {
 	return nil
 }
 
-// sweepEvery is how often Run looks for what is kept no more.
-const sweepEvery = 10 * time.Minute
+// sweepEvery is how often Run looks for what is kept no more, learnEvery for tenants that have got agents at another node.
+const (
+	sweepEvery = 10 * time.Minute
+	learnEvery = time.Minute
+)
 
 // Run forgets what has been kept long enough, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	cancel, err := s.cfg.Engine.Subscribe(ctx, firstSubject, func(_ string, tenant []byte) { s.has.Store(wire.TenantID(tenant), true) })
+	if err != nil {
+		return fmt.Errorf("agent: listen for other nodes: %w", err)
+	}
+	defer cancel()
 	var telling sync.WaitGroup
 	telling.Go(func() { s.runTelling(ctx) })
 	defer telling.Wait()
-	t := time.NewTicker(sweepEvery)
+	t, learn := time.NewTicker(sweepEvery), time.NewTicker(learnEvery)
 	defer t.Stop()
+	defer learn.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-learn.C:
+			if err := s.learn(ctx); err != nil && ctx.Err() == nil {
+				s.cfg.Log.Warn("which tenants have agents is looked for again in a minute", "err", err)
+			}
 		case <-t.C:
 			if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 				s.cfg.Log.Warn("conversations are kept until the next sweep", "err", err)
@@ -142,9 +155,6 @@ func (s *Service) Run(ctx context.Context) error {
 // Sweep removes conversations that have been kept long enough, codes that are over, and what
 // leads from devices that nobody is signed in with any more.
 func (s *Service) Sweep(ctx context.Context) error {
-	if err := s.learn(ctx); err != nil {
-		return err
-	}
 	now := s.now()
 	days := map[wire.TenantID]int{}
 	retention := func(tenant wire.TenantID) (int, error) {

@@ -102,7 +102,10 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	return s, s.learn(ctx)
 }
 
-// learn finds out which tenants have agents: other nodes add some too.
+// firstSubject is where a node says which tenant has its first agent, as far as it knows.
+const firstSubject = "agents"
+
+// learn finds out which tenants have agents: other nodes add some too, and what they say of that need not arrive.
 func (s *Service) learn(ctx context.Context) error {
 	for item, err := range s.agents.Scan(ctx, "") {
 		if err != nil {
@@ -182,7 +185,7 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 	if err := s.takeSeat(ctx, tenant, id, n, q.Extension); err != nil {
 		return before, err
 	}
-	s.has.Store(tenant, true)
+	_, known := s.has.LoadOrStore(tenant, true)
 	now := s.now()
 	var was wire.DeviceID
 	r, err := store.Change(ctx, s.agents, key(tenant, id), func(r Record, exists bool) (Record, bool, error) {
@@ -200,6 +203,11 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 	})
 	if err != nil {
 		return r, fmt.Errorf("agent: set: %w", err)
+	}
+	if !known {
+		if err := s.cfg.Engine.Publish(ctx, firstSubject, []byte(tenant)); err != nil {
+			s.cfg.Log.Warn("other nodes learn within a minute that there are agents", "tenant", tenant, "err", err)
+		}
 	}
 	s.tellAgent(ctx, r)
 	if !fresh && (before.Number != n || before.Extension != q.Extension) {
@@ -303,9 +311,6 @@ func (s *Service) Of(ctx context.Context, tenant wire.TenantID, d wire.DeviceID)
 
 // agentOf returns whose device it is, or was. ErrNone.
 func (s *Service) agentOf(ctx context.Context, tenant wire.TenantID, d wire.DeviceID) (string, error) {
-	if !s.Any(tenant) {
-		return "", ErrNone
-	}
 	x, _, err := s.devices.Get(ctx, key(tenant, string(d)))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
