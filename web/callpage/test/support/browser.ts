@@ -110,7 +110,9 @@ async function faultsOf(target: Page | Frame): Promise<string[]> {
     const moving = document
       .getAnimations()
       .filter((a) => a.effect?.getComputedTiming().iterations === 1);
-    await Promise.allSettled(moving.map((a) => a.finished));
+    // One that is put off, as of what is not drawn, does not end.
+    const patience = new Promise((resolve) => setTimeout(resolve, 3_000));
+    await Promise.race([Promise.allSettled(moving.map((a) => a.finished)), patience]);
     const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
     const { violations } = await axe.run({
       runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
