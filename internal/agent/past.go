@@ -123,9 +123,9 @@ const (
 	learnEvery = time.Minute
 )
 
-// Run forgets what has been kept long enough, until ctx ends.
+// Run forgets what has been kept long enough, and hears of agents that other nodes add, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	cancel, err := s.cfg.Engine.Subscribe(ctx, firstSubject, func(_ string, tenant []byte) { s.has.Store(wire.TenantID(tenant), true) })
+	cancel, err := s.cfg.Engine.Subscribe(ctx, addedSubject, func(_ string, tenant []byte) { s.has.Store(wire.TenantID(tenant), true) })
 	if err != nil {
 		return fmt.Errorf("agent: listen for other nodes: %w", err)
 	}

@@ -102,8 +102,8 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	return s, s.learn(ctx)
 }
 
-// firstSubject is where a node says which tenant has its first agent, as far as it knows.
-const firstSubject = "agents"
+// addedSubject is where a node says which tenant has got an agent.
+const addedSubject = "agents"
 
 // learn finds out which tenants have agents: other nodes add some too, and what they say of that need not arrive.
 func (s *Service) learn(ctx context.Context) error {
@@ -185,7 +185,7 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 	if err := s.takeSeat(ctx, tenant, id, n, q.Extension); err != nil {
 		return before, err
 	}
-	_, known := s.has.LoadOrStore(tenant, true)
+	s.has.Store(tenant, true)
 	now := s.now()
 	var was wire.DeviceID
 	r, err := store.Change(ctx, s.agents, key(tenant, id), func(r Record, exists bool) (Record, bool, error) {
@@ -204,8 +204,8 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 	if err != nil {
 		return r, fmt.Errorf("agent: set: %w", err)
 	}
-	if !known {
-		if err := s.cfg.Engine.Publish(ctx, firstSubject, []byte(tenant)); err != nil {
+	if fresh {
+		if err := s.cfg.Engine.Publish(ctx, addedSubject, []byte(tenant)); err != nil {
 			s.cfg.Log.Warn("other nodes learn within a minute that there are agents", "tenant", tenant, "err", err)
 		}
 	}
