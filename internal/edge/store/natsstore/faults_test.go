@@ -69,18 +69,25 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// update changes all streams as an operator could.
-func update(t *testing.T, url string, change func(*jetstream.StreamConfig)) {
+// operate is a connection of an operator's.
+func operate(t *testing.T, url string) jetstream.JetStream {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return js
+}
+
+// update changes all streams as an operator could.
+func update(t *testing.T, url string, change func(*jetstream.StreamConfig)) {
+	t.Helper()
+	js := operate(t, url)
 	streams := js.ListStreams(t.Context())
 	for info := range streams.Info() {
 		change(&info.Config)

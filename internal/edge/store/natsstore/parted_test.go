@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-call/tandem/internal/edge/store/natsstore"
@@ -63,15 +62,7 @@ func partable(t *testing.T) (servers []*server.Server, part func(i int)) {
 // lead has the server of that name lead all streams.
 func lead(t *testing.T, at string, name string) {
 	t.Helper()
-	nc, err := nats.Connect(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := operate(t, at)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for led := false; !led; time.Sleep(100 * time.Millisecond) {
@@ -80,7 +71,7 @@ func lead(t *testing.T, at string, name string) {
 		for info := range streams.Info() {
 			if info.Cluster.Leader != name {
 				led = false
-				_, _ = nc.RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+info.Config.Name,
+				_, _ = js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.LEADER.STEPDOWN."+info.Config.Name,
 					[]byte(fmt.Sprintf(`{"placement":{"preferred":%q}}`, name)))
 			}
 		}
@@ -109,15 +100,7 @@ func TestStreamsFromBefore(t *testing.T) {
 // written is how many messages were ever written to the streams of logs.
 func written(t *testing.T, at string) (n uint64) {
 	t.Helper()
-	nc, err := nats.Connect(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := operate(t, at)
 	streams := js.ListStreams(t.Context())
 	for info := range streams.Info() {
 		if strings.HasPrefix(info.Config.Name, "tandem_log_") {

@@ -110,7 +110,7 @@ async function faultsOf(target: Page | Frame): Promise<string[]> {
     const moving = document
       .getAnimations()
       .filter((a) => a.effect?.getComputedTiming().iterations === 1);
-    // One that is put off, as of what is not drawn, does not end.
+    // It may not end: the overlay editor's did not in one of three runs, for a reason that was not found.
     const patience = new Promise((resolve) => setTimeout(resolve, 3_000));
     await Promise.race([Promise.allSettled(moving.map((a) => a.finished)), patience]);
     const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
