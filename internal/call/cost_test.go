@@ -63,4 +63,9 @@ func TestCost(t *testing.T) {
 	if of, apart := foresight.of.Load(), foresight.apart.Load(); of != 2+2 || apart != 1 { // and for who is in the session
 		t.Errorf("the second report read ahead of %d parties, %d times of what keeps them apart", of, apart)
 	}
+	foresight.of.Store(0)
+	say(t, m, report(b, a, tel.Active))
+	if of := foresight.of.Load(); of != 2 { // what followed from it has been done
+		t.Errorf("a report that changes nothing read ahead of %d parties", of)
+	}
 }
