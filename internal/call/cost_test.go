@@ -65,7 +65,7 @@ func TestCost(t *testing.T) {
 	}
 	foresight.of.Store(0)
 	say(t, m, report(b, a, tel.Active))
-	if of := foresight.of.Load(); of != 2 { // what followed from it has been done
+	if of := foresight.of.Load(); of != 2 { // what followed from the second one has been done, and is off the record
 		t.Errorf("a report that changes nothing read ahead of %d parties", of)
 	}
 }

@@ -63,7 +63,7 @@ func (m *Matcher) performOwn(ctx context.Context, rec Record) (_ Record, changed
 	k.turn <- struct{}{}
 	defer func() { <-k.turn }()
 	if m.Foresight != nil {
-		if told := rec.told(m.done(k, rec.Life)); len(told) > 0 {
+		if told := rec.told(); len(told) > 0 {
 			m.Foresight.Foresee(ctx, rec.Tenant, told...)
 		}
 	}
@@ -93,14 +93,11 @@ func (m *Matcher) performOwn(ctx context.Context, rec Record) (_ Record, changed
 	return rec, changed
 }
 
-// told are the parties whose devices the effects after one are about: those of a call of two, and in a conference
+// told are the parties whose devices the pending effects are about: those of a call of two, and in a conference
 // the first ones.
-func (r Record) told(after uint64) (ids []tel.Identity) {
+func (r Record) told() (ids []tel.Identity) {
 	const most = 16
 	for _, e := range r.Pending {
-		if e.Seq <= after {
-			continue
-		}
 		sides := e.Sides
 		if e.To != nil && e.Do != Enter {
 			sides = append(slices.Clone(sides), *e.To)
