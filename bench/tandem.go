@@ -300,7 +300,7 @@ func appendID(dst []byte, n uint64) []byte {
 
 func (p *tandemPeer) appendMessage(dst []byte, pair int, n uint64) []byte {
 	var space [400]byte
-	b := append(space[:0], `{"type":"send","id":"`...)
+	b := append(space[:0], `{"type":"send","fresh":true,"id":"`...)
 	b = appendID(b, n)
 	b = append(b, `","session":"`...)
 	b = append(b, p.sessions[pair]...)

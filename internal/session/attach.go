@@ -18,8 +18,8 @@ import (
 // device is a device with connections to this node, or that sent something lately.
 type device struct {
 	key     deviceKey
-	limiter *rate.Limiter
-	used    atomic.Int64 // Unix nanoseconds
+	limiter atomic.Pointer[rate.Limiter] // nil until the device sends something: most never do
+	used    atomic.Int64                 // Unix nanoseconds
 	// guarded by Service.mu; replaced, never changed
 	conns []*conn
 }
@@ -33,7 +33,7 @@ type conn struct {
 	telling sync.Mutex // orders what tell pushes
 
 	mu   sync.Mutex
-	told map[wire.SessionID]uint64 // version of each session that the device heard
+	told map[wire.SessionID]uint64 // version of each session that the device heard; nil before the first
 }
 
 // hears notes that the device is told this version, and reports whether it is news.
@@ -42,6 +42,9 @@ func (c *conn) hears(id wire.SessionID, version uint64) bool {
 	defer c.mu.Unlock()
 	if c.told[id] >= version {
 		return false
+	}
+	if c.told == nil {
+		c.told = map[wire.SessionID]uint64{}
 	}
 	c.told[id] = version
 	return true
@@ -71,7 +74,7 @@ func (c *conn) forget(id wire.SessionID) {
 // delivery and may be called again; a frame that is on its way may still be pushed. The
 // error is a *wire.Problem.
 func (s *Service) Attach(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, out Outbox) (sessions []wire.SessionState, detach func(), err error) {
-	c := &conn{out: out, told: map[wire.SessionID]uint64{}}
+	c := &conn{out: out}
 	s.mu.Lock()
 	s.nextID++
 	c.id = s.nextID
@@ -159,7 +162,7 @@ func (s *Service) detach(c *conn) {
 func (s *Service) deviceLocked(k deviceKey) *device {
 	d := s.devices[k]
 	if d == nil {
-		d = &device{key: k, limiter: rate.NewLimiter(rate.Limit(s.c.Limits.MessagesPerSecond), s.c.Limits.MessageBurst)}
+		d = &device{key: k}
 		s.devices[k] = d
 	}
 	d.used.Store(s.c.Now().UnixNano())
@@ -187,7 +190,12 @@ func (s *Service) allow(tenant wire.TenantID, id wire.DeviceID) error {
 }
 
 func (s *Service) allowDevice(d *device, now time.Time) *wire.Problem {
-	if d.limiter.AllowN(now, 1) {
+	limiter := d.limiter.Load()
+	if limiter == nil {
+		d.limiter.CompareAndSwap(nil, rate.NewLimiter(rate.Limit(s.c.Limits.MessagesPerSecond), s.c.Limits.MessageBurst))
+		limiter = d.limiter.Load()
+	}
+	if limiter.AllowN(now, 1) {
 		return nil
 	}
 	p := wire.NewProblem(wire.CodeTooMany, "a device may send %g messages a second", s.c.Limits.MessagesPerSecond)

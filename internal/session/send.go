@@ -135,6 +135,16 @@ func (r *room) sender(d *device, e *wire.Envelope, to []uint32) (from uint32, nu
 	return from, to, nil
 }
 
+// placeOf finds a request in the index, which is large and seldom near the processor: what is said to be fresh is
+// not looked for. Should it be there all the same, admit finds it. r.mu is held.
+func (r *room) placeOf(k request, fresh bool) (at place, ok bool) {
+	if fresh && len(r.doubts) == 0 {
+		return place{}, false
+	}
+	at, ok = r.sent[k]
+	return at, ok
+}
+
 func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envelope, now time.Time, answer waiter) *wire.Problem {
 	origin := s.connOf(d, out)
 	var room4 [4]uint32
@@ -161,7 +171,7 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 				r.mu.Unlock()
 				return nil
 			}
-			if at, ok := r.sent[k]; ok {
+			if at, ok := r.placeOf(k, e.Fresh); ok {
 				doubt := r.doubts[k]
 				r.mu.Unlock()
 				if doubt {
@@ -218,18 +228,16 @@ func (r *room) landed(f *flight, at place, err error) {
 	r.mu.Lock()
 	if err == nil {
 		f.synced = true
-		p, known := r.sent[f.key]
-		switch {
-		case f.seen:
+		if f.seen {
 			delete(r.flights, f.key)
 			at = f.at
-		case known:
+		} else if p, known := r.sent[f.key]; known {
 			at = p // another node was faster
-		case at.epoch == r.head.Epoch && at.seq > r.head.Seq+1:
+		} else if at.epoch == r.head.Epoch && at.seq > r.head.Seq+1 {
 			f.placing = true
 			r.mu.Unlock()
 			return
-		default:
+		} else {
 			r.sent[f.key] = at
 		}
 	} else {

@@ -73,6 +73,12 @@ func TestTail(t *testing.T) {
 		t.Errorf("for what was sent again the log was read after %d, want 0", from)
 	}
 
+	again := text("m39", "x") // which is not what it says
+	again.Fresh = true
+	if a := n.send("a1", nil, again); a.Seq != end.Seq {
+		t.Errorf("m39, sent again as fresh, is at %d, want %d", a.Seq, end.Seq)
+	}
+
 	n, _ = met()
 	b, _ = n.attach("b1")
 	n.resume("b1", b, end.Epoch, acks[10].Seq) // right before the copy

@@ -85,6 +85,20 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
+// BenchmarkLook reports what the look at all connections costs that comes each second, for each of
+// them, while none of them needs anything.
+func BenchmarkLook(b *testing.B) {
+	for _, conns := range []int{1_000, 20_000, 100_000} {
+		b.Run(fmt.Sprint("connections=", conns), func(b *testing.B) {
+			look := wsconn.Look(conns)
+			for b.Loop() {
+				look()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(conns), "ns/conn")
+		})
+	}
+}
+
 // idle connects and says hello, without waiting for answers that only need to be read.
 func idle(b *testing.B, port int, name string) int {
 	b.Helper()

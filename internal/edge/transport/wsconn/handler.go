@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
@@ -49,27 +50,35 @@ func New(cfg Config) (*Handler, error) {
 	return h, nil
 }
 
-// reassureEvery is how long the server is silent at most towards a device whose request it is carrying out, but for
-// as long again: a device that waits for an answer and hears nothing takes its network for gone (docs/protocol.md).
-const reassureEvery = time.Second
+// lookEvery is how late a heartbeat may be. It is also how long the server is silent at most towards a device whose
+// request it is carrying out, but for as long again: a device that waits for an answer and hears nothing takes its
+// network for gone (docs/protocol.md).
+const lookEvery = time.Second
 
-// reassure sends a heartbeat where a request takes its time, for as long as there are connections. What the device asks
-// meanwhile is read, and answered, only afterwards.
-func (h *Handler) reassure() {
-	t := time.NewTicker(reassureEvery)
+// watch sends the heartbeats and closes the connections that are dead, for as long as there are connections. It also sends
+// a heartbeat where a request takes its time: what the device asks meanwhile is read, and answered, only afterwards.
+func (h *Handler) watch() {
+	t := time.NewTicker(lookEvery)
 	defer t.Stop()
 	for {
 		select {
 		case <-h.ctx.Done():
 			return
 		case <-t.C:
-			busy, alone := h.reg.busy(h.mark() - int64(reassureEvery/2))
-			for _, o := range busy {
-				o.reassure()
-			}
-			if alone {
-				return
-			}
+		}
+		h.look()
+		if h.reg.unwatched() {
+			return
+		}
+	}
+}
+
+func (h *Handler) look() {
+	for before := math.MaxInt; before > 0; {
+		var due []*outbox
+		due, before = h.reg.due(h.mark(), before)
+		for _, o := range due {
+			o.look()
 		}
 	}
 }

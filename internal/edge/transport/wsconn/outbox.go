@@ -2,7 +2,6 @@ package wsconn
 
 import (
 	"context"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,7 +36,8 @@ type sink interface {
 }
 
 // outbox is the sending half of a connection: a bounded queue, the goroutine that empties
-// it while it is not empty, and the timer that watches over the connection's life.
+// it while it is not empty, and what watches over the connection's life: a timer until it is
+// authenticated and while it is being closed, and in between Handler.watch.
 type outbox struct {
 	// Fixed after construction.
 	h    *Handler
@@ -48,6 +48,10 @@ type outbox struct {
 	// busy: a frame of the device's is being carried out. What it sends meanwhile is not
 	// read, so that its silence means nothing.
 	busy atomic.Bool
+	// next is when to look after its heartbeats, as Handler.mark; zero: not now.
+	next atomic.Int64
+
+	index int // in registry.all, and guarded by it
 
 	mu       sync.Mutex
 	queue    [][]byte
@@ -61,7 +65,7 @@ type outbox struct {
 	pinged   int64         // the value of heard when a heartbeat last went out
 	ending   bool          // nothing more is taken
 	broken   bool          // nothing more is sent
-	timer    *time.Timer   // authentication, then heartbeats, then the end of closing
+	timer    *time.Timer   // of authentication and of closing; nil in between
 	flushed  chan struct{} // made when ending, or before; closed once all is sent or given up
 	drained  chan struct{} // made when somebody waits for the queue; see Drained
 }
@@ -73,16 +77,32 @@ func (o *outbox) open(h *Handler, s sink) bool {
 	now := h.mark()
 	o.heard.Store(now)
 	o.sent.Store(now)
-	o.timer = time.AfterFunc(math.MaxInt64, o.tick) // closing needs it from enter on
-	if !h.reg.enter(o) {
-		return false
+	o.mu.Lock()
+	o.allow(h.cfg.AuthTimeout)
+	o.mu.Unlock()
+	if h.reg.enter(o) {
+		return true
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.ending {
-		o.timer.Reset(h.cfg.AuthTimeout)
+	o.forbear()
+	return false
+}
+
+// allow sets the time after which tick comes, and forbear stops it. Called with mu held.
+func (o *outbox) allow(d time.Duration) {
+	if o.timer == nil {
+		o.timer = time.AfterFunc(d, o.tick)
+	} else {
+		o.timer.Reset(d)
 	}
-	return true
+}
+
+func (o *outbox) forbear() {
+	if o.timer != nil {
+		o.timer.Stop()
+		o.timer = nil
+	}
 }
 
 // Push implements Outbox.
@@ -174,7 +194,8 @@ func (o *outbox) release(welcome []byte) {
 	o.bytes += len(welcome)
 	o.queue = append(append(o.queue, welcome), o.held...)
 	o.held = nil
-	o.timer.Reset(o.h.cfg.Heartbeat)
+	o.forbear()
+	o.next.Store(o.h.mark() + int64(o.h.cfg.Heartbeat))
 	o.kick()
 }
 
@@ -238,7 +259,7 @@ func (o *outbox) end(code uint16, reason string) {
 		o.h.count.closing(wire.CloseCode(code))
 	}
 	o.sink.hurry(time.Now().Add(o.h.cfg.CloseTimeout))
-	o.timer.Reset(o.h.cfg.CloseTimeout)
+	o.allow(o.h.cfg.CloseTimeout)
 	o.resumeWaiting()
 	o.kick()
 }
@@ -254,7 +275,7 @@ func (o *outbox) abort() {
 	if !o.broken {
 		o.broken, o.last, o.control = true, nil, nil
 		o.discard(DropBroken)
-		o.timer.Stop()
+		o.forbear()
 		if !o.flushing {
 			o.settle()
 		}
@@ -357,7 +378,7 @@ func (o *outbox) take(dst []byte) (batch []byte, frames int) {
 	return dst, frames
 }
 
-// tick is the timer's: the time to authenticate, a heartbeat or the time to close is over.
+// tick is the timer's: the time to authenticate or the time to close is over.
 func (o *outbox) tick() {
 	o.mu.Lock()
 	switch {
@@ -365,30 +386,46 @@ func (o *outbox) tick() {
 		o.mu.Unlock()
 		o.abort()
 		return
-	case !o.authed && o.busy.Load(): // the hello has its own time
-		o.timer.Reset(o.h.cfg.AuthTimeout)
-	case !o.authed:
-		o.end(uint16(wire.CloseAuthTimeout), "no hello in time")
+	case o.authed: // just in time
+	case o.busy.Load(): // the hello has its own time
+		o.allow(o.h.cfg.AuthTimeout)
 	default:
-		o.beat()
+		o.end(uint16(wire.CloseAuthTimeout), "no hello in time")
 	}
 	o.mu.Unlock()
 }
 
-// reassure sends a heartbeat, unless the device has not yet been let in.
-func (o *outbox) reassure() {
+// due reports whether look has something to do.
+func (o *outbox) due(now int64) bool {
+	next := o.next.Load()
+	return next != 0 && (next <= now || o.unsure(now))
+}
+
+// unsure: the device has waited for the answer to a request for so long, and heard nothing, that it may take its network
+// for gone.
+func (o *outbox) unsure(now int64) bool {
+	before := now - int64(lookEvery/2)
+	return o.busy.Load() && o.heard.Load() < before && o.sent.Load() < before
+}
+
+// look sends a heartbeat where one is due, and closes a connection that is dead.
+func (o *outbox) look() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.authed && !o.ending {
-		o.sent.Store(o.h.mark())
+	if now := o.h.mark(); o.ending {
+		return
+	} else if o.next.Load() <= now {
+		o.beat(time.Duration(now))
+	} else if o.unsure(now) {
+		o.sent.Store(now)
 		o.overtaking(o.sink.heartbeat())
 	}
 }
 
 // beat closes a connection whose device has been silent for two heartbeats, or has read
 // nothing for as long, and sends a heartbeat into a silence of one. Called with mu held.
-func (o *outbox) beat() {
-	now, every := time.Duration(o.h.mark()), o.h.cfg.Heartbeat
+func (o *outbox) beat(now time.Duration) {
+	every := o.h.cfg.Heartbeat
 	heard := o.heard.Load()
 	silent := now - time.Duration(heard)
 	if o.busy.Load() {
@@ -415,5 +452,5 @@ func (o *outbox) beat() {
 	} else {
 		next = min(next, 2*every-silent)
 	}
-	o.timer.Reset(next)
+	o.next.Store(int64(now + next))
 }

@@ -13,13 +13,12 @@ import (
 type registry struct {
 	mu       sync.Mutex
 	draining bool
-	// reassured: Handler.reassure looks after the connections.
-	reassured bool
-	pending   int
-	perAddr   map[netip.Prefix]int
-	all       map[*outbox]struct{}
-	devices   map[Identity][]*outbox
-	streams   map[string]*stream
+	watched  bool // Handler.watch looks after the connections
+	pending  int
+	perAddr  map[netip.Prefix]int
+	all      []*outbox // in no order; each knows its index
+	devices  map[Identity][]*outbox
+	streams  map[string]*stream
 	// revoked remembers the devices closed while connections were pending, which may
 	// have been authenticated by what was revoked since; cleared when none is pending.
 	revoked map[Identity]revocation
@@ -34,7 +33,6 @@ type revocation struct {
 func newRegistry() registry {
 	return registry{
 		perAddr: make(map[netip.Prefix]int),
-		all:     make(map[*outbox]struct{}),
 		devices: make(map[Identity][]*outbox),
 		streams: make(map[string]*stream),
 		revoked: make(map[Identity]revocation),
@@ -177,11 +175,12 @@ func (g *registry) enter(o *outbox) bool {
 	if g.draining {
 		return false
 	}
-	g.all[o] = struct{}{}
+	o.index = len(g.all)
+	g.all = append(g.all, o)
 	o.h.wg.Add(1)
-	if !g.reassured {
-		g.reassured = true
-		go o.h.reassure()
+	if !g.watched {
+		g.watched = true
+		go o.h.watch()
 	}
 	return true
 }
@@ -189,24 +188,37 @@ func (g *registry) enter(o *outbox) bool {
 func (g *registry) exit(o *outbox) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.all, o)
+	last := len(g.all) - 1
+	g.all[o.index] = g.all[last]
+	g.all[o.index].index = o.index
+	g.all[last] = nil
+	g.all = g.all[:last]
 }
 
-// busy returns the connections on which one request has been carried out since before a mark, and nothing sent. alone:
-// there are no connections, and Handler.reassure is to end.
-func (g *registry) busy(before int64) (list []*outbox, alone bool) {
+// lookAtOnce is how many connections are looked at while others wait for the registry.
+const lookAtOnce = 4096
+
+// due returns the connections that something is due for, of some that come before an index, and before which index to go
+// on: who comes or goes meanwhile changes only what has been looked at.
+func (g *registry) due(now int64, before int) (list []*outbox, rest int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.all) == 0 {
-		g.reassured = false
-		return nil, true
-	}
-	for o := range g.all {
-		if o.busy.Load() && o.heard.Load() < before && o.sent.Load() < before {
+	before = min(before, len(g.all))
+	rest = max(before-lookAtOnce, 0)
+	for _, o := range g.all[rest:before] {
+		if o.due(now) {
 			list = append(list, o)
 		}
 	}
-	return list, false
+	return list, rest
+}
+
+// unwatched notes that Handler.watch ends, if there is no connection.
+func (g *registry) unwatched() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watched = len(g.all) > 0
+	return !g.watched
 }
 
 // drain refuses what comes from now on and returns all connections.
@@ -214,11 +226,7 @@ func (g *registry) drain() []*outbox {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.draining = true
-	all := make([]*outbox, 0, len(g.all))
-	for o := range g.all {
-		all = append(all, o)
-	}
-	return all
+	return slices.Clone(g.all)
 }
 
 // begin counts a request that drain must wait for.

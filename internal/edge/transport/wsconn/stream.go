@@ -87,7 +87,9 @@ func (s *stream) run(gone context.Context, t *ticket) {
 	s.guard.Lock()
 	s.returned = true
 	s.guard.Unlock()
-	s.timer.Stop()
+	s.mu.Lock()
+	s.forbear()
+	s.mu.Unlock()
 	s.h.reg.withdraw(s)
 	undo()
 }
