@@ -8,7 +8,7 @@ import { Keeper } from "./keeper.ts";
 import { dialMs, type Link } from "./link.ts";
 import { Outbox, type RequestFrame, type Unsent } from "./outbox.ts";
 import type { Ports } from "./ports.ts";
-import { dialSocket, HandshakeError } from "./socket.ts";
+import { challengeMs, dialSocket, HandshakeError } from "./socket.ts";
 import { dialStream } from "./stream.ts";
 import { type Position, View } from "./view.ts";
 import type {
@@ -271,7 +271,14 @@ export class Device {
     if (transport !== "sse") {
       try {
         const dialled = await timed(
-          dialSocket(this.api, this.identity, client, ports),
+          // Twice as long after a failure, for ways that are slow.
+          dialSocket(
+            this.api,
+            this.identity,
+            client,
+            ports,
+            challengeMs * (this.#failures ? 2 : 1),
+          ),
           this.#fallback ? dialMs / 3 : dialMs,
           signal,
           ports,

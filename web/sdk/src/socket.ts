@@ -59,16 +59,25 @@ export function closing(code: number, reason: string): Error {
     : new CloseError(code, reason);
 }
 
-/** Opens a WebSocket and answers the challenge. */
+/**
+ * How long it may take until the challenge, which costs the server nothing: else nobody is there, and
+ * another one of a cluster may be.
+ */
+export const challengeMs = 5_000;
+
+/** Opens a WebSocket and answers the challenge, which must come within so many milliseconds. */
 export function dialSocket(
   api: Api,
   identity: Identity,
   client: string | undefined,
   ports: Ports,
+  within: number,
 ): { link: Link; welcome: Promise<Welcome> } {
   const link = new SocketLink(api.url("/v1/connect").replace(/^http/, "ws"), ports);
   const hello = async () => {
-    const { nonce } = await expect<Challenge>(link, "challenge");
+    const late = () => link.fail(new HandshakeError("no challenge in time"));
+    const calm = ports.clock.after(within, late);
+    const { nonce } = await expect<Challenge>(link, "challenge").finally(calm);
     const body = {
       assertion: await assertion(identity, nonce, ports),
       ...(client && { client }),

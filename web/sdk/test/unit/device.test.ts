@@ -144,8 +144,23 @@ describe("the conversation", () => {
     const { of } = await start();
     const s = await world.socket();
     s.events.opened();
-    await world.clock.advance(15_000);
+    await s.tell({ type: "challenge", body: { nonce: "n0nce", timeout_s: 10 } });
+    await world.clock.advance(14_999);
+    expect(of("disconnected")).toEqual([]);
+    await world.clock.advance(1);
     expect(of("disconnected")).toHaveLength(1);
+  });
+
+  test("one without a challenge is given up sooner, and then waited for longer", async () => {
+    const { of } = await start();
+    for (const [i, ms] of [5_000, 10_000, 10_000].entries()) {
+      (await world.socket()).events.opened();
+      await world.clock.advance(ms - 1);
+      expect(of("disconnected")).toHaveLength(i);
+      await world.clock.advance(1);
+      expect(of("disconnected").at(-1)?.error).toMatchObject({ message: "no challenge in time" });
+      await world.clock.advance(of("disconnected").at(-1)?.retryMs ?? 0);
+    }
   });
 
   test("what is no frame ends the connection, and the device comes back", async () => {
