@@ -125,9 +125,9 @@ const (
 
 // Run forgets what has been kept long enough, and hears of agents that other nodes add, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	cancel, err := s.cfg.Engine.Subscribe(ctx, addedSubject, func(_ string, tenant []byte) { s.has.Store(wire.TenantID(tenant), true) })
+	cancel, err := s.has.Listen(ctx)
 	if err != nil {
-		return fmt.Errorf("agent: listen for other nodes: %w", err)
+		return fmt.Errorf("agent: %w", err)
 	}
 	defer cancel()
 	var telling sync.WaitGroup

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
+	tenants "github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -70,7 +71,7 @@ type Service struct {
 	conversations store.Table[Conversation]
 	byTime        store.Table[indexed]
 
-	has sync.Map // tenants with agents
+	has *tenants.Set // those with agents
 
 	wake    chan struct{}
 	mu      sync.Mutex
@@ -97,13 +98,10 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		cfg: cfg, agents: store.TableOf[Record](e, "agents"), seats: store.TableOf[seat](e, "agent-seats"), devices: store.TableOf[tied](e, "agent-devices"),
 		codes: store.TableOf[code](e, "agent-codes"), settings: store.TableOf[Settings](e, "agent-settings"),
 		conversations: store.TableOf[Conversation](e, "conversations"), byTime: store.TableOf[indexed](e, "conversations-by-time"),
-		wake: make(chan struct{}, 1), changed: map[wire.TenantID]bool{}, lookers: map[wire.DeviceID]looker{},
+		has: tenants.NewSet(e, "agents"), wake: make(chan struct{}, 1), changed: map[wire.TenantID]bool{}, lookers: map[wire.DeviceID]looker{},
 	}
 	return s, s.learn(ctx)
 }
-
-// addedSubject is where a node says which tenant has got an agent.
-const addedSubject = "agents"
 
 // learn finds out which tenants have agents: other nodes add some too, and what they say of that need not arrive.
 func (s *Service) learn(ctx context.Context) error {
@@ -111,16 +109,13 @@ func (s *Service) learn(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("agent: read agents: %w", err)
 		}
-		s.has.Store(item.Value.Tenant, true)
+		s.has.Learn(item.Value.Tenant)
 	}
 	return nil
 }
 
 // Any reports whether the tenant has agents.
-func (s *Service) Any(tenant wire.TenantID) bool {
-	_, yes := s.has.Load(tenant)
-	return yes
-}
+func (s *Service) Any(tenant wire.TenantID) bool { return s.has.Has(tenant) }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Round(0) }
 
@@ -185,7 +180,9 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 	if err := s.takeSeat(ctx, tenant, id, n, q.Extension); err != nil {
 		return before, err
 	}
-	s.has.Store(tenant, true)
+	if err := s.has.Add(ctx, tenant); err != nil {
+		return before, fmt.Errorf("agent: set: %w", err)
+	}
 	now := s.now()
 	var was wire.DeviceID
 	r, err := store.Change(ctx, s.agents, key(tenant, id), func(r Record, exists bool) (Record, bool, error) {
@@ -203,11 +200,6 @@ func (s *Service) Set(ctx context.Context, tenant wire.TenantID, id string, n te
 	})
 	if err != nil {
 		return r, fmt.Errorf("agent: set: %w", err)
-	}
-	if fresh {
-		if err := s.cfg.Engine.Publish(ctx, addedSubject, []byte(tenant)); err != nil {
-			s.cfg.Log.Warn("other nodes learn within a minute that there are agents", "tenant", tenant, "err", err)
-		}
 	}
 	s.tellAgent(ctx, r)
 	if !fresh && (before.Number != n || before.Extension != q.Extension) {

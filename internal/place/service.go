@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
+	tenants "github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -106,7 +107,7 @@ type Service struct {
 	rules    store.Table[Rules]
 	known    store.Table[Known]
 	seal     *seal
-	has      sync.Map // tenants with states
+	has      *tenants.Set // those with states
 	wake     chan struct{}
 
 	mu   sync.Mutex
@@ -133,7 +134,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg, states: store.TableOf[State](cfg.Engine, "places"), refusals: store.TableOf[Refusal](cfg.Engine, "place-refusals"),
 		rules: store.TableOf[Rules](cfg.Engine, "place-rules"), known: store.TableOf[Known](cfg.Engine, "place-network"),
-		wake: make(chan struct{}, 1), last: map[wire.DeviceID]time.Time{},
+		has: tenants.NewSet(cfg.Engine, "places"), wake: make(chan struct{}, 1), last: map[wire.DeviceID]time.Time{},
 	}
 	var err error
 	if s.seal, err = newSeal(ctx, cfg.Engine); err != nil {
@@ -143,15 +144,14 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		if err != nil {
 			return nil, fmt.Errorf("place: read states: %w", err)
 		}
-		s.has.Store(item.Value.Tenant, true)
+		s.has.Learn(item.Value.Tenant)
 	}
 	return s, nil
 }
 
 // Any reports whether somebody in the tenant shares or asks for places.
 func (s *Service) Any(tenant wire.TenantID) bool {
-	_, yes := s.has.Load(tenant)
-	return yes
+	return s.has.Has(tenant)
 }
 
 func key(tenant wire.TenantID, id wire.SessionID) string {
@@ -159,7 +159,9 @@ func key(tenant wire.TenantID, id wire.SessionID) string {
 }
 
 func (s *Service) change(ctx context.Context, tenant wire.TenantID, id wire.SessionID, decide func(State) (State, error)) (State, error) {
-	s.has.Store(tenant, true)
+	if err := s.has.Add(ctx, tenant); err != nil {
+		return State{}, fmt.Errorf("place: %w", err)
+	}
 	st, err := store.Change(ctx, s.states, key(tenant, id), func(x State, exists bool) (State, bool, error) {
 		if !exists {
 			x = State{Tenant: tenant, Session: id}
@@ -524,6 +526,11 @@ const keepFor = 24 * time.Hour
 
 // Run ends what has come to its end, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	cancel, err := s.has.Listen(ctx)
+	if err != nil {
+		return fmt.Errorf("place: %w", err)
+	}
+	defer cancel()
 	for {
 		next, err := s.sweep(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -552,7 +559,7 @@ func (s *Service) sweep(ctx context.Context) (time.Time, error) {
 			return now.Add(time.Second), errors.Join(all, err)
 		}
 		st := item.Value
-		s.has.Store(st.Tenant, true)
+		s.has.Learn(st.Tenant)
 		if now.Sub(st.Changed) > keepFor {
 			all = errors.Join(all, store.Remove(ctx, s.states, item.Key))
 			continue

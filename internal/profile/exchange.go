@@ -35,6 +35,11 @@ func (s *Service) Opened(ctx context.Context, tenant wire.TenantID, id wire.Sess
 
 // Run sends profiles until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	cancel, err := s.has.Listen(ctx)
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	defer cancel()
 	retry := time.NewTicker(time.Minute) // what failed, and what other nodes left
 	defer retry.Stop()
 	for {

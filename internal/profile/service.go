@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
+	tenants "github.com/tandem-call/tandem/internal/tenant"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -105,7 +105,7 @@ type Service struct {
 	jobs     store.Table[Job]
 	tenants  store.Table[Tenant]
 
-	has  sync.Map // tenants with profiles
+	has  *tenants.Set // those with profiles
 	wake chan struct{}
 
 	served, sent atomic.Uint64
@@ -141,6 +141,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		pictures: store.TableOf[Picture](cfg.Engine, "profile-pictures"),
 		jobs:     store.TableOf[Job](cfg.Engine, "profile-jobs"),
 		tenants:  store.TableOf[Tenant](cfg.Engine, "profile-tenants"),
+		has:      tenants.NewSet(cfg.Engine, "profiles"),
 		wake:     make(chan struct{}, 1),
 	}
 	return s, s.look(ctx)
@@ -158,7 +159,7 @@ func (s *Service) look(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("profile: read tenants: %w", err)
 		}
-		s.has.Store(item.Value.Tenant, true)
+		s.has.Learn(item.Value.Tenant)
 	}
 	return nil
 }
@@ -171,18 +172,14 @@ func (s *Service) begin(ctx context.Context, tenant wire.TenantID) error {
 	_, err := store.Change(ctx, s.tenants, store.Key(string(tenant)), func(_ Tenant, exists bool) (Tenant, bool, error) {
 		return Tenant{tenant}, !exists, nil
 	})
-	if err == nil {
-		s.has.Store(tenant, true)
+	if err != nil {
+		return err
 	}
-	return err
+	return s.has.Add(ctx, tenant)
 }
 
-// Any reports whether a party of the tenant has a profile. What another node was told is
-// known within a minute.
-func (s *Service) Any(tenant wire.TenantID) bool {
-	_, yes := s.has.Load(tenant)
-	return yes
-}
+// Any reports whether a party of the tenant has a profile.
+func (s *Service) Any(tenant wire.TenantID) bool { return s.has.Has(tenant) }
 
 func partyKey(tenant wire.TenantID, p tel.Identity) string {
 	return store.Key(string(tenant), p.String())
