@@ -109,9 +109,10 @@ func TestCompose(t *testing.T) {
 		}
 		var environ []string
 		for k, v := range s.Environment {
-			v = regexp.MustCompile(`\$\{(\w+)(:-(\w+)|:\?)\}`).ReplaceAllStringFunc(v, func(ref string) string {
-				m := regexp.MustCompile(`\$\{(\w+)(:-(\w+)|:\?)\}`).FindStringSubmatch(ref)
-				if m[3] == "" && filled[m[1]] == "" {
+			reference := regexp.MustCompile(`\$\{(\w+)(:-(\w*)|:\?)\}`)
+			v = reference.ReplaceAllStringFunc(v, func(ref string) string {
+				m := reference.FindStringSubmatch(ref)
+				if m[2] == ":?" && filled[m[1]] == "" {
 					t.Errorf("%s is not set", m[1])
 				}
 				return filled[m[1]] + m[3]
@@ -172,7 +173,7 @@ func render(t *testing.T, values string) ([]map[string]any, error) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if err := tmpl.Execute(&out, map[string]any{"Values": v, "Release": map[string]any{"Name": "t"}}); err != nil {
+		if err := tmpl.Execute(&out, map[string]any{"Values": v, "Release": map[string]any{"Name": "tandem"}}); err != nil {
 			return nil, err
 		}
 		for d := yaml.NewDecoder(&out); ; {
@@ -192,7 +193,7 @@ func render(t *testing.T, values string) ([]map[string]any, error) {
 // configuration that it takes.
 func TestChart(t *testing.T) {
 	values := read(t, chart+"values.yaml")
-	cluster := strings.NewReplacer("replicas: 1", "replicas: 3", `url: ""`, "url: nats://nats:4222", `secret: ""`, "secret: tandem", "enabled: false", "enabled: true",
+	cluster := strings.NewReplacer("replicas: 1", "replicas: 3", `url: ""`, "url: nats://nats:4222", `secret: ""`, "secret: tandem", "enabled: false", "enabled: true", `files: ""`, "files: keys",
 		"public_url: https://tandem.example", "public_url: https://tandem.example\n  files:\n    s3: {endpoint: https://s3.example, bucket: tandem, access_key: a, secret_key: s}").Replace(values)
 	for name, c := range map[string]struct {
 		values string
@@ -209,6 +210,12 @@ func TestChart(t *testing.T) {
 		var kinds []string
 		for _, o := range objects {
 			kinds = append(kinds, fmt.Sprint(o["kind"]))
+			if o["kind"] == "StatefulSet" {
+				pod := o["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)
+				if pod["enableServiceLinks"] != false {
+					t.Error("Kubernetes gives the pod variables for its Service, which the server refuses")
+				}
+			}
 			if o["kind"] != "ConfigMap" {
 				continue
 			}
@@ -216,7 +223,7 @@ func TestChart(t *testing.T) {
 			if err := os.WriteFile(config, []byte(o["data"].(map[string]any)["tandem.yaml"].(string)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			environ := []string{"TANDEM_LISTEN=0.0.0.0:8080", "TANDEM_DATA=/data", "TANDEM_CODES_SENDER=webhook", "TANDEM_CODES_URL=https://sms.example"}
+			environ := []string{"TANDEM_LISTEN=0.0.0.0:8080", "TANDEM_DATA=/data"}
 			if name == "a cluster" {
 				environ = append(environ, "TANDEM_ENGINE_NATS=nats://nats:4222")
 			}

@@ -56,7 +56,7 @@ const description = `Tandem opens a data session beside a phone call.
 A first look, with nothing else installed:
 
   tandem serve          start the server (data in ./data)
-  tandem demo           in another terminal: a guided first call
+  tandem demo           a guided first call, with a server of its own
 
 Two devices by hand:
 

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
 	"github.com/tandem-call/tandem/internal/server"
 )
 
@@ -91,6 +92,9 @@ func greeting(cfg server.Config, s *server.Server) string {
 	if cfg.Engine.Durability == "relaxed" {
 		fmt.Fprintln(&b, "WARNING: engine.durability is relaxed: a power cut loses what was acknowledged last")
 	}
+	if cfg.TLS.Mode == tlscert.Proxy && len(cfg.TrustedProxies) == 0 {
+		fmt.Fprintln(&b, "WARNING: tls.mode is proxy and trusted_proxies is empty: all devices count as one address, and share its limits")
+	}
 	if cfg.Codes.Sender == "dev" {
 		fmt.Fprintln(&b, "development: one-time codes are printed here, and only this machine can connect")
 	}
@@ -98,7 +102,7 @@ func greeting(cfg server.Config, s *server.Server) string {
 		self := os.Args[0]
 		fmt.Fprintf(&b, `
 Next: open %[2]s in a browser and press "Try it". Or, in another terminal:
-  %[1]s demo                                             a guided first call
+  %[1]s demo                                             a guided first call, with a server of its own
   %[1]s device enrol --server %[2]s --as alice --number +442079460001
   %[1]s device --as alice --detect baresip               beside a real softphone
 The API is described at %[2]s/openapi.json. Ctrl-C stops.

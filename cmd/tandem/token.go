@@ -27,7 +27,7 @@ type tokenCreate struct {
 	Role    string        `required:"" enum:"operator,element,provider" help:"operator: everything; element: a network element that reports calls; provider: a contact centre, for its own numbers."`
 	Name    string        `required:"" help:"Who holds it, for the list."`
 	For     []string      `name:"for" placeholder:"PREFIX" help:"Number prefixes that an element or provider may speak for, e.g. +44207946."`
-	Scope   []string      `placeholder:"SCOPE" help:"Limit it to report, couplings, bind, keys, parties, calls, audit, webhooks, server, overlays, agents; may be given several times."`
+	Scope   []string      `placeholder:"SCOPE" help:"Limit it to report, couplings, bind, keys, parties, calls, audit, webhooks, server, overlays, agents, payments; may be given several times. bind must be named."`
 	Cert    string        `type:"existingfile" placeholder:"FILE" help:"Bind it to this TLS client certificate (PEM): it is valid only together with it."`
 	Days    int           `help:"Days until it expires (a year, unless --for-time says otherwise)."`
 	ForTime time.Duration `placeholder:"DURATION" help:"Or the time until it expires, e.g. 15m."`

@@ -28,8 +28,10 @@ func (s *Store) Backup(ctx context.Context, dir string) error {
 	defer s.leave()
 	o := s.options
 	o.Dir = dir
-	if names, err := contents(o.fs, dir); err != nil || len(names) > 0 {
-		return errors.Join(fmt.Errorf("pebblestore: backup directory %s: it must be empty: %w", dir, fs.ErrExist), err)
+	if names, err := contents(o.fs, dir); err != nil {
+		return fmt.Errorf("pebblestore: backup directory %s: %w", dir, err)
+	} else if len(names) > 0 {
+		return fmt.Errorf("pebblestore: backup directory %s: it must be empty: %w", dir, fs.ErrExist)
 	}
 	if err := makeDir(o.fs, dir); err != nil {
 		return fmt.Errorf("pebblestore: backup: %w", err)
