@@ -33,7 +33,23 @@ type conn struct {
 	telling sync.Mutex // orders what tell pushes
 
 	mu   sync.Mutex
-	told map[wire.SessionID]uint64 // version of each session that the device heard; nil before the first
+	told map[wire.SessionID]uint64 // version of each session that it is in or heard of, zero before it heard; nil before the first
+}
+
+// meets notes that the device is in a session, of which it has not been told yet.
+func (c *conn) meets(id wire.SessionID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, met := c.told[id]; !met {
+		c.tells(id, 0)
+	}
+}
+
+func (c *conn) tells(id wire.SessionID, version uint64) {
+	if c.told == nil {
+		c.told = map[wire.SessionID]uint64{}
+	}
+	c.told[id] = version
 }
 
 // hears notes that the device is told this version, and reports whether it is news.
@@ -43,10 +59,7 @@ func (c *conn) hears(id wire.SessionID, version uint64) bool {
 	if c.told[id] >= version {
 		return false
 	}
-	if c.told == nil {
-		c.told = map[wire.SessionID]uint64{}
-	}
-	c.told[id] = version
+	c.tells(id, version)
 	return true
 }
 
@@ -110,10 +123,7 @@ func (s *Service) attachTo(ctx context.Context, c *conn, p store.Item[Place]) (*
 		r, err := s.room(ctx, roomKey{c.dev.key.tenant, p.Value.Session})
 		var old *wire.Problem
 		if errors.As(err, &old) && old.Code == wire.CodeNotMember {
-			// The record comes after the index: only an old entry without one is a left-over.
-			if s.c.Now().Sub(p.Value.At) > time.Minute {
-				s.unindex(ctx, p)
-			}
+			s.outdated(ctx, p) // the record comes after the index
 			return nil, nil
 		} else if err != nil {
 			return nil, err
@@ -122,14 +132,24 @@ func (s *Service) attachTo(ctx context.Context, c *conn, p store.Item[Place]) (*
 		switch {
 		case rec == nil:
 			continue // the room was evicted meanwhile
-		case sub == nil || rec.Phase == wire.Closed:
+		case rec.Phase == wire.Closed:
 			s.unindex(ctx, p)
+			return nil, nil
+		case sub == nil:
+			s.outdated(ctx, p) // this node may hear of a device that has just joined only now
 			return nil, nil
 		}
 		c.hears(rec.ID, rec.Version)
 		st := rec.State(sub.member)
 		st.Epoch, st.Head = end.Epoch, end.Seq
 		return &st, nil
+	}
+}
+
+// outdated removes an entry of the index that is not borne out, unless it is so new that this may change.
+func (s *Service) outdated(ctx context.Context, p store.Item[Place]) {
+	if s.c.Now().Sub(p.Value.At) > time.Minute {
+		s.unindex(ctx, p)
 	}
 }
 

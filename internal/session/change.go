@@ -187,7 +187,7 @@ func (s *Service) index(ctx context.Context, rec *Record) error {
 		}
 		g.Go(func() error {
 			_, err := store.Change(ctx, s.c.ByDevice, placeKey(rec.Tenant, m.Device, rec.ID), func(p Place, exists bool) (Place, bool, error) {
-				return Place{rec.ID, m.Joined}, !exists, nil
+				return Place{rec.ID, m.Joined}, !exists || !p.At.Equal(m.Joined), nil
 			})
 			return err
 		})

@@ -43,6 +43,10 @@ func (s *Service) Resume(ctx context.Context, tenant wire.TenantID, id wire.Devi
 		if u == nil {
 			return notMember()
 		}
+		if !s.attached(c) { // it went while the room was found
+			r.part(c)
+			return wire.NewProblem(wire.CodeBadRequest, "the connection is over")
+		}
 		if err := r.resume(ctx, u, e.ID, from); err != nil {
 			return s.problem("resume", err)
 		}
@@ -112,6 +116,9 @@ func (r *room) release(ctx context.Context, u *subscriber) {
 			return
 		}
 		for _, f := range held {
+			if pacer, ok := u.c.out.(Pacer); ok {
+				_ = pacer.Drained(ctx) // who ends the waiting leaves it to the outbox
+			}
 			u.c.out.Push(f)
 		}
 		if len(held) > 0 {

@@ -396,6 +396,7 @@ func (r *room) join(c *conn) (*subscriber, *Record, store.Head) {
 	u := &subscriber{c: c, member: n, first: rec.firstOf(n), places: rec.placesOf(n), low: r.head.Seq}
 	r.subs, r.counted = append(slices.Clip(r.subs), u), false
 	r.used = r.s.c.Now()
+	c.meets(r.key.session) // by which detach finds the room
 	return u, &rec, r.head
 }
 

@@ -254,12 +254,11 @@ func (s *Service) answerAlarm(ctx context.Context, a store.Item[Alarm]) error {
 	if err == nil {
 		rec, err = s.change(ctx, key, LingerOver{})
 	}
-	if err == nil && rec.Phase == wire.Closed {
-		if err = s.settled(ctx, &rec); err == nil {
-			err = s.retire(ctx, key, &rec)
-		}
-	} else if err == nil && len(rec.Due) > 0 {
+	if err == nil && len(rec.Due) > 0 { // else everybody was told: the end of a session always has something due
 		err = s.settled(ctx, &rec)
+	}
+	if err == nil && rec.Phase == wire.Closed {
+		err = s.retire(ctx, key, &rec)
 	}
 	if err == nil {
 		rec, _, err = s.c.Records.Get(ctx, key.record())

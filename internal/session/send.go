@@ -91,8 +91,10 @@ func (s *Service) check(e *wire.Envelope) *wire.Problem {
 	switch {
 	case !wire.ValidID(string(e.ID)) && !(e.Type == wire.TypeSignal && e.ID == ""):
 		return wire.NewProblem(wire.CodeBadRequest, "a request needs an id of at most %d letters, digits, _ or -", wire.MaxID)
-	case len(e.Body) > s.c.Limits.FrameBytes || len(e.To) > s.c.Limits.Members:
+	case len(e.Body) > s.c.Limits.FrameBytes:
 		return wire.NewProblem(wire.CodeTooLarge, "a frame has at most %d bytes", s.c.Limits.FrameBytes)
+	case len(e.To) > s.c.Limits.Members:
+		return wire.NewProblem(wire.CodeTooLarge, "a message names at most %d members", s.c.Limits.Members)
 	case !utf8.Valid(e.Body):
 		return wire.NewProblem(wire.CodeBadFrame, "the body is not UTF-8")
 	}
@@ -135,6 +137,25 @@ func (r *room) sender(d *device, e *wire.Envelope, to []uint32) (from uint32, nu
 	return from, to, nil
 }
 
+// requestOf names a request of a present member's: as the device's earlier member, where it was sent by that one, before the
+// device was away and came back as another one. r.mu is held.
+func (r *room) requestOf(from uint32, e *wire.Envelope) request {
+	k := requestOf(from, e.ID)
+	if e.Fresh || from == 0 {
+		return k
+	}
+	for i := range from - 1 {
+		if r.rec.Members[i].Device != r.rec.Members[from-1].Device {
+			continue
+		}
+		before := requestOf(i+1, e.ID)
+		if _, sent := r.sent[before]; sent || r.flights[before] != nil {
+			return before
+		}
+	}
+	return k
+}
+
 // placeOf finds a request in the index, which is large and seldom near the processor: what is said to be fresh is
 // not looked for. Should it be there all the same, admit finds it. r.mu is held.
 func (r *room) placeOf(k request, fresh bool) (at place, ok bool) {
@@ -163,7 +184,7 @@ func (s *Service) send(ctx context.Context, d *device, out Outbox, e *wire.Envel
 		}
 		r.used = now
 		from, to, p := r.sender(d, e, room4[:0])
-		k := requestOf(from, e.ID)
+		k := r.requestOf(from, e)
 		if from != 0 {
 			// A request that was taken keeps its answer, whatever came since.
 			if old := r.flights[k]; old != nil && old.open() {

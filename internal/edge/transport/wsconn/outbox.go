@@ -412,11 +412,11 @@ func (o *outbox) unsure(now int64) bool {
 func (o *outbox) look() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if now := o.h.mark(); o.ending {
-		return
-	} else if o.next.Load() <= now {
+	now := o.h.mark()
+	if !o.ending && o.next.Load() <= now {
 		o.beat(time.Duration(now))
-	} else if o.unsure(now) {
+	}
+	if !o.ending && o.unsure(now) {
 		o.sent.Store(now)
 		o.overtaking(o.sink.heartbeat())
 	}

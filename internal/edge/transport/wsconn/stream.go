@@ -44,19 +44,19 @@ func (h *Handler) Events(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &stream{w: w, rc: http.NewResponseController(w), id: wire.NewID("str_"), who: who}
 	s.flushed = make(chan struct{}) // run waits for it from the start
-	if !s.open(h, s) {
-		h.refuse(w, wire.NewProblem(wire.CodeDraining, "connect again in a moment"))
-		return
-	}
-	defer h.wg.Done()
-	defer h.reg.exit(&s.outbox)
-	header := w.Header()
+	header := w.Header() // before anybody can write: the writing is another goroutine's
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no") // nginx would collect otherwise
 	if r.ProtoMajor == 1 {
 		header.Set("Connection", "close") // its write deadline is for this response alone
 	}
+	if !s.open(h, s) {
+		h.refuse(w, wire.NewProblem(wire.CodeDraining, "connect again in a moment"))
+		return
+	}
+	defer h.wg.Done()
+	defer h.reg.exit(&s.outbox)
 	s.run(r.Context(), t)
 }
 

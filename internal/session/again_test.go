@@ -1,0 +1,153 @@
+package session_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/session"
+	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// TestEndIsToldOnce: whoever was told that a session is closed is not told again while it is kept, and forgotten bit by
+// bit: a client that has let go of it would take it for a new one, and read all of its log.
+func TestEndIsToldOnce(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	a, _ := n.attach("a1")
+	n.open()
+	a.state()
+	if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
+		t.Fatal(err)
+	}
+	a.state()
+	w.pass(24 * time.Hour)
+	n.Ring(ctx(t))
+	if st := a.state(); st.Phase != wire.Closed {
+		t.Fatalf("%+v", st)
+	}
+	for _, d := range []time.Duration{2 * time.Minute, 10 * time.Minute, 25 * time.Hour} {
+		w.pass(d)
+		n.Evict()
+		n.Ring(ctx(t))
+		a.quiet(wire.TypeSession)
+	}
+	if _, err := n.Record(ctx(t), tenant, "S"); err == nil {
+		t.Error("the session has not been forgotten")
+	}
+}
+
+// TestLateNode: a node that has not heard yet that a device has joined a session does not take it out of the index, by which
+// others find its sessions; nor where the device was away, and its entry is an old one.
+func TestLateNode(t *testing.T) {
+	w := newWorld(t)
+	n, late := w.node(), w.node() // they do not run, so they hear nothing of each other
+	n.open()
+	late.attach("b1")
+	side := session.OpeningSide{Principal: carol, Shown: carol, Devices: []wire.DeviceID{"c1"}}
+	for range 2 {
+		if err := n.JoinDevices(ctx(t), tenant, "S", side); err != nil {
+			t.Fatal(err)
+		}
+		if _, open := late.attach("c1"); len(open) != 0 {
+			t.Fatal("the late node knows of it: nothing was tried")
+		}
+		if _, open := w.node().attach("c1"); len(open) != 1 {
+			t.Errorf("a node that comes finds the device in %d sessions, want 1", len(open))
+		}
+		if err := n.Away(ctx(t), tenant, "S", side); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(2 * time.Minute)
+	}
+}
+
+// TestRepetitionAfterAway: what a device sent, and was not told of before it was let go, is taken once when it repeats it as the
+// member that it has become.
+func TestRepetitionAfterAway(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	n.open()
+	first := n.send("a1", nil, text("r1", "x"))
+	side := opening().Sides[0]
+	side.Devices = side.Devices[:1]
+	if err := n.Away(ctx(t), tenant, "S", side); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(time.Second)
+	if err := n.JoinDevices(ctx(t), tenant, "S", side); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*node{n, w.node()} {
+		if again := n.send("a1", nil, text("r1", "x")); again.Seq != first.Seq || again.Epoch != first.Epoch {
+			t.Errorf("repeated, it is at %d, want %d", again.Seq, first.Seq)
+		}
+	}
+}
+
+// hooked calls a function once, when a log is read.
+type hooked struct {
+	session.Log
+	once sync.Once
+	then func()
+}
+
+func (h *hooked) Read(ctx context.Context, log string, after uint64, limit int) ([]store.Entry, error) {
+	h.once.Do(h.then)
+	return h.Log.Read(ctx, log, after, limit)
+}
+
+// TestGoneWhileResuming: a connection that ends while it begins to resume is nobody's any more: the device is away, and its room
+// can go.
+func TestGoneWhileResuming(t *testing.T) {
+	w := newWorld(t)
+	w.node().open()
+	away := make(chan wire.DeviceID, 10)
+	log := &hooked{Log: w.engine}
+	n := w.node(func(c *session.Config) {
+		c.Log = log
+		c.Absent = func(_ wire.TenantID, _ wire.SessionID, devices []wire.DeviceID) {
+			for _, d := range devices {
+				away <- d
+			}
+		}
+	})
+	b := newBox(t)
+	// It comes before its session: its index is empty, and the room not loaded.
+	if err := w.engine.Delete(ctx(t), "session-devices", store.Key(string(tenant), "b1", "S"), revOf(t, w, "b1")); err != nil {
+		t.Fatal(err)
+	}
+	_, detach, err := n.Attach(ctx(t), tenant, "b1", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.then = detach
+	if err := n.Resume(ctx(t), tenant, "b1", b, wire.Envelope{ID: "r", Session: "S", Body: []byte(`{}`)}); err == nil {
+		t.Error("resumed on a connection that is over")
+	}
+	n.send("a1", nil, text("r1", "x"))
+	select {
+	case d := <-away:
+		if d != "b1" {
+			t.Errorf("%s is away", d)
+		}
+	case <-time.After(patience):
+		t.Error("the device is taken for connected")
+	}
+	w.pass(time.Hour)
+	n.Evict()
+	if n.Rooms() != 0 {
+		t.Error("the room stays")
+	}
+}
+
+func revOf(t *testing.T, w *world, d wire.DeviceID) store.Rev {
+	t.Helper()
+	r, err := w.engine.Get(ctx(t), "session-devices", store.Key(string(tenant), string(d), "S"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Rev
+}
