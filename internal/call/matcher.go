@@ -106,6 +106,9 @@ type Config struct {
 	// Release lets those devices of a side go that were brought into a call which is over. It may be
 	// repeated. Nil: they stay.
 	Release func(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
+	// Look has a session looked at again, at this node, that was opened lately: what the node that opened it said of it may
+	// not have arrived. It must not block. Nil: what is said always arrives.
+	Look func(tenant wire.TenantID, id wire.SessionID)
 	// Now is the clock; time.Now.
 	Now func() time.Time
 	// Fresh makes identifiers and words; random ones.
@@ -565,12 +568,23 @@ func (m *Matcher) recordsOf(ctx context.Context, tenant wire.TenantID, party tel
 			}
 			rec, _, err := m.Records.Get(ctx, item.Value.Record)
 			if errors.Is(err, store.ErrNotFound) {
+				m.strike(ctx, item)
 				continue
 			}
 			if !yield(rec, err) || err != nil {
 				return
 			}
 		}
+	}
+}
+
+// strike takes an entry off the index whose record is gone for good: who forgot that may have died before.
+func (m *Matcher) strike(ctx context.Context, item store.Item[IndexEntry]) {
+	if _, _, err := m.Records.Get(store.Linearizable(ctx), item.Value.Record); !errors.Is(err, store.ErrNotFound) {
+		return
+	}
+	if err := m.Index.Delete(ctx, item.Key, item.Rev); err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+		m.Log.Info("call: an entry of a call that is over stays in the index", "err", err)
 	}
 }
 

@@ -212,22 +212,27 @@ func (m *Matcher) allDevices(ctx context.Context, tenant wire.TenantID, s Side) 
 	return s, err
 }
 
-// tell tells a side's devices. A device that cannot be reached now is no reason to tell
-// the others again.
+// tell tells a side's devices. A device that cannot be told is no reason to tell the others again; a store that cannot
+// be written to, in which it stands who is to be woken, is one.
 func (m *Matcher) tell(ctx context.Context, rec Record, e Effect, t wire.Type, body any) error {
 	to, err := m.allDevices(ctx, rec.Tenant, *e.To)
 	if err != nil {
 		return err
 	}
+	var later error
 	for _, d := range to.Devices {
-		if err := m.Notifier.Tell(ctx, rec.Tenant, d, t, body); err != nil {
+		err := m.Notifier.Tell(ctx, rec.Tenant, d, t, body)
+		if err != nil {
 			m.Log.Info("call: a device was not told", "type", t, "err", err)
+		}
+		if errors.Is(err, store.ErrUncertain) || errors.Is(err, store.ErrFull) || errors.Is(err, context.DeadlineExceeded) {
+			later = err
 		}
 	}
 	if m.TellParty != nil && !e.To.Shared {
-		return m.TellParty(ctx, rec.Tenant, e.To.Principal, t, body)
+		later = errors.Join(later, m.TellParty(ctx, rec.Tenant, e.To.Principal, t, body))
 	}
-	return nil
+	return later
 }
 
 // handOver brings a statement to the pair that its leg was given to.

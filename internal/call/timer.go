@@ -62,12 +62,13 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 			return err
 		}
 		rec := item.Value
+		m.lookAt(rec)
 		if len(rec.Pending) == 0 && rec.Kind != Partial {
 			when := m.wake(rec)
 			if rec.Question.inviting() { // a crash may have kept it from being taken back
 				when = m.now()
 			}
-			m.timers.Set(rec.Key, when)
+			m.timers.Bring(rec.Key, when) // what was read may have changed since, and have a time of its own
 			continue
 		}
 		g.Go(func() error {
@@ -79,6 +80,19 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 		})
 	}
 	return nil
+}
+
+// lookAt has the sessions of a record looked at that were opened since the scan before the last.
+func (m *Matcher) lookAt(rec Record) {
+	if m.Look == nil {
+		return
+	}
+	since := m.now().Add(-2 * m.Rescan)
+	for _, j := range rec.Joints {
+		if j.Gone.IsZero() && j.Opened.After(since) {
+			m.Look(rec.Tenant, j.Session)
+		}
+	}
 }
 
 func (m *Matcher) tickAndLog(ctx context.Context, key string) {

@@ -31,6 +31,10 @@ func (t *Times) Sooner() <-chan struct{} { return t.sooner }
 func (t *Times) Set(key string, when time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.set(key, when)
+}
+
+func (t *Times) set(key string, when time.Time) {
 	if when.IsZero() {
 		delete(t.when, key)
 		return
@@ -45,6 +49,15 @@ func (t *Times) Set(key string, when time.Time) {
 		case t.sooner <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// Bring sets the time of a key, unless it has an earlier one.
+func (t *Times) Bring(key string, when time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old, set := t.when[key]; !when.IsZero() && (!set || when.Before(old)) {
+		t.set(key, when)
 	}
 }
 

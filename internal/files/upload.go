@@ -201,7 +201,7 @@ func (s *Service) Append(ctx context.Context, tenant wire.TenantID, device wire.
 			_, werr = s.confirm(save, r, part, at+got)
 		}
 		if werr != nil {
-			return 0, errors.Join(werr, part.Cut(at))
+			return 0, errors.Join(werr, cut(part, at, werr))
 		}
 		return got, nil
 	}
@@ -210,7 +210,7 @@ func (s *Service) Append(ctx context.Context, tenant wire.TenantID, device wire.
 		if got > 0 {
 			next, cerr := s.confirm(save, r, part, r.Offset+got)
 			if cerr != nil {
-				return r.Offset - at, errors.Join(cerr, part.Cut(r.Offset))
+				return r.Offset - at, errors.Join(cerr, cut(part, r.Offset, cerr))
 			}
 			r = next
 		}
@@ -221,6 +221,14 @@ func (s *Service) Append(ctx context.Context, tenant wire.TenantID, device wire.
 			return r.Offset - at, fmt.Errorf("files: append to %s: %w", id, werr)
 		}
 	}
+}
+
+// cut takes off what was not confirmed, unless it may have been: then the next request sees.
+func cut(part Part, at int64, why error) error {
+	if errors.Is(why, store.ErrUncertain) {
+		return nil
+	}
+	return part.Cut(at)
 }
 
 // confirm makes the bytes up to offset durable, and says so in the record.

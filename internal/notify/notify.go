@@ -137,10 +137,12 @@ type Service struct {
 
 	mu     sync.Mutex
 	paused map[string]time.Time // by platform
-	// announced are the sessions whose data a device that is away has been told of.
-	announced map[deviceKey]map[wire.SessionID]bool
-	data      []waiting // to be written down by Run
-	gone      map[string]deviceKey
+	// announced are the sessions whose data a device that is away has been told of, and when.
+	announced map[deviceKey]map[wire.SessionID]time.Time
+	// back are devices that have come to another node, and what they were told of by this one.
+	back []waiting
+	data []waiting // to be written down by Run
+	gone map[string]deviceKey
 	// flying are the records with an attempt under way; true: to be looked at again.
 	flying map[string]bool
 }
@@ -202,7 +204,7 @@ func New(c Config) (*Service, error) {
 	s := &Service{
 		c: c, wakes: store.TableOf[Wake](c.Engine, "wakes"), times: due.New(),
 		places: map[string]chan struct{}{}, paused: map[string]time.Time{},
-		announced: map[deviceKey]map[wire.SessionID]bool{}, gone: map[string]deviceKey{}, flying: map[string]bool{},
+		announced: map[deviceKey]map[wire.SessionID]time.Time{}, gone: map[string]deviceKey{}, flying: map[string]bool{},
 	}
 	s.stats.sent, s.stats.missed, s.stats.refused, s.stats.gone = map[string]uint64{}, map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
 	for platform := range c.Pushers {

@@ -425,6 +425,25 @@ func TestData(t *testing.T) {
 	})
 }
 
+// TestDataAtTwoNodes: a device that was told by one node that data waits, and has come to another one, is told again of what comes
+// when it has gone.
+func TestDataAtTwoNodes(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		first, stop := w.s, w.stop
+		w.start()
+		defer stop()
+		for want := 1; want <= 3; want++ {
+			first.Data("t", "bob", "s_1")
+			if n := len(w.pushes()); n != want {
+				t.Fatalf("%d pushes, want %d", n, want)
+			}
+			time.Sleep(time.Minute)
+			w.s.Came(t.Context(), "t", "bob")
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 func TestLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.connect("bob", true)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,11 @@ func (s *Service) schedule(w Wake) {
 // Run delivers until ctx ends; then it waits for the attempts under way. What they were at
 // stays waiting.
 func (s *Service) Run(ctx context.Context) error {
+	cancel, err := s.c.Engine.Subscribe(ctx, cameSubject, s.onCame)
+	if err != nil {
+		return fmt.Errorf("notify: hear of other nodes: %w", err)
+	}
+	defer cancel()
 	var flights sync.WaitGroup
 	defer flights.Wait()
 	var scanned time.Time
@@ -55,6 +61,14 @@ func (s *Service) Run(ctx context.Context) error {
 			switch {
 			case k == dataKey:
 				s.announce(ctx)
+			case k == backKey:
+				s.mu.Lock()
+				back := s.back
+				s.back = nil
+				s.mu.Unlock()
+				for _, d := range back {
+					s.served(ctx, d.deviceKey, []wire.SessionID{d.session})
+				}
 			case strings.HasPrefix(k, goneKey):
 				s.remind(ctx, k)
 			default:
@@ -90,6 +104,14 @@ func (s *Service) scan(ctx context.Context) error {
 	for _, k := range old {
 		if err := store.Remove(ctx, s.wakes, k); err != nil {
 			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d, sessions := range s.announced {
+		maps.DeleteFunc(sessions, func(_ wire.SessionID, at time.Time) bool { return now.Sub(at) >= resend })
+		if len(sessions) == 0 {
+			delete(s.announced, d)
 		}
 	}
 	return nil

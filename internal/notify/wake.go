@@ -2,8 +2,10 @@ package notify
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -166,20 +168,22 @@ func (s *Service) Data(tenant wire.TenantID, id wire.DeviceID, session wire.Sess
 	k := deviceKey{tenant, id}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.announced[k][session] {
+	now := s.now()
+	if at, told := s.announced[k][session]; told && now.Sub(at) < resend {
 		return
 	}
 	if s.announced[k] == nil {
-		s.announced[k] = map[wire.SessionID]bool{}
+		s.announced[k] = map[wire.SessionID]time.Time{}
 	}
-	s.announced[k][session] = true
+	s.announced[k][session] = now
 	s.data = append(s.data, waiting{k, session})
-	s.times.Set(dataKey, s.now())
+	s.times.Set(dataKey, now)
 }
 
 // Keys of the times that are no wake's.
 const (
 	dataKey = "data"  // s.data has something
+	backKey = "back"  // s.back has
 	goneKey = "gone/" // and the device: it has been gone for a while
 )
 
@@ -187,15 +191,58 @@ const (
 // it was connected: most come back at once.
 const away = 5 * time.Second
 
-// Came says that a device is connected: what was to tell it that data waits has served.
+// cameSubject is where a node says which device has come to it.
+const cameSubject = "devices-came"
+
+// came is what it says.
+type came struct {
+	Tenant wire.TenantID `json:"tenant"`
+	Device wire.DeviceID `json:"device"`
+	At     time.Time     `json:"at"`
+}
+
+// Came says that a device is connected: what was to tell it that data waits has served, whichever node told it.
 func (s *Service) Came(ctx context.Context, tenant wire.TenantID, id wire.DeviceID) {
-	k := deviceKey{tenant, id}
+	if len(s.c.Pushers) == 0 {
+		return // nobody is told of anything
+	}
+	k, now := deviceKey{tenant, id}, s.now()
 	s.mu.Lock()
 	told := s.announced[k]
 	delete(s.announced, k)
 	s.mu.Unlock()
-	for session := range told {
-		m := Matter{Tenant: tenant, Device: id, Ref: string(session), Push: wire.Push{Kind: wire.PushData}}
+	s.served(ctx, k, slices.Collect(maps.Keys(told)))
+	data, err := json.Marshal(came{tenant, id, now})
+	if err == nil {
+		err = s.c.Engine.Publish(ctx, cameSubject, data)
+	}
+	if err != nil {
+		s.c.Log.Warn("other nodes may not tell a device of further data for a while", "device", id, "err", err)
+	}
+}
+
+// onCame hears of a device that has come, perhaps to another node. What follows from it is Run's.
+func (s *Service) onCame(_ string, data []byte) {
+	var c came
+	if json.Unmarshal(data, &c) != nil {
+		return
+	}
+	k := deviceKey{c.Tenant, c.Device}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for session, at := range s.announced[k] {
+		if at.Before(c.At) { // else it has gone again, and was told since
+			delete(s.announced[k], session)
+			s.back = append(s.back, waiting{k, session})
+			s.times.Set(backKey, s.now())
+		}
+	}
+}
+
+// served has a device be told again that data waits, when there is more.
+func (s *Service) served(ctx context.Context, k deviceKey, told []wire.SessionID) {
+	for _, session := range told {
+		m := Matter{Tenant: k.tenant, Device: k.device, Ref: string(session), Push: wire.Push{Kind: wire.PushData}}
 		_, err := store.Change(ctx, s.wakes, key(s.id(m)), func(w Wake, exists bool) (Wake, bool, error) {
 			if !exists || w.State == Dropped || w.Lease.After(s.now()) {
 				return w, false, nil
@@ -204,7 +251,7 @@ func (s *Service) Came(ctx context.Context, tenant wire.TenantID, id wire.Device
 			return w, true, nil
 		})
 		if err != nil {
-			s.c.Log.Warn("a device may not be told of further data for a while", "device", id, "err", err)
+			s.c.Log.Warn("a device may not be told of further data for a while", "device", k.device, "err", err)
 		}
 	}
 }

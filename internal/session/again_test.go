@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,4 +151,72 @@ func revOf(t *testing.T, w *world, d wire.DeviceID) store.Rev {
 		t.Fatal(err)
 	}
 	return r.Rev
+}
+
+// deaf hears of nothing that other nodes do.
+type deaf struct{ session.Bus }
+
+func (deaf) Subscribe(context.Context, string, func(string, []byte)) (func(), error) {
+	return func() {}, nil
+}
+
+// TestLook: a device at a node that has not heard that its session was opened is told of it when the node looks.
+func TestLook(t *testing.T) {
+	w := newWorld(t)
+	n, late := w.node(), w.node(func(c *session.Config) { c.Bus = deaf{c.Bus} })
+	late.run()
+	b, _ := late.attach("b1")
+	n.open()
+	late.Look(tenant, "S")
+	if st := b.state(); st.You != "3" {
+		t.Errorf("told %+v", st)
+	}
+	late.Look(tenant, "S")
+	n.send("a1", nil, text("r1", "x"))
+	if e := b.text(); e.ID != "r1" {
+		t.Errorf("got %+v", e)
+	}
+	b.quiet(wire.TypeSession)
+}
+
+// behind reads a session's record as it was when it was told to.
+type behind struct {
+	session.Table[session.Record]
+	stale atomic.Pointer[session.Record]
+}
+
+func (b *behind) Get(ctx context.Context, key string) (session.Record, store.Rev, error) {
+	rec, rev, err := b.Table.Get(ctx, key)
+	if old := b.stale.Load(); old != nil && err == nil {
+		return *old, rev, nil
+	}
+	return rec, rev, err
+}
+
+// TestOldRecord: a node that hears of a change and reads the record as it was before reads it again.
+func TestOldRecord(t *testing.T) {
+	w := newWorld(t)
+	records := &behind{}
+	n, late := w.node(), w.node(func(c *session.Config) {
+		records.Table = c.Records
+		c.Records = records
+	})
+	n.run()
+	late.run()
+	n.open()
+	b, _ := late.attach("b1")
+	n.acquaint(late)
+	old, err := n.Record(ctx(t), tenant, "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	records.stale.Store(&old)
+	if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // in which it is read
+	records.stale.Store(nil)
+	if st := b.state(); st.Phase != wire.AfterCall {
+		t.Errorf("told %+v", st)
+	}
 }

@@ -342,9 +342,9 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 				s.note(ctx, &next)
 			}
 			return next, nil
-		case errors.Is(err, store.ErrUncertain):
-			tried = next.Attempt
-		case !errors.Is(err, store.ErrConflict):
+		case errors.Is(err, store.ErrUncertain), errors.Is(err, store.ErrConflict):
+			tried = next.Attempt // a conflict may be with ourselves, after an answer that was lost
+		default:
 			return rec, err
 		}
 		if ctx.Err() != nil {

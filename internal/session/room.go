@@ -118,8 +118,9 @@ func (s *Service) room(ctx context.Context, key roomKey) (*room, error) {
 			}
 			s.rooms[key] = r
 			s.mu.Unlock()
-			// Others wait for it too, so it does not end with this caller's request.
-			r.load(context.WithoutCancel(ctx))
+			// Others wait for it too, so it does not end with this caller's request, and reads what is so now, not what was so when
+			// that came.
+			r.load(context.Background())
 			return r, r.err
 		}
 		s.mu.Unlock()
@@ -232,6 +233,9 @@ func (r *room) fill(ctx context.Context) error {
 	known := noted > 0 || r.unread == 0
 	if known && noted < rec.Version && rec.Phase != wire.Closed && s.c.Now().Sub(rec.Changed) > time.Minute {
 		s.note(ctx, &rec)
+	}
+	if noted > rec.Version { // what was read is older than what the log says
+		s.look.add(r.key, noted)
 	}
 	r.update(&rec)
 	r.mu.Lock()
@@ -486,7 +490,7 @@ func (r *room) onEntry(e store.Entry) {
 		r.answer()
 	}
 	if m.from == 0 && m.version() > version {
-		r.s.look.add(r.key)
+		r.s.look.add(r.key, m.version())
 	}
 	if !fresh {
 		return

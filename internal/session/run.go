@@ -38,20 +38,21 @@ type notice struct {
 	Devices []wire.DeviceID `json:"devices"`
 }
 
-// looks collects the sessions that must be read again, each once.
+// looks collects the sessions that must be read again, each once, with the version that each is known to have: what is
+// read may be older.
 type looks struct {
 	signal chan struct{}
 
 	mu   sync.Mutex
-	keys map[roomKey]bool
+	keys map[roomKey]uint64
 }
 
-func (l *looks) add(k roomKey) {
+func (l *looks) add(k roomKey, version uint64) {
 	l.mu.Lock()
 	if l.keys == nil {
-		l.keys = map[roomKey]bool{}
+		l.keys = map[roomKey]uint64{}
 	}
-	l.keys[k] = true
+	l.keys[k] = max(l.keys[k], version)
 	l.mu.Unlock()
 	select {
 	case l.signal <- struct{}{}:
@@ -60,12 +61,12 @@ func (l *looks) add(k roomKey) {
 }
 
 // take empties the collection; the order is always the same (for the simulation).
-func (l *looks) take() []roomKey {
+func (l *looks) take() (keys []roomKey, versions map[roomKey]uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	keys := slices.SortedFunc(maps.Keys(l.keys), func(a, b roomKey) int { return strings.Compare(a.record(), b.record()) })
-	l.keys = nil
-	return keys
+	keys = slices.SortedFunc(maps.Keys(l.keys), func(a, b roomKey) int { return strings.Compare(a.record(), b.record()) })
+	versions, l.keys = l.keys, nil
+	return keys, versions
 }
 
 // Run closes sessions when their time has come, forgets them later, carries out what a
@@ -96,9 +97,13 @@ func (s *Service) onNotice(_ string, data []byte) {
 	}
 	s.mu.RUnlock()
 	if known {
-		s.look.add(key)
+		s.look.add(key, n.Version)
 	}
 }
+
+// Look reads a session again that another node may have changed, and tells the devices that are connected here what they
+// have not heard: what that node said of it may have been lost.
+func (s *Service) Look(tenant wire.TenantID, id wire.SessionID) { s.look.add(roomKey{tenant, id}, 0) }
 
 func (s *Service) runLooks(ctx context.Context) {
 	for {
@@ -107,14 +112,18 @@ func (s *Service) runLooks(ctx context.Context) {
 			return
 		case <-s.look.signal:
 		}
-		for _, key := range s.look.take() {
+		keys, versions := s.look.take()
+		for _, key := range keys {
 			rec, _, err := s.c.Records.Get(ctx, key.record())
 			if err == nil {
 				err = s.apply(ctx, &rec)
 			}
+			if err == nil && rec.Version < versions[key] {
+				err = fmt.Errorf("version %d was read, and there is %d", rec.Version, versions[key])
+			}
 			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrNotFound) {
 				s.log.Warn("session: change made elsewhere is not known yet", "session", key.session, "err", err)
-				time.AfterFunc(lookAgain, func() { s.look.add(key) })
+				time.AfterFunc(lookAgain, func() { s.look.add(key, versions[key]) })
 			}
 		}
 	}

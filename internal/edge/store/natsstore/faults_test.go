@@ -69,6 +69,38 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
+// TestRefusedAndStored: a write that was refused by a leader which is none any more, and stored by the one that is, is neither a
+// conflict nor made twice.
+func TestRefusedAndStored(t *testing.T) {
+	srv := serve(t, &server.Options{StoreDir: t.TempDir()})
+	p := newProxy(t, srv.Addr().String())
+	s := open(t, natsstore.Options{URL: p.url(), Replicas: 1, Timeout: 20 * time.Second})
+	first, err := s.Put(t.Context(), "t", "k", []byte("one"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	struck := p.refuses("KV_")
+	second, err := s.Put(t.Context(), "t", "k", []byte("two"), first)
+	if err != nil || second <= first {
+		t.Fatalf("put: %d, %v", second, err)
+	}
+	<-struck
+	struck = p.refuses("KV_")
+	if err := s.Delete(t.Context(), "t", "k", second); err != nil {
+		t.Fatalf("delete: %v", err)
+	}
+	<-struck
+	for i, entry := range []string{"one", "two", "three"} {
+		struck = p.refuses("tandem")
+		a, err := s.Append(t.Context(), "log", []byte(entry), store.DeliverAfter)
+		if err != nil || a.Seq() != uint64(i+1) {
+			t.Fatalf("append %s: %v, %v", entry, a, err)
+		}
+		<-struck
+	}
+	wantLog(t, s, "log", "one", "two", "three")
+}
+
 // operate is a connection of an operator's.
 func operate(t *testing.T, url string) jetstream.JetStream {
 	t.Helper()

@@ -64,23 +64,52 @@ func (s *Store) Counters(ctx context.Context) ([]string, error) {
 func (s *Store) subjects(ctx context.Context, stream, root string) (names []string, err error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	var info *jetstream.StreamInfo
-	err = s.retry(ctx, func(try context.Context) error {
-		st, err := s.js.Stream(try, stream)
-		if err == nil {
-			info, err = st.Info(try, jetstream.WithSubjectFilter(root+">"))
-		}
+	var st jetstream.Stream
+	err = s.retry(ctx, func(try context.Context) (err error) {
+		st, err = s.js.Stream(try, stream)
 		return err
 	})
+	var list map[string]uint64
+	if err == nil {
+		list, _, err = s.listing(ctx, st, root+">", 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("natsstore: list %s: %w", stream, err)
 	}
-	delete(info.State.Subjects, root+fenceToken)
-	for subj := range maps.Keys(info.State.Subjects) {
+	delete(list, root+fenceToken)
+	for subj := range list {
 		names = append(names, name(strings.TrimPrefix(subj, root)))
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// listingPage is how many subjects the server lists at once (nats-server, JSMaxSubjectDetails).
+const listingPage = 100_000
+
+// listing asks a stream's leader which subjects there are under a filter, when the stream has reached a sequence, and
+// how far it had come. A long list takes its time, so each try has twice the time of the one before. It comes in pages,
+// between which what goes away moves the others up: so a list of several pages is read twice, and what either has is in it.
+func (s *Store) listing(ctx context.Context, st jetstream.Stream, filter string, reach uint64) (subjects map[string]uint64, upTo uint64, err error) {
+	for again := false; ; again = true {
+		err = s.retryLonger(ctx, 2, func(try context.Context) error {
+			info, err := st.Info(try, jetstream.WithSubjectFilter(filter))
+			switch {
+			case err != nil:
+				return err
+			case info.State.LastSeq < reach:
+				return errNotYet // a leader that is none any more
+			case subjects == nil:
+				subjects, upTo = info.State.Subjects, info.State.LastSeq
+			default:
+				maps.Copy(subjects, info.State.Subjects)
+			}
+			return nil
+		})
+		if err != nil || again || len(subjects) < listingPage {
+			return subjects, upTo, err
+		}
+	}
 }
 
 // Renew implements [store.Portable]: the base of all epochs becomes the present time. Other

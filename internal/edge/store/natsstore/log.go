@@ -70,6 +70,16 @@ func (e end) nextPage() uint64 {
 	return e.page
 }
 
+// next is the entry after e, before it is stored, and at what it is once it is stored there in the stream.
+func (e end) next() end { return end{n: e.n + 1, first: e.first, page: e.nextPage()} }
+
+func (e end) at(seq uint64) end {
+	if e.last = seq; e.n == 1 {
+		e.first = seq
+	}
+	return e
+}
+
 // tail remembers the end of one log between appends, and makes those of this node queue
 // up. What it remembers may be old: an append that counts from an old end is refused.
 type tail struct {
@@ -155,30 +165,37 @@ func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at tim
 		return nil, fmt.Errorf("natsstore: append to %s: %w", log, err)
 	}
 	id, maybe, refused := nuid.Next(), false, 0
+	stored := func(e end) pending {
+		s.expect(log, e.n)
+		return pending{e.n, st.epoch + e.first}
+	}
 	for {
 		begun := time.Now()
 		if !t.known {
 			now, err := s.end(ctx, st, subj)
 			if err != nil {
-				return nil, uncertain(maybe, err)
+				return nil, uncertain(maybe || refused > 0, err)
 			}
 			if now.last != t.end.last {
+				if maybe || refused > 0 { // also a refusal may be that of a leader that is none any more
+					e := t.end.next()
+					if own, err := s.findOwn(ctx, st, subj, t.end, id); err != nil {
+						return nil, err
+					} else if own != 0 {
+						return stored(e.at(own)), nil
+					}
+				}
 				id, maybe = nuid.Next(), false // no earlier try can succeed any more
 			} else if refused > 0 { // another node's entry is under way
 				if err := s.rest(ctx); err != nil {
-					return nil, uncertain(maybe, err)
+					return nil, uncertain(true, err)
 				}
 			}
 			t.end, t.known = now, true
 		}
-		e := end{n: t.end.n + 1, first: t.end.first, page: t.end.nextPage()}
+		e := t.end.next()
 		seq, lost, err := s.publish(ctx, entryMessage(subj, e, data, at), t.end.last, id)
 		maybe = maybe || lost
-		if maybe && errors.Is(err, errRefused) {
-			if own, found := s.findOwn(ctx, st, subj, t.end, id); found != nil || own != 0 {
-				seq, err = own, found
-			}
-		}
 		if errors.Is(err, errRefused) { // another node was first: count from its entry
 			t.known = false
 			if refused++; refused >= refusals {
@@ -190,12 +207,8 @@ func (s *Store) appendEntry(ctx context.Context, log string, data []byte, at tim
 			t.known = false
 			return nil, err
 		}
-		if e.last = seq; e.n == 1 {
-			e.first = seq
-		}
-		t.end = e
-		s.expect(log, e.n)
-		return pending{e.n, st.epoch + e.first}, nil
+		t.end = e.at(seq)
+		return stored(t.end), nil
 	}
 }
 

@@ -2,7 +2,10 @@ package natsstore_test
 
 import (
 	"bytes"
+	"fmt"
 	"net"
+	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +22,7 @@ type proxy struct {
 	conns  map[net.Conn]bool
 	cutOn  []byte        // after the next request that contains it, answers are lost and the connection is cut
 	lose   []byte        // the next data from the server that contains it is lost
+	refuse string        // the next acknowledgement of a stream whose name begins so becomes a refusal
 	struck chan struct{} // closed when that has happened
 }
 
@@ -59,6 +63,19 @@ func (p *proxy) loses(mark string) <-chan struct{} {
 	return p.struck
 }
 
+// refuses makes a refusal of the next acknowledgement of a stream whose name begins so, as a leader that is none any more gives it, faster than
+// the one that stores the message.
+func (p *proxy) refuses(stream string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse, p.struck = stream, make(chan struct{})
+	return p.struck
+}
+
+var acknowledgement = regexp.MustCompile(`(\d+)\r\n\{"stream":"([^"]+)",[^}]*\}\r\n`)
+
+const refusal = `{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 0"}}`
+
 // cut ends all connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
@@ -85,45 +102,53 @@ func (p *proxy) accept() {
 		lost := false // guarded by mu: from now on answers are lost
 		p.wg.Go(func() {
 			defer server.Close()
-			p.copy(server, client, func(data []byte) bool {
+			p.copy(server, client, func(data []byte) []byte {
 				p.mu.Lock()
 				if p.cutOn != nil && bytes.Contains(data, p.cutOn) {
 					lost, p.cutOn = true, nil
 				}
 				p.mu.Unlock()
-				return true
+				return data
 			})
 		})
 		p.wg.Go(func() {
 			defer client.Close()
-			p.copy(client, server, func(data []byte) bool {
+			p.copy(client, server, func(data []byte) []byte {
 				p.mu.Lock()
 				defer p.mu.Unlock()
+				if m := acknowledgement.FindSubmatchIndex(data); m != nil && p.refuse != "" && bytes.HasPrefix(data[m[4]:m[5]], []byte(p.refuse)) {
+					p.refuse = ""
+					close(p.struck)
+					answer := fmt.Appendf(nil, "%d\r\n%s\r\n", len(refusal), refusal)
+					return slices.Concat(data[:m[0]], answer, data[m[1]:])
+				}
 				if p.lose != nil && bytes.Contains(data, p.lose) {
 					p.lose = nil
 					close(p.struck)
-					return false
+					return nil
 				}
 				if lost && bytes.Contains(data, []byte(`"seq":`)) {
 					close(p.struck)
 					client.Close()
 					server.Close()
 				}
-				return !lost
+				if lost {
+					return nil
+				}
+				return data
 			})
 		})
 	}
 }
 
-// copy passes on what pass accepts.
-func (p *proxy) copy(to, from net.Conn, pass func([]byte) bool) {
+// copy passes on what pass makes of it.
+func (p *proxy) copy(to, from net.Conn, pass func([]byte) []byte) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if time.Sleep(p.away); n > 0 && pass(buf[:n]) {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
+		time.Sleep(p.away)
+		if _, err := to.Write(pass(buf[:n])); err != nil {
+			return
 		}
 		if err != nil {
 			return

@@ -54,8 +54,13 @@ func (m message) appended() time.Time {
 // retry calls f, each time with its own share of ctx, until it succeeds or fails for
 // good. It returns the last error, with the context's when that has ended.
 func (s *Store) retry(ctx context.Context, f func(try context.Context) error) error {
-	for {
-		try, cancel := context.WithTimeout(ctx, tryFor)
+	return s.retryLonger(ctx, 1, f)
+}
+
+// retryLonger is retry with so many times the time of the try before for each.
+func (s *Store) retryLonger(ctx context.Context, factor time.Duration, f func(try context.Context) error) error {
+	for within := tryFor; ; within *= factor {
+		try, cancel := context.WithTimeout(ctx, within)
 		err := f(try)
 		cancel()
 		if err == nil || !passing(err) {

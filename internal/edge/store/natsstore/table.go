@@ -20,7 +20,9 @@ import (
 // $KV.<bucket>.<key>; a delete is a message with an operation header.
 const (
 	operation = "KV-Operation"
-	deleted   = "DEL"
+	// deleted is the operation that the server knows for a marker: it ends by its own sequence alone. After any other one
+	// that expires, the server puts a marker of its own, whatever has been written meanwhile.
+	deleted = "PURGE"
 	// markerLife is how long a delete's marker stays.
 	markerLife = time.Hour
 )
@@ -176,15 +178,16 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 			return 0, fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
 		}
 		switch {
-		case maybe && now.header.Get(jetstream.MsgIDHeader) == id:
-			return store.Rev(now.seq), nil // the answer was lost, the write was not
+		case now.header.Get(jetstream.MsgIDHeader) == id:
+			// Stored all the same: the answer was lost, or a leader that is none any more was the first to answer.
+			return store.Rev(now.seq), nil
 		case maybe && now.seq > expected:
 			return 0, fmt.Errorf("natsstore: record changed after a lost answer: %w", store.ErrUncertain)
 		case at == 0 && (gone || isMarker(now)) && now.seq != expected:
 			expected, id, maybe = now.seq, nuid.Next(), false // no record, but the marker of one, or no longer
-		case now.seq == expected:
-			// Refused because another change is under way. ErrConflict would be too early:
-			// the caller could still read the record as it was.
+		case now.seq == expected, !gone && now.seq < expected:
+			// Refused because another change is under way, or by a leader that is none any more. ErrConflict
+			// would be too early: the caller could still read the record as it was.
 			if err := s.rest(ctx); err != nil {
 				return 0, fmt.Errorf("natsstore: %w (%w)", store.ErrUncertain, err)
 			}
@@ -259,23 +262,15 @@ func (s *Store) keys(ctx context.Context, table, root, filter string) (keys []st
 			return nil, 0, fmt.Errorf("natsstore: prove a scan of %s: %w", table, err)
 		}
 	}
-	var info *jetstream.StreamInfo
-	err = s.retry(ctx, func(try context.Context) error {
-		var err error
-		info, err = st.Info(try, jetstream.WithSubjectFilter(root+filter))
-		if err == nil && info.State.LastSeq < reach {
-			return errNotYet // a leader that is none any more
-		}
-		return err
-	})
+	list, upTo, err := s.listing(ctx, st, root+filter, reach)
 	if err != nil {
 		return nil, 0, fmt.Errorf("natsstore: scan %s: %w", table, err)
 	}
-	delete(info.State.Subjects, root+fenceToken)
-	for subj := range info.State.Subjects {
+	delete(list, root+fenceToken)
+	for subj := range list {
 		keys = append(keys, name(strings.TrimPrefix(subj, root)))
 	}
-	return keys, info.State.LastSeq, nil
+	return keys, upTo, nil
 }
 
 // fetch returns the records that are under keys, in their order, as they were when the
@@ -302,7 +297,7 @@ func (s *Store) fetch(ctx context.Context, stream, root string, keys []string, u
 		m, ok := bySubject[subjects[i]]
 		if !ok {
 			var err error
-			if m, err = s.last(ctx, stream, subjects[i]); errors.Is(err, errMissing) {
+			if m, err = s.newest(ctx, stream, subjects[i], tableFence(stream)); errors.Is(err, errMissing) {
 				continue
 			} else if err != nil {
 				return nil, err

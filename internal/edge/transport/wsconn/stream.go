@@ -44,7 +44,7 @@ func (h *Handler) Events(w http.ResponseWriter, r *http.Request) {
 	}
 	s := &stream{w: w, rc: http.NewResponseController(w), id: wire.NewID("str_"), who: who}
 	s.flushed = make(chan struct{}) // run waits for it from the start
-	header := w.Header() // before anybody can write: the writing is another goroutine's
+	header := w.Header()            // before anybody can write: the writing is another goroutine's
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no") // nginx would collect otherwise
