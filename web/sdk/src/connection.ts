@@ -93,6 +93,11 @@ export class Connection {
   readonly #core: Core;
   readonly #link: Link;
   readonly #timers = new Set<() => void>();
+  /**
+   * The sessions that ended on this connection: what is said of them after that has been said. True: the
+   * device is no member, and may become one again.
+   */
+  readonly #over = new Map<SessionID, boolean>();
   #patience = 0;
   #looking = false;
   /** It has resumed a session, or there was none: it does its work. */
@@ -208,12 +213,8 @@ export class Connection {
     }
     for (const v of [...sessions.values()]) {
       v.begin(states.get(v.id));
-      if (v.closed) {
-        this.#forget(v);
-      } else {
-        // Also a session that the welcome does not know: it has ended, perhaps with words.
-        this.#resume(v);
-      }
+      // Also a session that the welcome does not know: it has ended, perhaps with words.
+      this.#resume(v);
     }
     for (const p of outbox.all()) {
       p.waits = false;
@@ -292,17 +293,23 @@ export class Connection {
    * stand, so that nothing said before we were told is missed.
    */
   #session(s: SessionState): void {
+    if (this.#over.has(s.id) && (!this.#over.get(s.id) || s.phase === "closed")) {
+      return;
+    }
+    this.#over.delete(s.id);
     const v = this.#view(s.id);
     v.state = s;
     v.closed = s.phase === "closed";
+    // The last messages may come after the word that the session is over: resuming tells when there
+    // are no more, and then it is told (settle).
     if (letGo(s)) {
       v.begin(undefined); // what is said meanwhile is read when it comes back
-    } else if (v.asked === undefined && !v.live) {
+    } else if (v.closed || (v.asked === undefined && !v.live)) {
       this.#resume(v);
-    } else if (v.closed && v.live) {
-      this.#forget(v);
     }
-    this.#core.events.emit("session", s);
+    if (!v.closed) {
+      this.#core.events.emit("session", s);
+    }
   }
 
   #forget(v: View): void {
@@ -311,6 +318,9 @@ export class Connection {
   }
 
   #message(m: Message): void {
+    if (this.#over.has(m.session)) {
+      return;
+    }
     const v = this.#view(m.session);
     const now = v.message(m);
     if (now === "again" || (v.asked === undefined && !v.live && !(v.state && letGo(v.state)))) {
@@ -361,19 +371,19 @@ export class Connection {
   }
 
   /**
-   * Ends a session that is over, after its last messages. Of a session that ended while
-   * the device was away, nobody has told yet.
+   * Tells of the end of a session that is over, after its last messages. ended is what the log says of it, where
+   * nobody else has told: it ended while the device was away.
    */
-  #settle(v: View, ended: SessionState | undefined): void {
-    const told = v.closed;
-    if (ended && !told) {
+  #settle(v: View, ended: SessionState | undefined, back = false): void {
+    if (ended && !v.closed) {
       const you = v.state?.you;
       v.state = { ...ended, id: v.id, ...(you !== undefined && { you }) };
       v.closed = true;
     }
     if (v.closed) {
       this.#forget(v);
-      if (!told && v.state) {
+      this.#over.set(v.id, back);
+      if (v.state) {
         this.#core.events.emit("session", v.state);
       }
     }
@@ -433,7 +443,7 @@ export class Connection {
     this.sound = true;
     v.settle();
     const gone: SessionState = v.state ?? { id: v.id, phase: "closed", members: [], opened: "" };
-    this.#settle(v, { ...gone, phase: "closed" });
+    this.#settle(v, { ...gone, phase: "closed" }, isProblem(err, "not-a-member"));
   }
 }
 

@@ -128,7 +128,9 @@ class Own {
   async #ask(f: (p: Profiles) => Promise<Profile>): Promise<void> {
     await this.sync();
     if (this.#profiles) {
-      this.#merge(await f(this.#profiles));
+      const profile = await f(this.#profiles);
+      // What the server would not take, or was not told yet, stays.
+      this.#merge(profile, this.profile?.fields ?? []);
       await this.#save();
     }
   }

@@ -141,6 +141,13 @@ test("a person fills in who they are, with a picture cut to size", async () => {
   await form.getByRole("button", { name: "Add" }).click();
   await fill(alice, "Street", "1 Quay Road");
   await fill(alice, "Town", "Falmouth");
+  // What the server does not take stays for her to mend, whatever else she does meanwhile.
+  await form.getByRole("combobox").selectOption({ label: "Web page" });
+  await form.getByRole("button", { name: "Add" }).click();
+  const web = alice.page.getByLabel("Web page", { exact: true });
+  await web.fill("harbour.example");
+  await alice.page.keyboard.press("Tab");
+  await alice.page.getByText("On this device; not yet saved on the server.").waitFor();
   await alice.page
     .locator("input[type=file]")
     .first()
@@ -158,7 +165,8 @@ test("a person fills in who they are, with a picture cut to size", async () => {
   expect(
     await picture.evaluate((img: HTMLImageElement) => [img.naturalWidth, img.naturalHeight]),
   ).toEqual([512, 512]);
-  await saved(alice);
+  expect(await web.inputValue()).toBe("harbour.example");
+  await fill(alice, "Web page", "https://harbour.example");
   // The number is hers; the address is what she says.
   await alice.page.getByText("Confirmed").waitFor();
   expect(await alice.page.getByText("Only claimed").count()).toBe(1);
@@ -222,7 +230,7 @@ test("in a call, each side sees who the other is, and what of that is confirmed"
     await log(bob).getByRole("link", { name: "https://social.example/@alice" }).getAttribute("rel"),
   ).toContain("noopener");
   expect(traffic.get(bob)?.pictures).toBe(1);
-  expect(traffic.get(bob)?.fields.flat().length).toBe(8);
+  expect(traffic.get(bob)?.fields.flat().length).toBe(9);
   expect(await axe(bob.page)).toEqual([]);
   await fits(bob.page);
   await shot(bob, "call", { width: 400, height: 900 });

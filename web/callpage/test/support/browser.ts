@@ -106,13 +106,13 @@ async function faultsOf(target: Page | Frame): Promise<string[]> {
   // Not by a script element: the page's policy forbids that.
   await target.evaluate(axeSource);
   return target.evaluate(async () => {
-    // What is fading in has no colours of its own yet. That happens once; what moves to and fro has its own.
+    // What is fading in has no colours of its own yet. That happens once; what moves to and fro has its own. And what
+    // is hidden, as in closed details, does not move on while it is.
     const moving = document
       .getAnimations()
-      .filter((a) => a.effect?.getComputedTiming().iterations === 1);
-    // It may not end: the overlay editor's did not in one of three runs, for a reason that was not found.
-    const patience = new Promise((resolve) => setTimeout(resolve, 3_000));
-    await Promise.race([Promise.allSettled(moving.map((a) => a.finished)), patience]);
+      .filter((a) => a.effect?.getComputedTiming().iterations === 1)
+      .filter((a) => (a.effect as KeyframeEffect | null)?.target?.checkVisibility() ?? true);
+    await Promise.allSettled(moving.map((a) => a.finished));
     const { axe } = globalThis as unknown as { axe: typeof import("axe-core") };
     const { violations } = await axe.run({
       runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],

@@ -442,6 +442,50 @@ describe("sessions", () => {
     expect(of("message").map((x) => x.seq)).toEqual([2, 3]);
   });
 
+  test("the end is told once, after the last messages, and what comes later is let pass", async () => {
+    const { of } = await start();
+    const s = await (await world.socket()).welcome([state()]);
+    const resumed = (head: number) =>
+      s.tell({
+        type: "resumed",
+        id: s.of("resume").at(-1)?.id ?? "",
+        session: "s",
+        body: { recovered: true, epoch: 1, head },
+      });
+    await resumed(0);
+    const m = { type: "message", session: "s", kind: "text", from: "mem_b", epoch: 1, body: {} };
+    await s.tell({ ...m, seq: 1 });
+    const closed = { type: "session", session: "s", body: state({ phase: "closed", head: 1 }) };
+    await s.tell(closed);
+    expect(of("session").at(-1)?.phase).toBe("in_call");
+    await s.tell({ ...m, seq: 2 }); // it was under way
+    await resumed(2);
+    expect(of("session").filter((x) => x.phase === "closed")).toHaveLength(1);
+    await s.tell({ ...m, seq: 3 });
+    await s.tell(closed);
+    expect(of("message").map((x) => x.seq)).toEqual([1, 2]);
+    expect(of("session").filter((x) => x.phase === "closed")).toHaveLength(1);
+    expect(s.of("resume")).toHaveLength(2);
+  });
+
+  test("an end that was not told before the connection broke is told by the next", async () => {
+    const { of } = await start();
+    const s = await (await world.socket()).welcome([state()]);
+    await s.tell({ type: "session", session: "s", body: state({ phase: "closed" }) });
+    s.closed(1006);
+    await settle();
+    await world.clock.advance(200);
+    const next = await (await world.socket()).welcome();
+    const id = next.of("resume").at(-1)?.id ?? "";
+    await next.tell({
+      type: "resumed",
+      id,
+      session: "s",
+      body: { recovered: true, epoch: 1, head: 0 },
+    });
+    expect(of("session").filter((x) => x.phase === "closed")).toHaveLength(1);
+  });
+
   test("a refused resume ends the session; another failure ends the connection", async () => {
     const { of, device } = await start();
     const s = await (await world.socket()).welcome([state()]);
