@@ -145,6 +145,7 @@ func (s *Service) runAlarms(ctx context.Context) {
 				timer.Stop()
 				return
 			case at := <-s.wake:
+				s.alarms.reach(at)
 				if at.Before(next) {
 					break wait
 				}
@@ -178,8 +179,34 @@ func (s *Service) due(r *Record) time.Time {
 	return at
 }
 
+// alarmKey begins with the hour, so that those of an hour can be found without the others: of each closed session one is kept
+// for as long as the session.
 func alarmKey(at time.Time, r *Record) string {
-	return store.Key(fmt.Sprintf("%015d", at.UnixMilli()), string(r.Tenant), string(r.ID))
+	return store.Key(alarmHour(at), fmt.Sprintf("%015d", at.UnixMilli()), string(r.Tenant), string(r.ID))
+}
+
+func alarmHour(at time.Time) string { return fmt.Sprintf("%s%07d", hourMark, at.Unix()/3600) }
+
+const (
+	hourMark = "h"
+	// oldAlarms begin with this: the time in milliseconds. They were set by an earlier version.
+	oldAlarms = "0"
+	// listAlarms is how often all alarms are listed, for those that another node has set in hours that are over here.
+	listAlarms = 10 * time.Minute
+)
+
+// alarms are where to look for those whose time has come. They are of ring alone.
+type alarms struct {
+	from   time.Time // in earlier hours there are none
+	listed time.Time // when all were listed
+	old    bool      // some were found that an earlier version has set
+}
+
+// reach notes that there may be one at that time.
+func (a *alarms) reach(at time.Time) {
+	if at.Before(a.from) {
+		a.from = at
+	}
 }
 
 // arm sets the alarm that a record needs. One that is set already is written again, so
@@ -213,26 +240,12 @@ func (s *Service) arm(ctx context.Context, r *Record) error {
 // ring handles the alarms whose time has come and returns when to look again.
 func (s *Service) ring(ctx context.Context) time.Time {
 	now := s.c.Now()
-	next := now.Add(pause)
-	var due []store.Item[Alarm]
-	for a, err := range s.c.Alarms.Scan(ctx, "") {
-		if err != nil {
-			if ctx.Err() == nil {
-				s.log.Error("session: alarms cannot be read", "err", err)
-			}
-			return next
+	due, next, err := s.alarmsDue(ctx, now)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("session: alarms cannot be read", "err", err)
 		}
-		if len(due) == alarmPage {
-			next = now
-			break
-		}
-		if a.Value.At.After(now) {
-			if a.Value.At.Before(next) {
-				next = a.Value.At
-			}
-			break
-		}
-		due = append(due, a)
+		return now.Add(pause)
 	}
 	failed := 0
 	var g errgroup.Group
@@ -254,6 +267,64 @@ func (s *Service) ring(ctx context.Context) time.Time {
 		return now.Add(time.Second)
 	}
 	return next
+}
+
+// alarmsDue returns alarms whose time has come, and when to look again.
+func (s *Service) alarmsDue(ctx context.Context, now time.Time) (due []store.Item[Alarm], next time.Time, err error) {
+	next = now.Add(pause)
+	select {
+	case at := <-s.wake:
+		s.alarms.reach(at)
+	default:
+	}
+	// scan takes what is due of those with a prefix, and returns the first of all, zero where there is none.
+	scan := func(prefix string) (first time.Time, err error) {
+		for a, err := range s.c.Alarms.Scan(ctx, prefix) {
+			if err != nil {
+				return first, err
+			}
+			if first.IsZero() {
+				first = a.Value.At
+			}
+			if len(due) == alarmPage {
+				next = now
+				return first, nil
+			}
+			if a.Value.At.After(now) {
+				if a.Value.At.Before(next) {
+					next = a.Value.At
+				}
+				return first, nil
+			}
+			due = append(due, a)
+		}
+		return first, nil
+	}
+	if s.alarms.old || now.Sub(s.alarms.listed) >= listAlarms {
+		old, err := scan(oldAlarms)
+		if err != nil {
+			return nil, next, err
+		}
+		first, err := scan(hourMark)
+		if err != nil {
+			return nil, next, err
+		}
+		if first.IsZero() || first.After(now) {
+			first = now
+		}
+		s.alarms = alarms{from: first, listed: now, old: !old.IsZero()}
+		return due, next, nil
+	}
+	for hour := s.alarms.from.Truncate(time.Hour); !hour.After(now.Add(pause)); hour = hour.Add(time.Hour) {
+		first, err := scan(alarmHour(hour) + "/")
+		if err != nil {
+			return nil, next, err
+		}
+		if first.IsZero() && hour.Equal(s.alarms.from.Truncate(time.Hour)) && now.Sub(hour) >= 2*time.Hour {
+			s.alarms.from = hour.Add(time.Hour)
+		}
+	}
+	return due, next, nil
 }
 
 // answerAlarm does what a session needs now, sets its next alarm, and removes this one.

@@ -123,7 +123,8 @@ type Place struct {
 }
 
 // Alarm is a time at which a session must be looked at: table "session-alarms", key
-// store.Key(time in milliseconds with leading zeros, tenant, session).
+// store.Key("h" and the hours since 1970, time in milliseconds with leading zeros, tenant, session); of an earlier
+// version without the hour.
 type Alarm struct {
 	Tenant  wire.TenantID  `json:"tenant"`
 	Session wire.SessionID `json:"session"`
@@ -183,6 +184,8 @@ type Service struct {
 
 	look looks          // sessions to be read again
 	wake chan time.Time // alarms set, for Run
+
+	alarms alarms // of ring
 
 	mu      sync.RWMutex
 	nextID  uint64 // of connections
