@@ -23,7 +23,7 @@ cluster: build ## three NATS servers and three nodes on this machine, for trying
 build: pages ## build bin/tandem, with the web pages in it
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
 
-pages: ## build the web pages (needs Node 20 with npm; installs packages by the lock file)
+pages: ## build the web pages (needs Node 20.19 or later with npm; installs packages by the lock file)
 	@scripts/web-build
 
 test: check unit timing web ## everything that CI runs; installs the peers it lacks

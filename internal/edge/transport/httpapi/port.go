@@ -36,7 +36,7 @@ const (
 	ScopeWebhooks  Scope = "webhooks"  // webhooks and their deliveries
 	ScopeOverlays  Scope = "overlays"  // stored overlays, and sending them into sessions
 	ScopePayments  Scope = "payments"  // accounts to which customers pay, and what was paid
-	ScopeServer    Scope = "server"    // metrics, backups
+	ScopeServer    Scope = "server"    // metrics, trying pushes; what else it has is for the socket only
 	ScopeAgents    Scope = "agents"    // agents, and how they sign in
 )
 
