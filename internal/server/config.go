@@ -149,8 +149,10 @@ type Couplings struct {
 // Calls says how reports are matched.
 type Calls struct {
 	PartialDetails call.PartialPolicy `koanf:"partial_details"`
-	InviteDelay    time.Duration      `koanf:"invite_delay"`
-	InvitesPerHour int                `koanf:"invites_per_hour"`
+	// InviteDelay is how long one side is up alone before the other is invited. Zero: 2 s; negative: never.
+	InviteDelay time.Duration `koanf:"invite_delay"`
+	// InvitesPerHour from one party to another, at least 1.
+	InvitesPerHour int `koanf:"invites_per_hour"`
 	// Lease is how long a report stands without repetition.
 	Lease time.Duration `koanf:"lease"`
 	// ClockSkew between two reporters that is tolerated.
@@ -393,9 +395,10 @@ type Limits struct {
 	MessageBurst      int     `koanf:"message_burst"`
 	Members           int     `koanf:"members"`
 	LogEntries        uint64  `koanf:"log_entries"`
-	DeviceConnections int     `koanf:"device_connections"`
+	// DeviceConnections of one device at a time, at least 1.
+	DeviceConnections int `koanf:"device_connections"`
 	// PendingPerAddress is the most connections of one address that have not yet
-	// authenticated.
+	// authenticated, at least 1.
 	PendingPerAddress int           `koanf:"pending_per_address"`
 	Heartbeat         time.Duration `koanf:"heartbeat"`
 
@@ -583,7 +586,7 @@ func (c Config) Validate() error {
 	}
 	fault(c.Calls.Lease >= time.Second, "calls.lease: at least 1s")
 	fault(c.Calls.Rescan >= time.Second, "calls.rescan: at least 1s")
-	fault(c.Calls.InvitesPerHour >= 0, "calls.invites_per_hour: not negative")
+	fault(c.Calls.InvitesPerHour >= 1, "calls.invites_per_hour: at least 1; without invitations: calls.invite_delay: -1s")
 	fault(c.Calls.AnswerEvery >= 0 && c.Calls.AnswerEvery <= time.Second, "calls.answer_every: from 0s to 1s")
 	c.Evidence.validate(fault)
 	c.Push.validate(fault)
@@ -609,6 +612,8 @@ func (c Config) Validate() error {
 	fault(c.Overlays.Timeout >= 100*time.Millisecond && c.Overlays.Timeout <= 30*time.Second, "overlays.timeout: from 100ms to 30s")
 	fault(c.Limits.FrameKiB >= 4 && c.Limits.FrameKiB <= 512, "limits.frame_kib: from 4 to 512")
 	fault(c.Limits.Members >= 2, "limits.members: at least 2")
+	fault(c.Limits.DeviceConnections >= 1, "limits.device_connections: at least 1")
+	fault(c.Limits.PendingPerAddress >= 1, "limits.pending_per_address: at least 1")
 	for _, n := range []int{
 		c.Limits.AddressPerMinute, c.Limits.DevicePerMinute, c.Limits.KeyPerMinute, c.Limits.TenantPerMinute,
 		c.Limits.DeviceReportsPerMinute, c.Limits.ElementReportsPerMinute, c.Limits.PairReportsPerMinute,
