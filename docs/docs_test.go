@@ -115,6 +115,13 @@ var bodies = map[string]any{
 	"TokenRequest": &wire.TokenRequest{}, "Token": &wire.Token{}, "SendRequest": &wire.SendRequest{}, "Ack": &wire.Ack{},
 	"Overlay": &overlay.Overlay{}, "OverlayDraft": &wire.OverlayDraft{}, "OverlayQuestion": &wire.OverlayQuestion{},
 	"OverlaySource": &wire.OverlaySource{}, "OverlayResult": &wire.OverlayResult{},
+	"SessionEvent": &event[wire.SessionEvent]{}, "CallEvent": &event[wire.CallEvent]{}, "DeviceEvent": &event[wire.DeviceEvent]{},
+}
+
+// event is a webhook's body with the data of one kind.
+type event[T any] struct {
+	wire.Event
+	Data T `json:"data"`
 }
 
 // TestFrames: every json block is a frame that the wire takes, or a body that says which.

@@ -81,7 +81,7 @@ type EventMember struct {
 
 // CallEvent is the data of call.reported.
 type CallEvent struct {
-	// Reporter: device, person, element or provider.
+	// Reporter: device, person, element, provider or automaton.
 	Reporter  string        `json:"reporter"`
 	Own       string        `json:"own,omitempty"`
 	Other     string        `json:"other,omitempty"`
