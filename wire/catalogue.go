@@ -66,7 +66,7 @@ var Catalogue = map[Code]Known{
 	CodePassport:         {403, "A PASSporT does not prove this call", "See detail. Send the Identity header fields of this very call, once, with its first report; or leave them out.", false},
 	CodeCouplingPending:  {409, "Nobody has vouched for the device yet", "Show its code; type the code at the phone, on a web page, or tell it to the operator. Then claim again.", true},
 	CodeSecondHand:       {403, "A coupled device cannot vouch for another, or end what it is not part of", "Do it at a device that has proved the number itself.", false},
-	CodeConflict:         {409, "It has been changed meanwhile", "Read it again and repeat the change.", true},
+	CodeConflict:         {409, "It does not fit what is there now", "Read the detail, and what is there now, before you repeat it.", true},
 	CodeTooLarge:         {413, "It is larger than the limit", "The limits are in the welcome message and in docs/protocol.md.", false},
 	CodeUnsupportedType:  {415, "This content type is not accepted", "See /openapi.json.", false},
 	CodeTooMany:          {429, "Too many requests", "Wait as long as retry_after_s says.", true},

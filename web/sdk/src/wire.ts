@@ -2142,7 +2142,7 @@ export const catalogue: Readonly<Record<string, Known>> = {
   "not-a-member": { status: 404, title: "There is no such session for this device", advice: "List your sessions at /v1/sessions.", retry: false },
   "not-found": { status: 404, title: "There is no such thing here", advice: "Check the address or id. What belongs to others looks the same as what does not exist.", retry: false },
   "method-not-allowed": { status: 405, title: "This address does not take this method", advice: "See /openapi.json.", retry: false },
-  "conflict": { status: 409, title: "It has been changed meanwhile", advice: "Read it again and repeat the change.", retry: true },
+  "conflict": { status: 409, title: "It does not fit what is there now", advice: "Read the detail, and what is there now, before you repeat it.", retry: true },
   "coupling-pending": { status: 409, title: "Nobody has vouched for the device yet", advice: "Show its code; type the code at the phone, on a web page, or tell it to the operator. Then claim again.", retry: true },
   "log-full": { status: 409, title: "The session has as many messages as it may have", advice: "A new call opens a new session.", retry: false },
   "session-full": { status: 409, title: "The session has as many members as it may have", advice: "Let another device leave first.", retry: false },
