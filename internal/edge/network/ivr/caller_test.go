@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/pion/rtp"
 )
 
@@ -32,7 +33,9 @@ func serve(t *testing.T, f func(ctx context.Context, c *Call)) *service {
 
 func serveAs(t *testing.T, cfg Config) *service {
 	t.Helper()
-	cfg.Media, cfg.Logger = loopback, slog.New(slog.DiscardHandler)
+	if cfg.Logger = slog.New(slog.DiscardHandler); !cfg.Media.IsValid() {
+		cfg.Media = loopback
+	}
 	server, err := Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -159,15 +162,15 @@ func (c *caller) invite(offer string) (code int, answer string) {
 // soundAddr is where the service hears us, by its answer.
 func (c *caller) soundAddr(answer string) *net.UDPAddr {
 	c.Helper()
-	m := regexp.MustCompile(`m=audio (\d+)`).FindStringSubmatch(answer)
+	m := regexp.MustCompile(`(?s)c=IN IP4 (\S+)\r\n.*m=audio (\d+)`).FindStringSubmatch(answer)
 	if m == nil {
 		c.Fatalf("no sound in the answer:\n%s", answer)
 	}
-	n, err := strconv.Atoi(m[1])
+	a, err := netip.ParseAddrPort(m[1] + ":" + m[2])
 	if err != nil {
 		c.Fatal(err)
 	}
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, uint16(n)))
+	return net.UDPAddrFromAddrPort(a)
 }
 
 // send sends bytes to where the service hears us.
@@ -196,6 +199,44 @@ func (c *caller) key(to *net.UDPAddr, payloadType uint8, event byte) {
 }
 
 const eventMap = "a=rtpmap:101 telephone-event/8000"
+
+// TestSoundElsewhere: the sound is at the address that telephones are told, which is another one than that of the signalling; and
+// behind an address translation, where it is nobody's here, at one of this machine's.
+func TestSoundElsewhere(t *testing.T) {
+	for _, media := range []string{"127.0.0.2", "203.0.113.7"} {
+		told := netip.MustParseAddr(media)
+		heard := make(chan string, 1)
+		s := serveAs(t, Config{Media: told, Serve: func(ctx context.Context, c *Call) {
+			digits, _ := c.Digits(ctx, 1, 2*time.Second)
+			heard <- digits
+		}})
+		c := newCaller(t, s)
+		code, answer := c.invite(c.offer("0 101", eventMap))
+		if code != 200 {
+			t.Fatalf("the call was not answered: %s", answer)
+		}
+		to := c.soundAddr(answer)
+		if got, _ := netip.AddrFromSlice(to.IP); got.Unmap() != told {
+			t.Errorf("telephones are told %v, want %v", to, told)
+		}
+		if !told.IsLoopback() { // what translates the address leads to this machine's
+			here, _, err := sip.ResolveInterfacesIP("ip4", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to.IP = here
+		}
+		u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: to.IP})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.callers, c.sound = append(s.callers, u), u
+		c.key(to, 101, 5)
+		if got := <-heard; got != "5" {
+			t.Errorf("at %s %q was heard, want 5", media, got)
+		}
+	}
+}
 
 // TestHostilePackets: whatever arrives among the sound, the keys of the caller are heard.
 func TestHostilePackets(t *testing.T) {

@@ -100,10 +100,17 @@ func Listen(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, secret: "ivr-" + strings.ToLower(rand.Text()), places: make(chan struct{}, cfg.Calls), queue: make(chan struct{}, cfg.Waiting), ua: ua}
 	s.port = heard.LocalAddr().(*net.UDPAddr).Port
+	client, err := sipgo.NewClient(ua, sipgo.WithClientNAT(), sipgo.WithClientLogger(quiet), sipgo.WithClientConnectionAddr(heard.LocalAddr().String()))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("ivr: %w", err), heard.Close(), ua.Close())
+	}
 	s.closed, s.close = context.WithCancel(context.Background())
-	d := diago.NewDiago(ua, diago.WithLogger(quiet), diago.WithServer(server), diago.WithServerRequestMiddleware(tidied),
+	// The library binds the sound where it would bind its signalling, which is ours and on this machine only.
+	d := diago.NewDiago(ua, diago.WithLogger(quiet), diago.WithServer(server), diago.WithClient(client), diago.WithServerRequestMiddleware(tidied),
 		diago.WithMediaConfig(diago.MediaConfig{Codecs: slices.Concat(sounds, []media.Codec{events(8000), events(48000)})}),
-		diago.WithTransport(diago.Transport{Transport: "udp", BindHost: "127.0.0.1", BindPort: s.port, MediaExternalIP: net.IP(cfg.Media.AsSlice())}))
+		diago.WithTransport(diago.Transport{
+			Transport: "udp", BindHost: soundHost(cfg.Media), BindPort: s.port, ExternalHost: "127.0.0.1", ExternalPort: s.port, MediaExternalIP: net.IP(cfg.Media.AsSlice()),
+		}))
 	d.HandleFunc(s.answer)
 	s.listening.Go(func() {
 		if err := server.ServeUDP(heard); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -112,6 +119,17 @@ func Listen(cfg Config) (*Server, error) {
 	})
 	s.deaf = heard.Close
 	return s, nil
+}
+
+// soundHost is where the sound arrives: at the address that telephones are told, where it is this machine's, and else, as behind an
+// address translation, at the machine's first one.
+func soundHost(told netip.Addr) string {
+	u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(told, 0)))
+	if err != nil {
+		return "0.0.0.0"
+	}
+	u.Close()
+	return told.String()
 }
 
 // URI is where the element sends calls for the service number. It is a secret.
