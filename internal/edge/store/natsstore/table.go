@@ -172,6 +172,9 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 			return 0, err
 		}
 		now, err := s.last(ctx, stream, subj)
+		if err == nil && now.seq < expected { // perhaps the answer of a leader that is none any more
+			now, err = s.newest(store.Linearizable(ctx), stream, subj, tableFence(stream))
+		}
 		gone := errors.Is(err, errMissing)
 		if err != nil && !gone {
 			// Refused by another revision or because another change is under way: nobody says which.
@@ -185,7 +188,7 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 			return 0, fmt.Errorf("natsstore: record changed after a lost answer: %w", store.ErrUncertain)
 		case at == 0 && (gone || isMarker(now)) && now.seq != expected:
 			expected, id, maybe = now.seq, nuid.Next(), false // no record, but the marker of one, or no longer
-		case now.seq == expected, !gone && now.seq < expected:
+		case now.seq == expected:
 			// Refused because another change is under way, or by a leader that is none any more. ErrConflict
 			// would be too early: the caller could still read the record as it was.
 			if err := s.rest(ctx); err != nil {
