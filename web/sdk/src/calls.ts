@@ -60,9 +60,8 @@ export class CallReporter {
   update(details: CallDetails): void {
     // By the clock, so that of two pages of one device the later word counts.
     this.#seq = Math.max(this.#seq + 1, this.#config.clock.now());
-    const { session_id = "", call_id = "", local = "" } = details.ref ?? {};
     const c: Change = {
-      ref: JSON.stringify([session_id, call_id, local]),
+      ref: keyOf(details.ref),
       details,
       seq: this.#seq,
     };
@@ -78,6 +77,13 @@ export class CallReporter {
     }
     this.#waiting.push(c);
     this.#start();
+  }
+
+  /** Repeats a call no more, as one that the server has refused; its end is still reported. */
+  forget(ref: CallDetails["ref"]): void {
+    const key = keyOf(ref);
+    this.#up.delete(key);
+    this.#waiting = this.#waiting.filter((w) => w.ref !== key || w.details.state === "ended");
   }
 
   /** Resolves when everything that was told is reported. */
@@ -141,4 +147,9 @@ export class CallReporter {
       }
     }
   }
+}
+
+function keyOf(ref: CallDetails["ref"]): string {
+  const { session_id = "", call_id = "", local = "" } = ref ?? {};
+  return JSON.stringify([session_id, call_id, local]);
 }

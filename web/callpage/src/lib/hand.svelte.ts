@@ -1,4 +1,11 @@
-import { CallReporter, type Device, newID, type Ports, type Reported } from "@tandem-call/sdk";
+import {
+  CallReporter,
+  type Device,
+  newID,
+  type Ports,
+  type Reported,
+  retryable,
+} from "@tandem-call/sdk";
 
 const kept = "page/hand";
 interface Kept {
@@ -14,7 +21,7 @@ interface Kept {
  */
 export class HandReport {
   call = $state.raw<Kept>();
-  /** What the server said last. */
+  /** Why the server has refused the call that was told of last. */
   error = $state.raw<unknown>();
   readonly #reporter: CallReporter;
   readonly #ports: Ports;
@@ -29,14 +36,21 @@ export class HandReport {
     };
     this.#reporter = new CallReporter(device, {
       clock: ports.clock,
-      told: (r: Reported) => {
-        this.error = r.error;
-        if (r.error) {
-          this.call = undefined;
-          void ports.store.write(new Map([[kept, undefined]]));
-        }
-      },
+      told: (r) => this.#told(r),
     });
+  }
+
+  /** Gives up a call that is refused; what fails for now is reported again in a while. */
+  #told({ details, error }: Reported): void {
+    if (!error || retryable(error)) {
+      return;
+    }
+    this.#reporter.forget(details.ref);
+    if (details.ref?.local === this.call?.ref) {
+      this.error = error;
+      this.call = undefined;
+      void this.#ports.store.write(new Map([[kept, undefined]]));
+    }
   }
 
   /** Takes up what an earlier run of the page was told. */

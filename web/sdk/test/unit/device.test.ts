@@ -1,5 +1,6 @@
 import { createPublicKey, createVerify } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
+import { problem } from "../../src/error.ts";
 import {
   CallReporter,
   CloseError,
@@ -9,6 +10,7 @@ import {
   type Events,
   type Identity,
   isProblem,
+  ProblemError,
   type Report,
   type SessionState,
 } from "../../src/index.ts";
@@ -618,5 +620,27 @@ describe("the reporter", () => {
     r.close();
     await world.clock.advance(80_000);
     expect(reports).toHaveLength(3);
+  });
+
+  test("a call that is forgotten is not repeated, but its end is reported", async () => {
+    const { r, states, answers } = reporter();
+    r.update(details("a", "active"));
+    await settle();
+    await world.clock.advance(40_000); // it is to be repeated, too
+    r.update(details("b", "active"));
+    r.forget({ local: "a" });
+    answers[0]?.reject(new ProblemError(problem("bad-number")));
+    await settle();
+    answers[1]?.resolve();
+    await r.idle();
+    expect(states()).toEqual(["a active", "b active"]);
+    await world.clock.advance(40_000);
+    r.update(details("a", "ended"));
+    answers[2]?.resolve();
+    await settle();
+    answers[3]?.resolve();
+    await r.idle();
+    expect(states().slice(2)).toEqual(["b active", "a ended"]);
+    r.close();
   });
 });
