@@ -84,8 +84,9 @@ class Desk {
   }
 
   async signOut(): Promise<void> {
-    app.telephone?.stop();
+    // First, since it may fail, and an agent who is signed in keeps the telephone.
     await this.#call("DELETE", "/v1/agent");
+    app.telephone?.stop();
     await forgetIdentity(app.ports.store);
     location.reload();
   }
