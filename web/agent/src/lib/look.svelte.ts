@@ -71,8 +71,8 @@ export class Look {
     }
     const epoch = session.epoch ?? 0;
     if (!this.log || !this.theirs || (this.#epoch && epoch !== this.#epoch)) {
-      this.log = new Room(device, app.ports, asNobody(session));
-      this.theirs = new Room(device, app.ports, session);
+      this.log = new Room(device, app.ports, asNobody(session), true);
+      this.theirs = new Room(device, app.ports, session, true);
       const anew = this.#epoch !== 0;
       this.#epoch = epoch;
       this.#after = 0;

@@ -72,6 +72,8 @@ export class RoomPlaces {
   readonly #room: Room;
   readonly #api: Places;
   readonly #ports: Ports;
+  /** The user is none of the members: nothing is shared or asked for them, and nobody is answered. */
+  readonly looksOn: boolean;
   #watch: number | undefined;
   #sent = 0;
   #turn: Promise<void> = Promise.resolve();
@@ -79,10 +81,11 @@ export class RoomPlaces {
   #following = false;
   #end: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(room: Room, api: Places, ports: Ports) {
+  constructor(room: Room, api: Places, ports: Ports, looksOn: boolean) {
     this.#room = room;
     this.#api = api;
     this.#ports = ports;
+    this.looksOn = looksOn;
   }
 
   /** To be called when the session opens, and whenever the page is connected anew. */
@@ -136,7 +139,7 @@ export class RoomPlaces {
         }
         break;
       case "tandem.place.ask":
-        if (!mine && m.from && now.server - at < questionMs) {
+        if (!mine && !this.looksOn && m.from && now.server - at < questionMs) {
           void this.#asked({ ...(m.body as PlaceAsked), from: m.from, key: `${m.epoch}/${m.seq}` });
         }
     }
@@ -159,7 +162,7 @@ export class RoomPlaces {
     const until = told.until ? Date.parse(told.until) : 0;
     const live = told.live === true && until > now.server && this.#room.state.phase === "in_call";
     if (to) {
-      if (live) {
+      if (live && !this.looksOn) {
         const others = this.sharing?.request === told.request ? (this.sharing?.to ?? []) : [];
         this.#follow({
           to: [...new Set([...others, ...to])],
@@ -361,7 +364,7 @@ export class RoomPlaces {
 
   /** Knows where this device is if that needs no question: for distances, sent to nobody. */
   async #locateQuietly(): Promise<void> {
-    if (!this.here && (await permission()) === "granted") {
+    if (!this.looksOn && !this.here && (await permission()) === "granted") {
       await this.locate().catch(() => {});
     }
   }

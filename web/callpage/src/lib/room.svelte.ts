@@ -131,12 +131,13 @@ export class Room {
   /** What is pinned and drawn on the map. */
   readonly marks: Marks;
 
-  constructor(device: Device, ports: Ports, state: SessionState) {
+  /** @param looksOn the user is none of the members, and only sees what is said */
+  constructor(device: Device, ports: Ports, state: SessionState, looksOn = false) {
     this.#device = device;
     this.#ports = ports;
     this.id = state.id;
     this.state = state;
-    this.places = new RoomPlaces(this, new Places(device.api), ports);
+    this.places = new RoomPlaces(this, new Places(device.api), ports, looksOn);
     this.marks = new Marks(device, ports, this.id);
     for (const { frame, since } of device.unsent()) {
       if (frame.session === this.id) {
