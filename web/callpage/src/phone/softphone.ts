@@ -107,6 +107,10 @@ export class Softphone {
   /** Ends a call, and the registration. */
   stop(): void {
     this.hangUp();
+    // Its connection ends in two seconds, and by then another phone may have the line.
+    for (const event of ["registered", "unregistered", "registrationFailed", "disconnected"]) {
+      this.#ua.removeAllListeners(event);
+    }
     this.#ua.stop();
   }
 

@@ -108,3 +108,30 @@ test("a call whose other side hangs up while the line is lost ends too: its soun
   expect(alice.faults).toEqual([]);
   expect(bob.faults).toEqual([]);
 });
+
+test("the telephone keeps its line when its password is renewed", async () => {
+  const renewing = await TestServer.start({ TANDEM_SIP_PASSWORD_FOR: "1m" });
+  try {
+    const { page, faults } = await open(browser, "about:blank");
+    await page.clock.install();
+    let closed = 0;
+    page.on("websocket", (socket) => {
+      if (socket.url().endsWith("/sip")) {
+        socket.on("close", () => {
+          closed++;
+        });
+      }
+    });
+    await page.goto(`http://alice.tandem.localhost:${renewing.port}/`);
+    const ready = page.locator("button:enabled", { hasText: "Call Bob" });
+    await ready.waitFor();
+    await page.clock.fastForward(60_000);
+    // Another one registers; the connection of the one before it ends two seconds later.
+    await expect.poll(() => closed, { timeout: 60_000 }).toBe(1);
+    await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+    expect(await ready.count()).toBe(1);
+    expect(faults).toEqual([]);
+  } finally {
+    await renewing.remove();
+  }
+});
