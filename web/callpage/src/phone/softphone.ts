@@ -205,7 +205,11 @@ export class Softphone {
   async use(source: Source): Promise<Source> {
     const stream = await this.#sound(source);
     const sender = this.#session?.connection?.getSenders().find((s) => s.track?.kind === "audio");
-    await sender?.replaceTrack(stream.getAudioTracks()[0] ?? null);
+    const track = stream.getAudioTracks()[0] ?? null;
+    if (track) {
+      track.enabled = !this.#session?.isMuted().audio; // the one before it may have been muted
+    }
+    await sender?.replaceTrack(track);
     return this.#source;
   }
 
