@@ -52,6 +52,12 @@ function numberOf(uri: URI): { number: string; extension?: string } {
   return { number, ...(extension && { extension }) };
 }
 
+function stopTracks(stream: MediaStream | undefined): void {
+  for (const track of stream?.getTracks() ?? []) {
+    track.stop();
+  }
+}
+
 /** One line of a telephone: one call at a time. */
 export class Softphone {
   readonly #ua: UA;
@@ -68,6 +74,8 @@ export class Softphone {
   #tone: Tone | undefined;
   #microphone: MediaStream | undefined;
   #source: Source = "tone";
+  /** Counts the streams that were asked for: only the newest is wanted. */
+  #turn = 0;
   readonly #ear = new Audio();
   #meter: (() => void) | undefined;
   /** Ends the call that there is, for this page. */
@@ -106,6 +114,7 @@ export class Softphone {
 
   /** Ends a call, and the registration. */
   stop(): void {
+    this.#turn++; // a microphone that is still asked for is not wanted any more
     this.hangUp();
     // Its connection ends in two seconds, and by then another phone may have the line.
     for (const event of ["registered", "unregistered", "registrationFailed", "disconnected"]) {
@@ -117,16 +126,34 @@ export class Softphone {
   /** Calls a number. */
   async dial(number: string, source: Source): Promise<void> {
     const mediaStream = await this.#sound(source);
-    this.#ua.call(number.includes("@") ? number : `sip:${number}@${this.#domain}`, {
-      mediaStream,
-      pcConfig: this.#ice,
-    });
+    if (!mediaStream) {
+      return;
+    }
+    try {
+      this.#ua.call(number.includes("@") ? number : `sip:${number}@${this.#domain}`, {
+        mediaStream,
+        pcConfig: this.#ice,
+      });
+    } catch (err) {
+      this.#silence(); // it is no number
+      throw err;
+    }
   }
 
   async answer(source: Source): Promise<void> {
     const session = this.#session;
+    if (!session?.isInProgress()) {
+      return; // it is answered already, or over
+    }
     const mediaStream = await this.#sound(source);
-    session?.answer({ mediaStream, pcConfig: this.#ice });
+    if (!mediaStream) {
+      return;
+    }
+    if (!session.isInProgress()) {
+      this.#silence(); // the caller has given up meanwhile
+      return;
+    }
+    session.answer({ mediaStream, pcConfig: this.#ice });
   }
 
   /** Ends the call, or declines one that comes in. */
@@ -204,12 +231,18 @@ export class Softphone {
   /** Changes where the sound comes from, within the call. */
   async use(source: Source): Promise<Source> {
     const stream = await this.#sound(source);
-    const sender = this.#session?.connection?.getSenders().find((s) => s.track?.kind === "audio");
-    const track = stream.getAudioTracks()[0] ?? null;
-    if (track) {
-      track.enabled = !this.#session?.isMuted().audio; // the one before it may have been muted
+    if (!stream) {
+      return this.#source;
     }
-    await sender?.replaceTrack(track);
+    const session = this.#session;
+    const sender = session?.connection?.getSenders().find((s) => s.track?.kind === "audio");
+    const [track] = stream.getAudioTracks();
+    if (!session || session.isEnded() || !sender || !track) {
+      this.#silence(); // the call is over meanwhile
+      return this.#source;
+    }
+    track.enabled = !session.isMuted().audio; // the one before it may have been muted
+    await sender.replaceTrack(track);
     return this.#source;
   }
 
@@ -222,18 +255,30 @@ export class Softphone {
     return { iceServers };
   }
 
-  /** The stream to send; a tone where the microphone is not to be had. */
-  async #sound(source: Source): Promise<MediaStream> {
+  /**
+   * The stream to send; a tone where the microphone is not to be had. None, if another was asked for
+   * while the user was asked for the microphone.
+   */
+  async #sound(source: Source): Promise<MediaStream | undefined> {
     this.#silence();
+    const turn = ++this.#turn;
     if (source === "microphone") {
       try {
-        this.#microphone = await navigator.mediaDevices.getUserMedia({
+        const microphone = await navigator.mediaDevices.getUserMedia({
           audio: { echoCancellation: true, noiseSuppression: true },
         });
+        if (turn !== this.#turn) {
+          stopTracks(microphone);
+          return undefined;
+        }
         this.#source = "microphone";
-        this.#stream = this.#microphone;
-        return this.#microphone;
+        this.#microphone = microphone;
+        this.#stream = microphone;
+        return microphone;
       } catch (err) {
+        if (turn !== this.#turn) {
+          return undefined;
+        }
         this.#events.silent(err);
       }
     }
@@ -246,9 +291,7 @@ export class Softphone {
   #silence(): void {
     this.#tone?.stop();
     this.#tone = undefined;
-    for (const track of this.#microphone?.getTracks() ?? []) {
-      track.stop();
-    }
+    stopTracks(this.#microphone);
     this.#microphone = undefined;
     this.#stream = undefined;
   }

@@ -93,3 +93,57 @@ test("who is muted stays so when the microphone takes the place of the tone", as
   await button(bob, "Hang up").click();
   await microphoneIs(0, 0);
 });
+
+// From here on Bob answers with the microphone.
+test("a caller who gives up while one is asked for the microphone leaves it closed", async () => {
+  await aliceCalls();
+  await button(bob, "Answer").click();
+  await isAsked(1);
+  await button(alice, "Hang up").click();
+  await button(bob, "Answer").waitFor({ state: "detached" });
+  await allow();
+  await microphoneIs(0, 0);
+});
+
+test("who presses Answer twice has one microphone, and it closes with the call", async () => {
+  await aliceCalls();
+  await button(bob, "Answer").click();
+  await isAsked(1);
+  await button(bob, "Answer").click();
+  await isAsked(2);
+  await allow();
+  await inCall(alice, "Bob").waitFor();
+  await microphoneIs(1, 1);
+  await button(alice, "Hang up").click();
+  await microphoneIs(0, 0);
+});
+
+test("a call that ends while one is asked for the microphone leaves it closed", async () => {
+  await aliceCalls();
+  await button(bob, "Answer").click();
+  await isAsked(1);
+  await allow();
+  await inCall(bob, "Alice").waitFor();
+  await button(bob, "Use the microphone").click(); // no more
+  await microphoneIs(0, 0);
+  await button(bob, "Use the microphone").click();
+  await isAsked(1);
+  await button(alice, "Hang up").click();
+  await bob.page.getByText("The call is over").first().waitFor();
+  await allow();
+  await microphoneIs(0, 0);
+  expect(alice.faults).toEqual([]);
+  expect(bob.faults).toEqual([]);
+});
+
+test("what cannot be called leaves the microphone closed", async () => {
+  await button(bob, "Call Alice").waitFor();
+  const { origin } = new URL(bob.page.url());
+  await bob.page.goto(`${origin}/#/dial/${encodeURIComponent("bob@")}`);
+  await button(bob, "Call").click();
+  await isAsked(1);
+  await allow();
+  await bob.page.getByRole("alert").waitFor();
+  await microphoneIs(0, 0);
+  await bob.page.goto(`${origin}/#/`);
+});
