@@ -147,3 +147,17 @@ test("what cannot be called leaves the microphone closed", async () => {
   await microphoneIs(0, 0);
   await bob.page.goto(`${origin}/#/`);
 });
+
+// B15
+test("a session that was asked for can be asked for again", async () => {
+  await aliceCalls();
+  await button(bob, "Answer").click();
+  await isAsked(1);
+  await allow();
+  await alice.page.getByRole("heading", { name: "Session with Bob" }).waitFor();
+  await button(bob, "Leave").click();
+  await bob.page.getByRole("dialog").getByRole("button", { name: "Leave" }).click();
+  await button(alice, "Ask for a session").click();
+  await button(alice, "Asked").waitFor();
+  await alice.page.locator("button:enabled", { hasText: "Ask for a session" }).waitFor();
+});
