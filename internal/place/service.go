@@ -150,9 +150,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 }
 
 // Any reports whether somebody in the tenant shares or asks for places.
-func (s *Service) Any(tenant wire.TenantID) bool {
-	return s.has.Has(tenant)
-}
+func (s *Service) Any(tenant wire.TenantID) bool { return s.has.Has(tenant) }
 
 func key(tenant wire.TenantID, id wire.SessionID) string {
 	return store.Key(string(tenant), string(id))

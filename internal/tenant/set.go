@@ -36,7 +36,8 @@ func (s *Set) Has(t wire.TenantID) bool {
 // Learn notes what was read: the others can read it, too.
 func (s *Set) Learn(t wire.TenantID) { s.has.Store(t, true) }
 
-// Add adds a tenant here and at the other nodes. It is to be called before what it gets is stored.
+// Add adds a tenant here and at the other nodes. It is to be called before what it gets is stored, so that no node
+// passes over what is there. The error is the bus's: then nothing was added.
 func (s *Set) Add(ctx context.Context, t wire.TenantID) error {
 	if s.Has(t) {
 		return nil

@@ -2,9 +2,6 @@ package session_test
 
 import (
 	"context"
-	"fmt"
-	"iter"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -154,101 +151,6 @@ func revOf(t *testing.T, w *world, d wire.DeviceID) store.Rev {
 		t.Fatal(err)
 	}
 	return r.Rev
-}
-
-// TestAlarmsOfHours: alarms are found in their hour, those of an hour that is over, which another node has set, within ten
-// minutes, and those that an earlier version has set, too. Others are not read.
-func TestAlarmsOfHours(t *testing.T) {
-	w := newWorld(t)
-	counted := &scans{Table: store.TableOf[session.Alarm](w.engine, "session-alarms")}
-	n := w.node(func(c *session.Config) { c.Alarms = counted })
-	phase := func(id wire.SessionID) wire.Phase {
-		t.Helper()
-		rec, err := n.Record(ctx(t), tenant, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rec.Phase
-	}
-	open := func(id wire.SessionID, ended time.Time) session.Alarm {
-		t.Helper()
-		o := opening()
-		o.ID = id
-		if err := n.Open(ctx(t), o); err != nil {
-			t.Fatal(err)
-		}
-		if err := n.CallEnded(ctx(t), tenant, id, ended, 0); err != nil {
-			t.Fatal(err)
-		}
-		for a, err := range counted.Table.Scan(ctx(t), "") {
-			if err == nil && a.Value.Session == id {
-				return a.Value
-			}
-		}
-		t.Fatal("no alarm was set")
-		return session.Alarm{}
-	}
-	n.Ring(ctx(t)) // lists all
-	a := open("A", w.clock())
-	for w.clock().Before(a.At) {
-		if phase("A") != wire.AfterCall {
-			t.Fatal("closed before its time")
-		}
-		w.pass(time.Minute)
-		n.Ring(ctx(t))
-	}
-	if phase("A") != wire.Closed {
-		t.Error("not closed in its time")
-	}
-
-	// As an earlier version sets it, and as another node does whose clock is far behind.
-	keys := map[wire.SessionID]func(session.Alarm) string{
-		"old": func(a session.Alarm) string {
-			return store.Key(fmt.Sprintf("%015d", a.At.UnixMilli()), string(tenant), "old")
-		},
-		"late": func(session.Alarm) string { return store.Key("h0000001", "000000003600001", string(tenant), "late") },
-	}
-	w.pass(5 * time.Hour)
-	n.Ring(ctx(t))
-	for id, key := range keys {
-		a := open(id, w.clock())
-		for item, err := range counted.Table.Scan(ctx(t), "") {
-			if err == nil && item.Value.Session == id {
-				if err := counted.Delete(ctx(t), item.Key, item.Rev); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if _, err := counted.Put(ctx(t), key(a), a, 0); err != nil {
-			t.Fatal(err)
-		}
-		w.pass(24 * time.Hour)
-	}
-	for range 12 {
-		w.pass(time.Minute)
-		n.Ring(ctx(t))
-	}
-	for id := range keys {
-		if phase(id) != wire.Closed {
-			t.Errorf("%s is not closed", id)
-		}
-	}
-	if counted.all > 20 {
-		t.Errorf("all alarms were listed %d times", counted.all)
-	}
-}
-
-// scans counts how often a table is read whole.
-type scans struct {
-	session.Table[session.Alarm]
-	all int
-}
-
-func (s *scans) Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[session.Alarm], error] {
-	if !strings.Contains(prefix, "/") {
-		s.all++
-	}
-	return s.Table.Scan(ctx, prefix)
 }
 
 // deaf hears of nothing that other nodes do.
