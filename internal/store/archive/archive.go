@@ -96,8 +96,9 @@ const (
 	page  = 256
 )
 
-// walk calls yield with the content, line by line, in the order of the archive.
+// walk calls yield with the content, line by line, in the order of the archive: all that was acknowledged before.
 func (c Content) walk(ctx context.Context, yield func(line) error) error {
+	ctx = store.Linearizable(ctx)
 	tables, err := c.Engine.Tables(ctx)
 	if err != nil {
 		return err
@@ -267,7 +268,7 @@ func Write(ctx context.Context, c Content, to io.Writer) (Summary, error) {
 		return sum, err
 	}
 	if again != sum {
-		return sum, errors.New("archive: the content changed while it was read; stop all servers that use it")
+		return sum, fmt.Errorf("archive: the content changed while it was read, from %+v to %+v; stop all servers that use it", sum, again)
 	}
 	if err := errors.Join(out.Encode(line{End: &sum}), w.Flush()); err != nil {
 		return sum, fmt.Errorf("archive: %w", err)

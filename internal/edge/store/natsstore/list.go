@@ -25,27 +25,55 @@ const tableDescription = "Tandem table "
 func (s *Store) Tables(ctx context.Context) (tables []string, err error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
-	list := s.js.ListStreams(ctx)
-	for info := range list.Info() {
-		table, ok := strings.CutPrefix(info.Config.Description, tableDescription)
-		if !ok {
-			continue
+	buckets, err := s.streamNames(ctx, "KV_"+s.opt.Prefix+"_")
+	if err != nil {
+		return nil, fmt.Errorf("natsstore: list tables: %w", err)
+	}
+	for _, bucket := range buckets {
+		var description string
+		if err := s.retry(ctx, func(try context.Context) error {
+			st, err := s.js.Stream(try, bucket)
+			if err == nil {
+				description = st.CachedInfo().Config.Description
+			}
+			return err
+		}); err != nil {
+			return nil, fmt.Errorf("natsstore: list tables: %s: %w", bucket, err)
 		}
-		if b, err := bucketName(s.opt.Prefix, table); err == nil && info.Config.Name == "KV_"+b {
+		if table, ok := strings.CutPrefix(description, tableDescription); ok {
 			tables = append(tables, table)
 		}
-	}
-	if err := list.Err(); err != nil {
-		return nil, fmt.Errorf("natsstore: list tables: %w", err)
 	}
 	slices.Sort(tables)
 	return tables, nil
 }
 
+// streamNames lists the streams whose names begin with prefix, each once. The names come in pages, between which streams
+// that others make or remove move the rest: so they are read until a reading shows nothing new. A listing of the streams
+// themselves would not do: it leaves out those that have no leader just now, and shows others twice.
+func (s *Store) streamNames(ctx context.Context, prefix string) ([]string, error) {
+	found := map[string]bool{}
+	for known := -1; known < len(found); {
+		known = len(found)
+		if err := s.retry(ctx, func(try context.Context) error {
+			names := s.js.StreamNames(try)
+			for name := range names.Name() {
+				if strings.HasPrefix(name, prefix) {
+					found[name] = true
+				}
+			}
+			return names.Err()
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
 // Logs implements [store.Portable].
 func (s *Store) Logs(ctx context.Context) (logs []string, err error) {
 	for i := range s.logs {
-		names, err := s.subjects(ctx, s.logs[i].name, fmt.Sprintf("%s.log.%d.", s.opt.Prefix, i))
+		names, err := s.subjects(ctx, s.logs[i], fmt.Sprintf("%s.log.%d.", s.opt.Prefix, i))
 		if err != nil {
 			return nil, err
 		}
@@ -57,24 +85,30 @@ func (s *Store) Logs(ctx context.Context) (logs []string, err error) {
 
 // Counters implements [store.Portable].
 func (s *Store) Counters(ctx context.Context) ([]string, error) {
-	return s.subjects(ctx, s.count.name, s.opt.Prefix+".count.")
+	return s.subjects(ctx, s.count, s.opt.Prefix+".count.")
 }
 
 // subjects lists the names under root in a stream, from its leader.
-func (s *Store) subjects(ctx context.Context, stream, root string) (names []string, err error) {
+func (s *Store) subjects(ctx context.Context, in stream, root string) (names []string, err error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
+	var reach uint64
+	if store.MomentOf(ctx) != nil && in.fence != "" {
+		if reach, err = s.reach(ctx, in.fence); err != nil {
+			return nil, fmt.Errorf("natsstore: prove a listing of %s: %w", in.name, err)
+		}
+	}
 	var st jetstream.Stream
 	err = s.retry(ctx, func(try context.Context) (err error) {
-		st, err = s.js.Stream(try, stream)
+		st, err = s.js.Stream(try, in.name)
 		return err
 	})
 	var list map[string]uint64
 	if err == nil {
-		list, _, err = s.listing(ctx, st, root+">", 0)
+		list, _, err = s.listing(ctx, st, root+">", reach)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("natsstore: list %s: %w", stream, err)
+		return nil, fmt.Errorf("natsstore: list %s: %w", in.name, err)
 	}
 	delete(list, root+fenceToken)
 	for subj := range list {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,21 +145,43 @@ func TestOneProof(t *testing.T) {
 	}
 }
 
+// leader waits until one of the servers leads the cluster.
+func leader(t *testing.T, servers []*server.Server) int {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for i, srv := range servers {
+			if srv.JetStreamIsLeader() {
+				return i
+			}
+		}
+	}
+	t.Fatal("the cluster has no leader")
+	return -1
+}
+
+// TestTablesOfNoLeader lists the tables while their streams have lost their leader.
+func TestTablesOfNoLeader(t *testing.T) {
+	servers, part := partable(t)
+	old := leader(t, servers)
+	s := open(t, natsstore.Options{URL: servers[(old+1)%3].ClientURL(), Timeout: 40 * time.Second})
+	want := []string{"a", "b", "c"}
+	for _, table := range want {
+		if _, err := s.Put(t.Context(), table, "k", []byte("v"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lead(t, servers[old].ClientURL(), servers[old].Name())
+	part(old)
+	if got, err := s.Tables(t.Context()); err != nil || !slices.Equal(got, want) {
+		t.Errorf("tables %q, %v; want %q", got, err, want)
+	}
+}
+
 // TestPartedLeader reads at a server that led everything and does not know yet that the others have gone
 // on without it: a linearizable read, and a rewind, say rather nothing than what was so before.
 func TestPartedLeader(t *testing.T) {
 	servers, part := partable(t)
-	old := -1
-	for end := time.Now().Add(time.Minute); old < 0; time.Sleep(50 * time.Millisecond) {
-		for i, srv := range servers {
-			if srv.JetStreamIsLeader() {
-				old = i
-			}
-		}
-		if time.Now().After(end) {
-			t.Fatal("the cluster has no leader")
-		}
-	}
+	old := leader(t, servers)
 	there := open(t, natsstore.Options{URL: servers[old].ClientURL()})
 	here := open(t, natsstore.Options{URL: servers[(old+1)%3].ClientURL(), Timeout: 40 * time.Second})
 	rev, err := there.Put(t.Context(), "t", "k", []byte("before"), 0)
