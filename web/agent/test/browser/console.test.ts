@@ -417,7 +417,25 @@ test("the session and its call are transferred to another agent, with what was s
   await log(alice).getByText("still Anna").waitFor();
   await anna.page.getByRole("button", { name: "Hang up" }).waitFor();
   await expect.poll(() => state(ben)).not.toBe("busy/");
-  // Then he does.
+  // Then he does. Who is muted stays so in the call with him, also with another sound.
+  await alice.page.evaluate(() => {
+    const senders: RTCRtpSender[] = [];
+    Object.assign(globalThis, { senders });
+    const { addTrack } = RTCPeerConnection.prototype;
+    RTCPeerConnection.prototype.addTrack = function (...what) {
+      const sender = addTrack.apply(this, what);
+      senders.push(sender);
+      return sender;
+    };
+  });
+  const sends = () => {
+    const { senders } = globalThis as unknown as { senders: RTCRtpSender[] };
+    return [senders.length, senders.at(-1)?.track?.enabled];
+  };
+  const trackSent = () =>
+    (globalThis as unknown as { senders: RTCRtpSender[] }).senders.at(-1)?.track?.id;
+  const mute = alice.page.getByRole("button", { name: "Mute" });
+  await mute.click();
   await anna.page.getByLabel("Transfer to").selectOption("ben");
   await anna.page.getByRole("button", { name: "Transfer", exact: true }).click();
   await ben.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
@@ -449,6 +467,14 @@ test("the session and its call are transferred to another agent, with what was s
   pressed();
   await screen.getByRole("img", { name: "On it now: On Monday, Send my details" }).waitFor();
   await sheet.getByRole("button", { name: "Put away" }).click();
+  await expect.poll(() => alice.page.evaluate(sends)).toEqual([1, false]);
+  const tone = await alice.page.evaluate(trackSent);
+  await alice.page.getByRole("button", { name: "Use the microphone" }).click();
+  await expect.poll(() => alice.page.evaluate(trackSent)).not.toBe(tone);
+  expect(await alice.page.evaluate(sends)).toEqual([1, false]);
+  await mute.click();
+  expect(await alice.page.evaluate(sends)).toEqual([1, true]);
+  await alice.page.getByRole("button", { name: "Use the microphone" }).click();
   await write(ben, "Ben here");
   await log(alice).getByText("Ben here").waitFor();
   await alice.page.getByRole("button", { name: "Hang up" }).waitFor();

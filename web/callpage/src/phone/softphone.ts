@@ -74,6 +74,7 @@ export class Softphone {
   #tone: Tone | undefined;
   #microphone: MediaStream | undefined;
   #source: Source = "tone";
+  #muted = false;
   /** Counts the streams that were asked for: only the newest is wanted. */
   #turn = 0;
   readonly #ear = new Audio();
@@ -214,8 +215,9 @@ export class Softphone {
     });
   }
 
-  /** Sends nothing while muted. */
+  /** Sends nothing while muted; also in the call to which this one is transferred. */
   mute(muted: boolean): void {
+    this.#muted = muted;
     if (muted) {
       this.#session?.mute({ audio: true });
     } else {
@@ -340,6 +342,7 @@ export class Softphone {
           return;
         }
         this.#silence();
+        this.#muted = false;
         this.#ear.srcObject = null;
       }
     };
@@ -378,6 +381,9 @@ export class Softphone {
     if (session.connection) {
       this.#listen(session.connection); // an outgoing call has its connection already
     }
+    if (this.#before) {
+      this.mute(this.#muted);
+    }
     this.#events.call(call);
   }
 
@@ -386,6 +392,7 @@ export class Softphone {
     this.#before = undefined;
     this.#session = session;
     this.#call = call;
+    this.mute(this.#muted);
     const track = session.connection?.getReceivers().find((r) => r.track.kind === "audio")?.track;
     if (track) {
       this.#hear(new MediaStream([track]));
