@@ -140,6 +140,32 @@ func (c *centre) state(id string) string {
 	return fmt.Sprintf("%s %s %s", state, reason, since.Format("15:04"))
 }
 
+// TestAnotherBrowserInACall: who signs in at another browser while the one before is in a call, and does not get into that call
+// again, is not taken to be in it for good.
+func TestAnotherBrowserInACall(t *testing.T) {
+	c := newCentre(t)
+	anna := c.work("anna", "17", false)
+	c.talk("s_1", wire.InCall, anna)
+	if got := c.state("anna"); got != "busy  09:00" {
+		t.Fatal(got)
+	}
+	r, err := c.enter(c.code("anna", wire.AgentCodeRequest{}), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.state("anna"); got != "wrap_up  09:00" {
+		t.Errorf("%q", got)
+	}
+	c.talk("s_1", wire.InCall, "-"+anna, r.Device) // it gets in again
+	if got := c.state("anna"); got != "busy  09:00" {
+		t.Errorf("in the call again: %q", got)
+	}
+	c.talk("s_1", wire.Closed, "-"+anna, r.Device)
+	if got := c.state("anna"); got != "wrap_up  09:00" {
+		t.Errorf("after it: %q", got)
+	}
+}
+
 var alice, _ = tel.ParseIdentity("+442079460001", "")
 
 // talk tells of a session of Alice with agents' devices; those that left are marked.

@@ -136,8 +136,10 @@ func (s *Service) SignIn(ctx context.Context, home wire.TenantID, q wire.AgentSi
 			c.By = thumbprint
 			return c, was == "", nil
 		})
-		if err != nil {
+		if errors.Is(err, ErrCode) {
 			return r, errors.Join(err, s.cfg.Devices.Unseat(ctx, c.Tenant, d))
+		} else if err != nil {
+			return r, fmt.Errorf("agent: sign in: %w", err) // it may have been taken: the same key may try again
 		}
 	}
 	r, err = s.seated(ctx, r, id, d, until)
@@ -163,6 +165,12 @@ func (s *Service) seated(ctx context.Context, r Record, code string, d wire.Devi
 		if state, _, _ := r.StateAt(now); state == wire.AgentSignedOut {
 			r.Calls, r.Open = nil, nil
 			r.become(wire.AgentAway, "", now)
+		} else if before != "" && before != d {
+			// What the browser before was in, this one is not: nobody would say when it is over.
+			was := len(r.Calls) > 0
+			if r.Calls, r.Open = nil, nil; was {
+				r.become(wire.AgentWrapUp, "", now)
+			}
 		}
 		r.Device, r.Until = d, until
 		return nil

@@ -425,6 +425,37 @@ func TestTouchedTwice(t *testing.T) {
 	w.expect(s, true, paid)
 }
 
+// stalling calls a function before a payment is stored.
+type stalling struct {
+	store.Engine
+	before func()
+}
+
+func (e *stalling) Put(ctx context.Context, table, key string, value []byte, at store.Rev) (store.Rev, error) {
+	if f := e.before; table == "payments" && f != nil {
+		e.before = nil
+		f()
+	}
+	return e.Engine.Put(ctx, table, key, value, at)
+}
+
+// TestLookedAtWhileBeginning: who looks while a further attempt is being begun, and sees the one before, which is over, does not
+// keep what comes of the new one from being seen.
+func TestLookedAtWhileBeginning(t *testing.T) {
+	w, _ := newWorld(t)
+	e := &stalling{Engine: w.engine}
+	w.engine = e
+	s := w.service()
+	w.begin(s)
+	w.is("cs_1", wire.PaymentCancelled)
+	w.work(s)
+	e.before = func() { w.work(s) }
+	w.begin(s)
+	w.is("cs_2", wire.PaymentPaid)
+	w.work(s)
+	w.expect(s, true, "7 tickets pay cancelled expired 12.50 EUR", paid)
+}
+
 // TestDiesWhileBeginning: what was noted for a payment that nobody can pay is passed over.
 func TestDiesWhileBeginning(t *testing.T) {
 	w, s := newWorld(t)

@@ -123,7 +123,9 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return wire.Payment{}, fmt.Errorf("payment: read: %w", err)
-	case rev != 0 && (!old.over() || old.State == wire.PaymentPaid):
+	case rev != 0 && !old.over():
+		return old.info(true), s.watch(ctx, old, s.cfg.Now().Add(pause(0))) // who began it may have died before
+	case old.State == wire.PaymentPaid:
 		return old.info(true), nil
 	case rev == 0:
 		if err := s.room(ctx, tenant, id); err != nil {
@@ -149,7 +151,7 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 	p.Checkout, p.URL = c.ID, c.URL
 	// The address is told when it is sure that somebody will look at what comes of it. If we die before, nobody has it, and
 	// the payment server lets the checkout expire.
-	if err := s.watch(ctx, p, now.Add(pause(0))); err != nil {
+	if err := s.watch(ctx, p, s.cfg.Now().Add(pause(0))); err != nil {
 		return wire.Payment{}, err
 	}
 	switch _, err = s.payments.Put(ctx, key(p), p, rev); {
@@ -161,6 +163,10 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		return wire.Payment{}, fmt.Errorf("payment: keep: %w", err)
 	default:
 		s.begun.Add(1)
+	}
+	// Again: who looked meanwhile saw the attempt before, which is over, and looks no more.
+	if err := s.watch(ctx, p, s.cfg.Now().Add(pause(0))); err != nil {
+		return wire.Payment{}, err
 	}
 	s.signal()
 	return p.info(true), nil

@@ -104,8 +104,24 @@ func (s *Server) seat(ctx context.Context, r *call.Report) error {
 	return err
 }
 
-// observeAgents lets agents' states and conversations follow their sessions.
+// observeAgents lets agents' states and conversations follow their sessions. Another node may have observed a newer state
+// meanwhile, which this one would undo: so it looks again until there is none.
 func (s *Server) observeAgents(ctx context.Context, rec *session.Record) error {
+	for {
+		if err := s.observed(ctx, rec); err != nil {
+			return err
+		}
+		now, err := s.sessions.Record(ctx, rec.Tenant, rec.ID)
+		if errors.Is(err, store.ErrNotFound) || err == nil && now.Version <= rec.Version {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		rec = &now
+	}
+}
+
+func (s *Server) observed(ctx context.Context, rec *session.Record) error {
 	x := agent.Seen{Tenant: rec.Tenant, Session: rec.ID, Phase: rec.Phase, Opened: rec.Opened, CallOver: rec.CallEnded, Closed: rec.Closed}
 	for _, m := range rec.Members {
 		side := rec.Sides[m.Side-1]

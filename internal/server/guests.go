@@ -188,8 +188,10 @@ func (s guests) enter(ctx context.Context, r wire.GuestRequest) (device.Device, 
 	if err != nil {
 		return d, err
 	}
-	if err := s.guests.Use(ctx, r.Link, used); err != nil {
+	if err := s.guests.Use(ctx, r.Link, used); errors.Is(err, guest.ErrUsed) {
 		return d, errors.Join(err, s.devices.DismissGuest(ctx, w.Tenant, d.ID))
+	} else if err != nil {
+		return d, err // it may have been taken: the same device may try again
 	}
 	made := audit.Record{
 		Tenant: w.Tenant, Who: wire.AuditActor{Role: string(httpapi.RoleDevice), ID: string(d.ID)}, What: audit.DeviceEnrolled,

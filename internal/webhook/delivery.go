@@ -49,6 +49,8 @@ type Delivery struct {
 	Next time.Time `json:"next,omitzero"`
 	// Lease: until then somebody is at it.
 	Lease time.Time `json:"lease,omitzero"`
+	// Holder names the attempt that has the lease.
+	Holder string `json:"holder,omitempty"`
 	// Round is how many attempts were made since the delivery was last asked for; Tried
 	// counts all.
 	Round int `json:"round"`

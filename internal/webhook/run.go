@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/store"
+	"github.com/tandem-call/tandem/wire"
 )
 
 const (
@@ -137,7 +138,7 @@ func (s *Service) release(e Endpoint, key string) {
 // attempt claims the delivery, makes one attempt, and writes down what came of it. False:
 // somebody else is at it, or the store failed. A delivery that is not due counts as done.
 func (s *Service) attempt(ctx context.Context, e Endpoint, key string) (Delivery, bool) {
-	lease := time.Time{}
+	holder := wire.NewID("")
 	claimed, busy := false, false
 	d, err := store.Change(ctx, s.deliveries, key, func(d Delivery, exists bool) (Delivery, bool, error) {
 		now := s.c.Now()
@@ -145,7 +146,7 @@ func (s *Service) attempt(ctx context.Context, e Endpoint, key string) (Delivery
 		switch {
 		case !exists || d.Status != Pending || d.Next.After(now):
 			return d, false, nil
-		case !lease.IsZero() && d.Lease.Equal(lease): // our own write, whose answer was lost
+		case d.Holder == holder: // our own write, whose answer was lost
 			claimed = true
 			return d, false, nil
 		case d.Lease.After(now):
@@ -153,9 +154,7 @@ func (s *Service) attempt(ctx context.Context, e Endpoint, key string) (Delivery
 			return d, false, nil
 		}
 		claimed = true
-		// Odd nanoseconds tell two nodes' leases apart.
-		lease = now.Add(s.c.Timeout + slack + time.Duration(s.c.Jitter()*float64(time.Millisecond))).UTC().Round(0)
-		d.Lease = lease
+		d.Lease, d.Holder = now.Add(s.c.Timeout+slack).UTC().Round(0), holder
 		return d, true, nil
 	})
 	if err != nil || busy || !claimed {
@@ -176,8 +175,9 @@ func (s *Service) attempt(ctx context.Context, e Endpoint, key string) (Delivery
 		wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		_, err := store.Change(wctx, s.deliveries, key, func(d Delivery, exists bool) (Delivery, bool, error) {
-			d.Lease = time.Time{}
-			return d, exists && d.Status == Pending, nil
+			mine := exists && d.Holder == holder
+			d.Lease, d.Holder = time.Time{}, ""
+			return d, mine && d.Status == Pending, nil
 		})
 		if err != nil {
 			s.c.Log.Warn("a webhook delivery waits until its lease is over", "err", err)
@@ -207,25 +207,32 @@ func (s *Service) finish(ctx context.Context, e Endpoint, d Delivery, a Attempt,
 			return d, err
 		}
 	}
-	lease := d.Lease
+	was := d
+	written, recorded := false, false
 	d, err := store.Change(ctx, s.deliveries, d.key(), func(d Delivery, exists bool) (Delivery, bool, error) {
-		if !exists || !d.Lease.Equal(lease) {
-			return d, false, nil // removed meanwhile; or done: the answer of our write was lost
+		if recorded = exists && d.Holder == was.Holder; !recorded {
+			recorded = written && exists && d.Holder == "" && d.Tried == was.Tried+1 // our write, whose answer was lost
+			return d, false, nil                                                     // else it was removed, or is another attempt's by now
 		}
-		d.Lease = time.Time{}
-		d.Round, d.Tried = d.Round+1, d.Tried+1
+		written = true
+		replayed := d.Round != was.Round || !d.Next.Equal(was.Next) // meanwhile an operator has asked for it anew
+		d.Lease, d.Holder = time.Time{}, ""
+		d.Tried++
 		d.Attempts = append(d.Attempts[max(0, len(d.Attempts)-keptAttempts+1):len(d.Attempts):len(d.Attempts)], a)
 		switch {
 		case ok:
 			d.Status, d.Next = Delivered, time.Time{}
+		case replayed:
+			return d, true, nil
 		case next.IsZero():
 			d.Status, d.Next = Failed, time.Time{}
 		default:
 			d.Next = next
 		}
+		d.Round++
 		return d, true, nil
 	})
-	if err != nil {
+	if err != nil || !recorded {
 		return d, err
 	}
 	switch {

@@ -252,6 +252,31 @@ func TestPartiesAreMaskedUnlessAskedFor(t *testing.T) {
 	}
 }
 
+// TestReplayedMeanwhile: what an operator asks for anew while an attempt is under way is sent anew when that has failed.
+func TestReplayedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	e := w.add(webhook.NewEndpoint{})
+	goOn := make(chan struct{})
+	w.answers(func(webhook.Post) (webhook.Answer, error) {
+		<-goOn
+		return webhook.Answer{Status: 500}, nil
+	})
+	w.run()
+	w.emit("evt_1")
+	w.got(1)
+	w.pass(time.Second)
+	if n, err := w.Replay(t.Context(), tenant, "evt_1", ""); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	w.answers(nil)
+	close(goOn)
+	w.got(2)
+	d := w.until(e.ID, func(d webhook.Delivery) bool { return d.Status == webhook.Delivered })
+	if d.Tried != 2 {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestAttemptsFollowTheSchedule(t *testing.T) {
 	w := newWorld(t)
 	e := w.add(webhook.NewEndpoint{})
