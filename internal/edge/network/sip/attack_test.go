@@ -149,6 +149,21 @@ func TestNobodySendsElsewhere(t *testing.T) {
 	}
 }
 
+// TestCancelOfNothing: who gives up what nobody has begun takes no room from others.
+func TestCancelOfNothing(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxTransactions = 1 })
+	a := w.newAgent(alice, "UDP")
+	for range 3 {
+		a.tell(a.ask("CANCEL", "sip:"+bob+"@example.com", "<sip:"+bob+"@example.com>"))
+		a.answer("CANCEL", 481)
+	}
+	if n := w.e.Stats().Transactions; n != 0 {
+		t.Errorf("%d transactions are kept", n)
+	}
+	a.tell(a.ask("OPTIONS", "sip:example.com", "<sip:example.com>"))
+	a.answer("OPTIONS", 200)
+}
+
 // TestForeignDomain: who answers for another domain is not the user of ours who has the same
 // name or number, whatever the next element makes of it.
 func TestForeignDomain(t *testing.T) {

@@ -29,14 +29,19 @@ func (s *shard) request(m *Message, f *flow) {
 		return
 	}
 	if s.e.stats.Transactions.Load() >= int64(s.e.cfg.MaxTransactions) {
-		r := m.Response(503, reasons[503])
-		r.tagTo(s.e.tagFor(key))
-		r.Add(RetryAfter, "10")
-		s.e.count(503)
-		f.backTo(m.topVia()).send(r.Encode())
+		s.dismiss(key, m, f, 503, Header{ID: RetryAfter, Name: "Retry-After", Value: "10"})
 		return
 	}
 	s.begin(s.newServerTx(key, m, f))
+}
+
+// dismiss answers a request without keeping anything of it.
+func (s *shard) dismiss(key string, m *Message, f *flow, status int, more ...Header) {
+	r := m.Response(status, reasons[status])
+	r.tagTo(s.e.tagFor(key))
+	r.Headers = append(r.Headers, more...)
+	s.e.count(status)
+	f.backTo(m.topVia()).send(r.Encode())
 }
 
 // begin decides about a new request.
@@ -472,13 +477,12 @@ func (s *shard) cancel(m *Message, f *flow) {
 		tx.repeated()
 		return
 	}
-	tx := s.newServerTx(key, m, f)
 	invite := s.servers[serverKey(m, "INVITE")]
 	if invite == nil {
-		tx.reply(481)
+		s.dismiss(key, m, f, 481) // anybody can make these up: they must take no room
 		return
 	}
-	tx.reply(200)
+	s.newServerTx(key, m, f).reply(200)
 	invite.cancel()
 }
 
