@@ -149,6 +149,38 @@ func TestHold(t *testing.T) {
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 
+// TestOtherUsage: that a side does not know a subscription, or a transfer, or does not answer to it, says
+// nothing of the call; that it does not know the call ends it (RFC 5057 5).
+func TestOtherUsage(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "TCP"), w.newAgent(bob, "TCP")
+	b.register()
+	caller, _ := a.call(b)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+	ask := func(method string, status int) {
+		t.Helper()
+		a.tell(caller.ask(method))
+		b.reply(b.request(method), status)
+		a.answer(method, status)
+	}
+	for _, method := range []string{"NOTIFY", "SUBSCRIBE", "REFER", "MESSAGE", "OPTIONS"} {
+		ask(method, 481)
+		ask(method, 408)
+	}
+	ask("INFO", 408)
+	if len(w.reports) > 0 {
+		t.Errorf("reported: %+v", <-w.reports)
+	}
+	hold := caller.ask("UPDATE", "Content-Type", "application/sdp")
+	hold.Body = []byte(sdp + "a=sendonly\r\n")
+	a.tell(hold)
+	b.reply(b.request("UPDATE"), 200)
+	a.answer("UPDATE", 200)
+	w.legs(alice+" outgoing held", bob+" incoming held")
+	ask("INFO", 481)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 func TestHeld(t *testing.T) {
 	for _, c := range []struct {
 		sdp  string

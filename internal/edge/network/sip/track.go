@@ -300,8 +300,8 @@ func (c *trackedCall) within(req, res *Message) {
 	}
 	c.CSeqs[side] = n
 	c.doubtful = false
-	switch gone := res.Status == 481 || res.Status == 408; {
-	case req.Method == "BYE" && !asks(res.Status) || gone:
+	switch {
+	case req.Method == "BYE" && !asks(res.Status) || endsCall(req.Method, res.Status):
 		c.hangUp(callee, user)
 	case res.Status/100 == 2 && (req.Method == "INVITE" || req.Method == "UPDATE"):
 		c.timer(res)
@@ -310,6 +310,18 @@ func (c *trackedCall) within(req, res *Message) {
 		}
 		c.keep()
 	}
+}
+
+// endsCall: the answer says that the other side does not have the call any more. To a request of
+// another usage of the dialog, as a subscription, it says so of that one only (RFC 5057 5).
+func endsCall(method string, status int) bool {
+	switch method {
+	case "INVITE", "UPDATE":
+		return status == 481 || status == 408
+	case "INFO":
+		return status == 481
+	}
+	return false
 }
 
 // hangUp ends one dialog; the caller's leg ends with the last.
