@@ -149,6 +149,32 @@ func TestHold(t *testing.T) {
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 
+// TestAnswerAfterTheEnd: an answer that comes once more when the call is over does not bring it back.
+func TestAnswerAfterTheEnd(t *testing.T) {
+	m := &memory{calls: map[string]Kept{}}
+	w := newWorld(t, func(c *Config) { c.T1, c.Memory = 500*time.Millisecond, m })
+	a, b, c := w.newAgent(alice, "UDP"), w.newAgent(bob, "UDP"), w.newAgent(carol, "UDP")
+	b.register()
+	c.register()
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	got := b.request("INVITE")
+	b.reply(got, 200)
+	ok := a.answer("INVITE", 200)
+	m.await(t, 1)
+	a.tell(a.calling(invite, ok).ask("BYE"))
+	b.reply(b.request("BYE"), 200)
+	a.answer("BYE", 200)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+	m.await(t, 0)
+
+	b.reply(got, 200)
+	a.answer("INVITE", 200)
+	a.call(c) // is reported after what is reported of the other
+	if legs := w.legs(carol + " incoming active"); legs[bob+" incoming active"].Seq != 0 {
+		t.Errorf("the call is back: %+v", legs)
+	}
+}
+
 // TestOtherUsage: that a side does not know a subscription, or a transfer, or does not answer to it, says
 // nothing of the call; that it does not know the call ends it (RFC 5057 5).
 func TestOtherUsage(t *testing.T) {

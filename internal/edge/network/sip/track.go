@@ -19,6 +19,7 @@ type trackedCall struct {
 	passport []string
 	passes   int  // INVITEs of it that came by and have not failed; several if another element leads it back to us
 	kept     bool // in memory
+	over     bool // nothing brings it back, as a repeated answer would
 	doubtful bool // it was picked up so late that it may be over; see shard.recall
 }
 
@@ -226,7 +227,7 @@ func (c *trackedCall) put(l *Leg) {
 
 // ringing: somebody is called.
 func (c *trackedCall) ringing(user string, res *Message) {
-	if res.Status < 180 || user == "" || len(c.Dialogs) > 0 {
+	if c.over || res.Status < 180 || user == "" || len(c.Dialogs) > 0 {
 		return // who rings after somebody has answered is being cancelled
 	}
 	if l := c.leg(user); l.State == "" {
@@ -237,7 +238,7 @@ func (c *trackedCall) ringing(user string, res *Message) {
 // answered: somebody has taken the call. A second one may, too, when it forked.
 func (c *trackedCall) answered(user string, res *Message) {
 	tag := tagOf(res.Get(To))
-	if _, again := c.Dialogs[tag]; again {
+	if _, again := c.Dialogs[tag]; again || c.over {
 		return
 	}
 	c.Dialogs[tag] = user
@@ -259,6 +260,9 @@ func (c *trackedCall) answered(user string, res *Message) {
 // failed: one INVITE of the call has reached nobody. It is over with the last: an element before
 // us may try somebody else, as when the call is diverted.
 func (c *trackedCall) failed(branches []*branch) {
+	if c.over {
+		return
+	}
 	c.passes--
 	if c.passes <= 0 && len(c.Dialogs) == 0 {
 		c.end()
@@ -273,6 +277,7 @@ func (c *trackedCall) failed(branches []*branch) {
 
 // end ends all legs, and the following.
 func (c *trackedCall) end() {
+	c.over = true
 	for _, l := range c.Called {
 		c.say(l, tel.Ended)
 	}
