@@ -94,9 +94,9 @@ func TestRecheck(t *testing.T) {
 }
 
 // trap listens where nobody may have the element send to.
-func trap(t *testing.T) (addr string, sprung func() bool) {
+func trap(t *testing.T, host string) (addr string, sprung func() bool) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func trap(t *testing.T) (addr string, sprung func() bool) {
 // TestNobodySendsElsewhere: neither a registration, nor a request within a call of one's own,
 // makes the element send to an address that somebody chooses.
 func TestNobodySendsElsewhere(t *testing.T) {
-	addr, sprung := trap(t)
+	addr, sprung := trap(t, "127.0.0.1")
 	_, phone := closedWorld(t)
 	a, b := phone(alice, "UDP"), phone(bob, "UDP")
 	b.register()
@@ -147,6 +147,38 @@ func TestNobodySendsElsewhere(t *testing.T) {
 	if sprung() {
 		t.Error("the element connected to an address that a caller chose")
 	}
+}
+
+// TestContactElsewhere: a telephone whose connection has ended is connected to anew at its own address, and not where
+// its contact leads to; nor is one on UDP called there.
+func TestContactElsewhere(t *testing.T) {
+	for host, own := range map[string]bool{"127.0.0.1": true, "127.0.0.2": false} {
+		t.Run(host, func(t *testing.T) {
+			addr, sprung := trap(t, host)
+			w, phone := closedWorld(t)
+			a, b := phone(alice, "UDP"), phone(bob, "TCP")
+			b.contact = "<sip:" + bob + "@" + addr + ";transport=tcp>"
+			b.register()
+			b.drop()
+			w.unconnected()
+			invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+			res := a.answer("INVITE", 407)
+			a.tell(ackOf(invite, res))
+			invite = a.tell(a.again(invite, res))
+			for res = a.next(); res.Status < 300; res = a.next() {
+			}
+			a.tell(ackOf(invite, res)) // it has failed either way
+			if sprung() != own {
+				t.Errorf("connected to: %t", !own)
+			}
+		})
+	}
+	w, phone := closedWorld(t)
+	a, b := phone(alice, "UDP"), phone(bob, "UDP")
+	b.contact = fmt.Sprintf("<sip:%s@%s;maddr=127.0.0.2>", bob, b.addr)
+	b.register()
+	a.call(b)
+	w.legs(alice+" outgoing active", bob+" incoming active")
 }
 
 // TestCancelOfNothing: who gives up what nobody has begun takes no room from others.

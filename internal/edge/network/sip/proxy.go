@@ -384,9 +384,12 @@ func (s *shard) prepare(m *Message, t target) *Message {
 	return c
 }
 
-// at: the URI's host is the address at the other end of the flow, so there is no NAT
+// at: the URI leads to the address at the other end of the flow, so there is no NAT
 // between.
-func at(u uri, f *flow) bool { return u.host == f.remote.Addr().String() }
+func at(u uri, f *flow) bool {
+	_, elsewhere := u.params.get("maddr")
+	return u.host == f.remote.Addr().String() && !elsewhere
+}
 
 // recordRoute puts us on the way of what follows in the dialog (RFC 3261 16.6 step 4): one
 // value for each side, so that each has an address that it can reach (RFC 5658).
