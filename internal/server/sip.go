@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/agent"
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/device"
@@ -374,27 +375,33 @@ func (s *Server) isTelephone(d device.Device, number tel.Number, now time.Time) 
 }
 
 // mayRegister: the device that a password for a number was given to may still use it.
-func (s *Server) mayRegister(ctx context.Context, number, id string) bool {
+func (s *Server) mayRegister(ctx context.Context, number, id string) (bool, error) {
 	d, err := s.devices.Get(ctx, wire.DefaultTenant, wire.DeviceID(id))
+	if errors.Is(err, device.ErrNotFound) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	number, extension := sip.SplitUser(number)
 	n, err := tel.ParseNumber(number, "")
 	now := time.Now()
 	if err != nil || d.Check(now) != nil {
-		return false
+		return false, nil
 	}
 	if d.Agent() {
 		a, err := s.agents.Of(ctx, wire.DefaultTenant, d.ID)
+		if err != nil && !errors.Is(err, agent.ErrNone) {
+			return false, err
+		}
 		if err != nil || a.Number != n || a.Extension != extension {
-			return false
+			return false, nil
 		}
 	} else if extension != "" || !s.isTelephone(d, n, now) {
-		return false
+		return false, nil
 	}
 	barred, err := s.numberBarred(ctx, wire.DefaultTenant, n)
-	return err == nil && !barred
+	return err == nil && !barred, err
 }
 
 // iceServers are those for one device; TURN with a password that is made from the secret

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -30,8 +31,8 @@ func closedWorld(t *testing.T, change ...func(*Config)) (w *world, phone func(us
 func TestWithdrawnPassword(t *testing.T) {
 	var revoked atomic.Bool
 	w, phone := closedWorld(t, func(c *Config) {
-		c.Holds = func(_ context.Context, user, by string) bool {
-			return by == "dev_"+strings.TrimPrefix(user, "+") && (user != alice || !revoked.Load())
+		c.Holds = func(_ context.Context, user, by string) (bool, error) {
+			return by == "dev_"+strings.TrimPrefix(user, "+") && (user != alice || !revoked.Load()), nil
 		}
 	})
 	a, b, again := phone(alice, "WS"), phone(bob, "UDP"), phone(alice, "TCP")
@@ -73,7 +74,7 @@ func TestRecheck(t *testing.T) {
 		var revoked atomic.Bool
 		w, phone := closedWorld(t, func(c *Config) {
 			c.Open = open
-			c.Holds = func(_ context.Context, user, _ string) bool { return user == alice && !revoked.Load() }
+			c.Holds = func(_ context.Context, user, _ string) (bool, error) { return user == alice && !revoked.Load(), nil }
 		})
 		a := phone(alice, "WS")
 		if open {
@@ -90,6 +91,38 @@ func TestRecheck(t *testing.T) {
 		if left := len(w.e.location.find(alice, time.Now())); via.over() == open || (left > 0) != open {
 			t.Errorf("open %t: %d registrations after the right was lost, connection over: %t", open, left, via.over())
 		}
+	}
+}
+
+// TestStoreDown: while nobody can say who may register, those who could go on as they are; others are asked to come
+// again, and not told that they may not.
+func TestStoreDown(t *testing.T) {
+	var down atomic.Bool
+	w, phone := closedWorld(t, func(c *Config) {
+		c.Holds = func(ctx context.Context, user, _ string) (bool, error) {
+			if !down.Load() {
+				return true, nil
+			}
+			if user == bob {
+				<-ctx.Done() // it may hang, too
+			}
+			return false, errors.New("the store is down")
+		}
+	})
+	a, b := phone(alice, "WS"), phone(bob, "TCP")
+	a.register()
+	via := w.e.location.find(alice, time.Now())[0].via.conn
+	down.Store(true)
+	w.e.recheckNow(t.Context())
+	if via.over() || len(w.e.location.find(alice, time.Now())) == 0 {
+		t.Error("a phone lost its registration")
+	}
+	w.e.holders.note(holder{alice, "dev_" + strings.TrimPrefix(alice, "+")}, true, time.Now().Add(-time.Hour)) // it must be looked up
+	a.register()
+	first := b.tell(b.ask("REGISTER", "sip:example.com", b.aor(), "Expires", "300"))
+	b.tell(b.again(first, b.answer("REGISTER", 401)))
+	if res := b.answer("REGISTER", 503); res.Get(RetryAfter) == "" {
+		t.Error("it is not said when to come again")
 	}
 }
 

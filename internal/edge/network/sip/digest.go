@@ -101,7 +101,14 @@ func (s *shard) authenticated(tx *serverTx, id HeaderID) (who holder, ok bool) {
 			tx.reply(403) // a new password must be fetched
 			return holder{}, false
 		}
-		if holds, _ := s.e.holders.of(who, now); !holds && s.e.cfg.Holds != nil {
+		switch holds, known, _ := s.e.holders.of(who, now); {
+		case s.e.cfg.Holds == nil || holds:
+		case !known: // it could not be looked up
+			r := tx.answer(503)
+			r.Add(RetryAfter, "10")
+			tx.respond(r)
+			return holder{}, false
+		default:
 			s.e.log.Info("a SIP password that was withdrawn", "remote", tx.from.remote, "method", tx.req.Method)
 			tx.reply(403)
 			return holder{}, false

@@ -70,8 +70,9 @@ type Config struct {
 	// PasswordFor is how long a password holds. Zero: an hour.
 	PasswordFor time.Duration
 	// Holds says whether the one that a password was given to may still use it (see
-	// [Element.Credential]). It may take its time. Nil: everybody may.
-	Holds func(ctx context.Context, user, by string) bool
+	// [Element.Credential]). It may take a moment. With an error, what it said last stands. Nil:
+	// everybody may.
+	Holds func(ctx context.Context, user, by string) (bool, error)
 	// Report is given what is seen of the calls. It is called from one goroutine, may take its
 	// time, and is called again with what it returned an error for. Nil: nobody is told.
 	Report func(context.Context, Report) error
@@ -385,7 +386,9 @@ func (e *Element) receive(m *Message, fault *Fault, f *flow) {
 	s := e.shardOf(m.Get(CallID))
 	if who, ok := e.unknown(m); ok && m.IsRequest() {
 		e.work.Go(func() {
-			e.look(e.ending, who)
+			if _, err := e.look(e.ending, who); err != nil && e.ending.Err() == nil {
+				e.log.Warn("it cannot be found out whether a SIP password still holds", "err", err)
+			}
 			s.do(do(s))
 		})
 		return

@@ -15,9 +15,11 @@ import (
 // holder is whom a password was given to, and for which user.
 type holder struct{ user, by string }
 
-// holderFor is how long an answer is remembered; holdersMost bounds how many are.
+// holderFor is how long an answer is good; holdersMost bounds how many are remembered. lookTime is how long one
+// is waited for.
 const (
 	holderFor   = 30 * time.Second
+	lookTime    = 2 * time.Second
 	holdersMost = 10_000
 )
 
@@ -32,12 +34,12 @@ type standing struct {
 	until time.Time
 }
 
-// of returns what is known of a holder.
-func (h *holders) of(who holder, now time.Time) (holds, known bool) {
+// of returns what is known of a holder; not fresh: it was looked up some time ago.
+func (h *holders) of(who holder, now time.Time) (holds, known, fresh bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s, ok := h.known[who]
-	return s.holds, ok && now.Before(s.until)
+	return s.holds, ok, ok && now.Before(s.until)
 }
 
 func (h *holders) note(who holder, holds bool, now time.Time) {
@@ -54,6 +56,16 @@ func (h *holders) note(who holder, holds bool, now time.Time) {
 	}
 }
 
+// prolong lets what is known stand for longer, since nothing newer can be found out.
+func (h *holders) prolong(who holder, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s, ok := h.known[who]; ok {
+		s.until = now.Add(holderFor)
+		h.known[who] = s
+	}
+}
+
 // end forgets what was known of a holder's rights.
 func (h *holders) end(by string) {
 	h.mu.Lock()
@@ -61,11 +73,16 @@ func (h *holders) end(by string) {
 	maps.DeleteFunc(h.known, func(who holder, _ standing) bool { return who.by == by })
 }
 
-// look asks whether the holder still has the right.
-func (e *Element) look(ctx context.Context, who holder) bool {
-	holds := e.cfg.Holds(ctx, who.user, who.by)
+// look asks whether the holder still has the right. With an error, what was known of it stands.
+func (e *Element) look(ctx context.Context, who holder) (holds bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	if holds, err = e.cfg.Holds(ctx, who.user, who.by); err != nil {
+		e.holders.prolong(who, time.Now())
+		return false, err
+	}
 	e.holders.note(who, holds, time.Now())
-	return holds
+	return holds, nil
 }
 
 // unknown returns the holder whose right credentials a request shows, if it has to be looked
@@ -81,8 +98,8 @@ func (e *Element) unknown(m *Message) (who holder, ok bool) {
 				continue
 			}
 			if _, who, ok = holderOf(c["username"]); ok {
-				_, known := e.holders.of(who, time.Now())
-				return who, !known
+				_, _, fresh := e.holders.of(who, time.Now())
+				return who, !fresh
 			}
 		}
 	}
@@ -122,9 +139,17 @@ func (e *Element) recheck(ctx context.Context) error {
 }
 
 func (e *Element) recheckNow(ctx context.Context) {
+	failed, last := 0, error(nil)
 	for _, who := range e.location.holders() {
-		if !e.look(ctx, who) && ctx.Err() == nil {
+		holds, err := e.look(ctx, who)
+		switch {
+		case err != nil:
+			failed, last = failed+1, err
+		case !holds:
 			e.unregister(func(h holder) bool { return h == who })
 		}
+	}
+	if failed > 0 && ctx.Err() == nil {
+		e.log.Warn("it cannot be found out whether telephones may still be registered; they stay", "holders", failed, "err", last)
 	}
 }
