@@ -94,6 +94,22 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
+// TestManyHolders: what was just found out of somebody is remembered, however many others are.
+func TestManyHolders(t *testing.T) {
+	var h holders
+	now := time.Now()
+	for i := range holdersMost + 1 {
+		who := holder{alice, fmt.Sprint(i)}
+		h.note(who, true, now)
+		if holds, _, fresh := h.of(who, now); !holds || !fresh {
+			t.Fatalf("of %d holders, the last one is not known", i+1)
+		}
+	}
+	if len(h.known) > holdersMost {
+		t.Errorf("%d are remembered", len(h.known))
+	}
+}
+
 // TestStoreDown: while nobody can say who may register, those who could go on as they are; others are asked to come
 // again, and not told that they may not.
 func TestStoreDown(t *testing.T) {

@@ -48,12 +48,13 @@ func (h *holders) note(who holder, holds bool, now time.Time) {
 	if h.known == nil {
 		h.known = map[holder]standing{}
 	}
-	if len(h.known) >= holdersMost {
-		maps.DeleteFunc(h.known, func(_ holder, s standing) bool { return !now.Before(s.until) })
+	if _, ok := h.known[who]; !ok && len(h.known) >= holdersMost {
+		for other := range h.known { // any: to look for the oldest each time would take too long
+			delete(h.known, other)
+			break
+		}
 	}
-	if len(h.known) < holdersMost {
-		h.known[who] = standing{holds, now.Add(holderFor)}
-	}
+	h.known[who] = standing{holds, now.Add(holderFor)}
 }
 
 // prolong lets what is known stand for longer, since nothing newer can be found out.
