@@ -20,6 +20,7 @@ import (
 
 	"github.com/lxzan/gws"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 )
 
 // ErrConfig: the configuration cannot be used as it is.
@@ -88,7 +89,7 @@ type Config struct {
 	// MaxQueue bounds the legs whose reports wait; MaxCalls, the transactions under way;
 	// MaxBindings, the addresses registered. Zero: 10,000; 100,000; 100,000.
 	MaxQueue, MaxTransactions, MaxBindings int
-	// MaxConnections, and those of one address (loopback excepted). Zero: 20,000; 64.
+	// MaxConnections, and those that come from one address (loopback excepted). Zero: 20,000; 64.
 	MaxConnections, MaxPerAddress int
 	// T1 is the estimate of a round trip (RFC 3261 17.1.1.1). Zero: 500 ms.
 	T1 time.Duration
@@ -213,6 +214,7 @@ type Element struct {
 	shards   []*shard
 	location *location
 	conns    conns
+	dials    singleflight.Group
 	nonces   nonces
 	holders  holders
 	upgrader *gws.Upgrader

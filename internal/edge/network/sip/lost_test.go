@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -194,6 +196,60 @@ func TestAnswerByNewConnection(t *testing.T) {
 				t.Errorf("%+v, %v", m, fault)
 			}
 		})
+	}
+}
+
+// TestOwnConnections: the connections that we make to an element do not lock it out, and calls that need one
+// at the same time make one.
+func TestOwnConnections(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxPerAddress = 2 })
+	remote := netip.MustParseAddrPort("192.0.2.1:5060") // loopback has no bound
+	open := func(ours bool) bool {
+		c := w.e.newConn("TCP", remote, ours, nil, func() error { return nil })
+		if c == nil {
+			return false
+		}
+		w.e.work.Add(-2) // nothing serves it
+		t.Cleanup(c.stop)
+		return true
+	}
+	for i := range 6 {
+		if ours := i < 3; open(ours) != (i < 5) {
+			t.Errorf("connection %d, ours %t: taken %t", i, ours, i >= 5)
+		}
+	}
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	var made atomic.Int64
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			made.Add(1)
+			all.Go(func() {
+				time.Sleep(300 * time.Millisecond) // there is no answer to its handshake
+				c.Close()
+			})
+		}
+	})
+	var dials sync.WaitGroup
+	for range 10 {
+		dials.Go(func() {
+			_, err := w.e.dial(t.Context(), "TLS", netip.MustParseAddrPort(l.Addr().String()), "pbx.example")
+			if err == nil {
+				t.Error("connected to nobody")
+			}
+		})
+	}
+	dials.Wait()
+	l.Close()
+	all.Wait()
+	if n := made.Load(); n != 1 {
+		t.Errorf("%d connections were made", n)
 	}
 }
 

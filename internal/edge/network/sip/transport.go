@@ -66,6 +66,7 @@ type conn struct {
 	id        uint64
 	transport string
 	remote    netip.AddrPort
+	ours      bool // we have connected
 	out       chan []byte
 	ended     context.Context // done when the connection is over
 	end       context.CancelFunc
@@ -141,7 +142,7 @@ type conns struct {
 	mu       sync.Mutex
 	all      map[uint64]*conn
 	byRemote map[remoteKey]*conn
-	perAddr  map[netip.Addr]int
+	perAddr  map[netip.Addr]int // that came in
 	shut     bool
 }
 
@@ -150,22 +151,25 @@ type remoteKey struct {
 	remote    netip.AddrPort
 }
 
-// newConn makes a connection one of ours; nil if there are too many. The caller starts its
+// newConn keeps a connection, whether it came in or is ours; nil if there are too many. The caller starts its
 // pump, and says that it has done reading.
-func (e *Element) newConn(transport string, remote netip.AddrPort, write func([]byte) error, shut func() error) *conn {
-	c := &conn{e: e, id: rand.Uint64(), transport: transport, remote: remote, out: make(chan []byte, unwritten), write: write, close: shut}
+func (e *Element) newConn(transport string, remote netip.AddrPort, ours bool, write func([]byte) error, shut func() error) *conn {
+	c := &conn{e: e, id: rand.Uint64(), transport: transport, remote: remote, ours: ours, out: make(chan []byte, unwritten), write: write, close: shut}
 	c.ended, c.end = context.WithCancel(context.Background())
 	k := &e.conns
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.shut || len(k.all) >= e.cfg.MaxConnections || k.perAddr[remote.Addr()] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback() {
+	tooMany := !ours && k.perAddr[remote.Addr()] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback()
+	if k.shut || len(k.all) >= e.cfg.MaxConnections || tooMany {
 		e.stats.RefusedConns.Add(1)
 		c.end()
 		return nil
 	}
 	k.all[c.id] = c
 	k.byRemote[remoteKey{transport, remote}] = c
-	k.perAddr[remote.Addr()]++
+	if !ours {
+		k.perAddr[remote.Addr()]++
+	}
 	e.work.Add(2) // pump, and whoever reads
 	return c
 }
@@ -176,6 +180,9 @@ func (k *conns) remove(c *conn) {
 	delete(k.all, c.id)
 	if key := (remoteKey{c.transport, c.remote}); k.byRemote[key] == c {
 		delete(k.byRemote, key)
+	}
+	if c.ours {
+		return
 	}
 	if k.perAddr[c.remote.Addr()]--; k.perAddr[c.remote.Addr()] <= 0 {
 		delete(k.perAddr, c.remote.Addr())
@@ -229,20 +236,20 @@ func (e *Element) accept(l net.Listener, transport string) error {
 			time.Sleep(10 * time.Millisecond) // out of file descriptors, and the like
 			continue
 		}
-		if c := e.streamConn(nc, transport); c == nil {
+		if c := e.streamConn(nc, transport, false); c == nil {
 			_ = nc.Close() // refused
 		}
 	}
 }
 
-// streamConn serves a connection of TCP or TLS; nil if there are too many.
-func (e *Element) streamConn(nc net.Conn, transport string) *conn {
+// streamConn serves a connection of TCP or TLS, that came in or is ours; nil if there are too many.
+func (e *Element) streamConn(nc net.Conn, transport string, ours bool) *conn {
 	remote, err := netip.ParseAddrPort(nc.RemoteAddr().String())
 	if err != nil {
 		return nil
 	}
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	c := e.newConn(transport, remote, func(b []byte) error {
+	c := e.newConn(transport, remote, ours, func(b []byte) error {
 		if err := nc.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
 			return err
 		}
@@ -334,8 +341,16 @@ func readMessage(r *bufio.Reader) (*Message, *Fault) {
 	return m, fault
 }
 
-// dial finds or makes a connection, away from any shard.
+// dial finds or makes a connection, away from any shard. Calls that want the same one at once share it.
 func (e *Element) dial(ctx context.Context, transport string, to netip.AddrPort, name string) (*flow, error) {
+	f, err, _ := e.dials.Do(transport+" "+to.String()+" "+name, func() (any, error) { return e.dialNow(ctx, transport, to, name) })
+	if err != nil {
+		return nil, err
+	}
+	return f.(*flow), nil
+}
+
+func (e *Element) dialNow(ctx context.Context, transport string, to netip.AddrPort, name string) (*flow, error) {
 	if c := e.conns.to(transport, to, name); c != nil {
 		return c.flow(), nil
 	}
@@ -352,7 +367,7 @@ func (e *Element) dial(ctx context.Context, transport string, to netip.AddrPort,
 		}
 		nc = tc
 	}
-	c := e.streamConn(nc, transport)
+	c := e.streamConn(nc, transport, true)
 	if c == nil {
 		return nil, errors.Join(errors.New("sip: too many connections"), nc.Close())
 	}

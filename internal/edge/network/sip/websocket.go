@@ -31,7 +31,7 @@ func (e *Element) WebSocket(w http.ResponseWriter, r *http.Request) {
 	if !remote.IsValid() {
 		remote = port.Addr()
 	}
-	own := e.newConn(transport, netip.AddrPortFrom(remote.Unmap(), port.Port()), func(b []byte) error {
+	own := e.newConn(transport, netip.AddrPortFrom(remote.Unmap(), port.Port()), false, func(b []byte) error {
 		if err := c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
 			return err
 		}
