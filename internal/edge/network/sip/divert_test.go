@@ -156,6 +156,36 @@ func TestHistoryInAnAnswer(t *testing.T) {
 	}
 }
 
+// TestFromIsNotAsserted: to trusted elements we assert who has called by a password, and not what stands in the
+// From of a call that another one has sent without asserting anything.
+func TestFromIsNotAsserted(t *testing.T) {
+	w, phone := closedWorld(t, func(c *Config) { c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")} })
+	b, pbx := w.newAgentAt(bob, "UDP", "127.0.0.2:0"), w.newAgentAt(carol, "UDP", "127.0.0.2:0")
+	b.password = phone(bob, "UDP").password
+	b.register()
+	pbx.tell(pbx.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	got := b.request("INVITE")
+	if got.Has(PAssertedIdentity) {
+		t.Errorf("the From is asserted: %q", got.Get(PAssertedIdentity))
+	}
+	b.reply(got, 200)
+	pbx.answer("INVITE", 200)
+	if r := w.legs(carol + " outgoing active")[carol+" outgoing active"]; !r.Vouched {
+		t.Errorf("the element's word counts for nothing: %+v", r)
+	}
+
+	a := phone(alice, "TCP")
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	res := a.answer("INVITE", 407)
+	a.tell(ackOf(invite, res))
+	a.tell(a.again(invite, res))
+	for got = b.request("INVITE"); !strings.Contains(got.Get(From), alice); got = b.request("INVITE") {
+	}
+	if want := "<sip:" + alice + "@example.com;user=phone>"; got.Get(PAssertedIdentity) != want {
+		t.Errorf("asserted is %q, want %q", got.Get(PAssertedIdentity), want)
+	}
+}
+
 // TestAssertedInAnAnswer: who answers is told to a telephone by a trusted element alone, and not where that asks for
 // privacy; a trusted element is told also then.
 func TestAssertedInAnAnswer(t *testing.T) {

@@ -105,7 +105,7 @@ func (s *shard) assert(c *Message, to *flow, t target, who identity) {
 		c.confide()
 		return
 	}
-	if who.proved && !c.Has(PAssertedIdentity) {
+	if who.asserted && !c.Has(PAssertedIdentity) {
 		c.Add(PAssertedIdentity, "<"+who.uri+">")
 	}
 }

@@ -196,8 +196,10 @@ type identity struct {
 	user string
 	// uri that names it, for P-Asserted-Identity.
 	uri string
-	// proved by its password, or asserted by a trusted element.
+	// proved by its password, or told by a trusted element.
 	proved bool
+	// asserted: proved in a way that we may assert to others, as the From of a trusted element is not (RFC 3325 5).
+	asserted bool
 	// private: it wants to be shown to nobody (RFC 3323, RFC 3325).
 	private bool
 	// served is the user on whose behalf a network asks us (RFC 5502), and whether as the one
@@ -220,7 +222,7 @@ func (s *shard) caller(tx *serverTx, r routed, u uri) (who identity, ok bool) {
 	if s.e.trusts(tx.from) {
 		for _, value := range m.All(PAssertedIdentity) {
 			if a, ok := parseAddress(value); ok && userOf(a.uri) != "" {
-				who.user, who.uri = userOf(a.uri), a.uri.String()
+				who.user, who.uri, who.asserted = userOf(a.uri), a.uri.String(), true
 				break
 			}
 		}
@@ -252,7 +254,7 @@ func (s *shard) caller(tx *serverTx, r routed, u uri) (who identity, ok bool) {
 		tx.reply(403)
 		return who, false
 	}
-	who.user, who.proved = user, true
+	who.user, who.proved, who.asserted = user, true, true
 	who.uri = "sip:" + user + "@" + s.e.cfg.Domain
 	if strings.HasPrefix(user, "+") {
 		who.uri += ";user=phone"
