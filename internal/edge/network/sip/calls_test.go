@@ -175,6 +175,34 @@ func TestAnswerAfterTheEnd(t *testing.T) {
 	}
 }
 
+// TestSecondAnswer: two phones answer, the caller hangs up on one of them, and its answer comes once more: the call
+// ends with the other.
+func TestSecondAnswer(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.T1 = 500 * time.Millisecond })
+	a, one, two := w.newAgent(alice, "UDP"), w.newAgent(bob, "UDP"), w.newAgent(bob, "TCP")
+	one.register()
+	two.register()
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", one.aor()))
+	answer := func(b *agent, got *Message) *dialog {
+		t.Helper()
+		b.reply(got, 200)
+		return a.calling(invite, a.answer("INVITE", 200))
+	}
+	first, second := one.request("INVITE"), two.request("INVITE")
+	second.Set(To, second.Get(To)+";tag=second")
+	kept, ended := answer(one, first), answer(two, second)
+	bye := func(b *agent, d *dialog) {
+		t.Helper()
+		a.tell(d.ask("BYE"))
+		b.reply(b.request("BYE"), 200)
+		a.answer("BYE", 200)
+	}
+	bye(two, ended)
+	answer(two, second)
+	bye(one, kept)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 // TestOtherUsage: that a side does not know a subscription, or a transfer, or does not answer to it, says
 // nothing of the call; that it does not know the call ends it (RFC 5057 5).
 func TestOtherUsage(t *testing.T) {

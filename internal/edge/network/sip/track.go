@@ -17,10 +17,11 @@ type trackedCall struct {
 	s        *shard
 	refresh  *timer
 	passport []string
-	passes   int  // INVITEs of it that came by and have not failed; several if another element leads it back to us
-	kept     bool // in memory
-	over     bool // nothing brings it back, as a repeated answer would
-	doubtful bool // it was picked up so late that it may be over; see shard.recall
+	passes   int             // INVITEs of it that came by and have not failed; several if another element leads it back to us
+	kept     bool            // in memory
+	over     bool            // nothing brings it back, as a repeated answer would
+	hungUp   map[string]bool // its dialogs of which the same holds, by To tag
+	doubtful bool            // it was picked up so late that it may be over; see shard.recall
 }
 
 // Kept is what is known of a call; what Memory keeps of it.
@@ -238,7 +239,7 @@ func (c *trackedCall) ringing(user string, res *Message) {
 // answered: somebody has taken the call. A second one may, too, when it forked.
 func (c *trackedCall) answered(user string, res *Message) {
 	tag := tagOf(res.Get(To))
-	if _, again := c.Dialogs[tag]; again || c.over {
+	if _, again := c.Dialogs[tag]; again || c.over || c.hungUp[tag] {
 		return
 	}
 	c.Dialogs[tag] = user
@@ -332,6 +333,10 @@ func endsCall(method string, status int) bool {
 // hangUp ends one dialog; the caller's leg ends with the last.
 func (c *trackedCall) hangUp(tag, user string) {
 	delete(c.Dialogs, tag)
+	if c.hungUp == nil {
+		c.hungUp = map[string]bool{}
+	}
+	c.hungUp[tag] = true
 	for _, other := range c.Dialogs {
 		if other == user {
 			return
