@@ -436,6 +436,33 @@ func TestWipeNumber(t *testing.T) {
 	want(t, w.registry.WipeNumber(t.Context(), wire.DefaultTenant, tel.Number{}), device.ErrRequest)
 }
 
+// A code that came before the number was wiped gives it to nobody, whether or not it was used.
+func TestWipeNumberEndsEnrolments(t *testing.T) {
+	w := newWorld(t)
+	n := number(t, alice)
+	confirm := func(p *phone, e wire.Enrolment, code string) error {
+		_, err := w.registry.Confirm(t.Context(), wire.DefaultTenant, e.ID, code, w.sign(p, jwt.MapClaims{"nonce": e.ID}))
+		return err
+	}
+	proved, pending, other := newPhone(t), newPhone(t), newPhone(t)
+	e1 := w.begin(proved, n)
+	code1 := w.lastCode()
+	want(t, confirm(proved, e1, code1), nil)
+	e2 := w.begin(pending, n)
+	code2 := w.lastCode()
+	e3 := w.begin(other, number(t, bob))
+	code3 := w.lastCode()
+	if err := w.registry.WipeNumber(t.Context(), wire.DefaultTenant, n); err != nil {
+		t.Fatal(err)
+	}
+	want(t, confirm(proved, e1, code1), device.ErrCodeExpired)
+	want(t, confirm(pending, e2, code2), device.ErrCodeExpired)
+	if all, err := w.registry.ByNumber(t.Context(), wire.DefaultTenant, n); err != nil || len(all) != 0 {
+		t.Errorf("the number finds %v, %v", ids(all), err)
+	}
+	want(t, confirm(other, e3, code3), nil)
+}
+
 func TestEdits(t *testing.T) {
 	w := newWorld(t)
 	d := w.enrol(newPhone(t), number(t, alice))

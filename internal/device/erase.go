@@ -79,10 +79,16 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 			return ids, fmt.Errorf("device: erase: %w", err)
 		}
 	}
+	return ids, r.dropEnrolments(ctx, tenant, numbers)
+}
+
+// dropEnrolments removes the enrolments of the numbers, also those that are proved: they could be
+// confirmed once more. It may repeat.
+func (r *Registry) dropEnrolments(ctx context.Context, tenant wire.TenantID, numbers []tel.Number) error {
 	var begun []string
-	for item, err := range r.enrolments.Scan(ctx, prefix) {
+	for item, err := range r.enrolments.Scan(ctx, store.Key(string(tenant))+"/") {
 		if err != nil {
-			return ids, fmt.Errorf("device: erase: %w", err)
+			return fmt.Errorf("device: drop enrolments: %w", err)
 		}
 		if slices.Contains(numbers, item.Value.Number) {
 			begun = append(begun, item.Key)
@@ -90,10 +96,10 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 	}
 	for _, key := range begun {
 		if err := store.Remove(ctx, r.enrolments, key); err != nil {
-			return ids, fmt.Errorf("device: erase: %w", err)
+			return fmt.Errorf("device: drop enrolments: %w", err)
 		}
 	}
-	return ids, nil
+	return nil
 }
 
 // wipe leaves of a revoked device only its key, which is never accepted again.

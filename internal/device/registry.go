@@ -332,12 +332,15 @@ func (r *Registry) Revoke(ctx context.Context, tenant wire.TenantID, id wire.Dev
 	return nil
 }
 
-// WipeNumber removes every device's binding to the number, and the number's party: the
+// WipeNumber removes every device's binding to the number, its enrolments, and its party: the
 // number has gone to somebody else. Devices left without a binding are cut off. It may
 // repeat, and must be repeated after an error.
 func (r *Registry) WipeNumber(ctx context.Context, tenant wire.TenantID, n tel.Number) error {
 	if n.IsZero() {
 		return fmt.Errorf("%w: no number", ErrRequest)
+	}
+	if err := r.dropEnrolments(ctx, tenant, []tel.Number{n}); err != nil {
+		return err
 	}
 	var ids []wire.DeviceID
 	for id, err := range r.namedBy(ctx, tenant, n) {
@@ -369,6 +372,10 @@ func (r *Registry) WipeNumber(ctx context.Context, tenant wire.TenantID, n tel.N
 			return err
 		}
 		r.cfg.OnRevoke(ctx, tenant, id)
+	}
+	// What was begun meanwhile may be the old holder's too.
+	if err := r.dropEnrolments(ctx, tenant, []tel.Number{n}); err != nil {
+		return err
 	}
 	if err := r.cfg.Parties.Forget(ctx, tenant, n.Identity()); err != nil {
 		return fmt.Errorf("device: wipe %s: %w", n.Mask(), err)
