@@ -13,10 +13,10 @@ import (
 )
 
 // Erase cuts off every device that has or had one of the numbers, which are all of a
-// party's, and forgets everything else that names one; it returns the devices. What stays of
+// party's, as the e-mail addresses are, and forgets everything else that names one; it returns the devices. What stays of
 // a device is its key, so that it is never accepted again. The directory of parties it
 // leaves alone. It may repeat, and must be repeated after an error.
-func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []tel.Number) ([]wire.DeviceID, error) {
+func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []tel.Number, addresses []tel.Identity) ([]wire.DeviceID, error) {
 	prefix := store.Key(string(tenant)) + "/"
 	var ids []wire.DeviceID
 	for item, err := range r.devices.Scan(ctx, prefix) {
@@ -70,12 +70,17 @@ func (r *Registry) Erase(ctx context.Context, tenant wire.TenantID, numbers []te
 			codes = append(codes, item.Value)
 		}
 	}
+	addresses = slices.Clone(addresses)
 	for _, m := range codes {
-		err := store.Remove(ctx, r.mailboxes, mailboxKey(tenant, m.Principal, m.Address))
-		if err == nil {
-			err = store.Remove(ctx, r.limits, store.Key(string(tenant), "mailbox", m.Address.String()))
+		addresses = append(addresses, m.Address)
+	}
+	for _, a := range addresses {
+		if err := store.Remove(ctx, r.limits, store.Key(string(tenant), "mailbox", a.String())); err != nil {
+			return ids, fmt.Errorf("device: erase: %w", err)
 		}
-		if err != nil {
+	}
+	for _, m := range codes { // last: they tell whose an address is
+		if err := store.Remove(ctx, r.mailboxes, mailboxKey(tenant, m.Principal, m.Address)); err != nil {
 			return ids, fmt.Errorf("device: erase: %w", err)
 		}
 	}

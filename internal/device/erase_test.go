@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 )
 
@@ -41,7 +42,7 @@ func TestErase(t *testing.T) {
 		t.Fatal("the number is in no table: this test looks in the wrong ones")
 	}
 	for range 2 {
-		if _, err := w.registry.Erase(t.Context(), "default", []tel.Number{n}); err != nil {
+		if _, err := w.registry.Erase(t.Context(), "default", []tel.Number{n}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,6 +57,36 @@ func TestErase(t *testing.T) {
 	}
 	if d, err := w.registry.Get(t.Context(), "default", stays.ID); err != nil || d.Check(w.clock()) != nil {
 		t.Errorf("somebody else's device: %+v, %v", d, err)
+	}
+}
+
+// How often an address was sent a code outlasts the code itself, but not the party.
+func TestEraseForgetsMailsOfALapsedCode(t *testing.T) {
+	w, mail, alice := mailWorld(t)
+	bob := w.enrol(newPhone(t), number(t, "+442079460002"))
+	hers, his := address(t, "alice@example.com"), address(t, "bob@example.com")
+	for d, at := range map[*device.Device]tel.Identity{&alice: hers, &bob: his} {
+		if _, err := w.registry.BeginMailbox(t.Context(), d.Tenant, d.ID, at); err != nil {
+			t.Fatal(err)
+		}
+		want(t, w.registry.ConfirmMailbox(t.Context(), d.Tenant, d.ID, at, mail.code()), nil)
+	}
+	w.pass(time.Hour)
+	if _, err := w.registry.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found := w.left(t, store.Key(hers.String())); len(found) != 1 {
+		t.Fatalf("of an hour ago: %q, and this test looks for a limit", found)
+	}
+	n, _ := alice.Principal.Number()
+	if _, err := w.registry.Erase(t.Context(), "default", []tel.Number{n}, []tel.Identity{hers}); err != nil {
+		t.Fatal(err)
+	}
+	if found := w.left(t, store.Key(hers.String())); len(found) > 0 {
+		t.Errorf("left: %q", found)
+	}
+	if found := w.left(t, store.Key(his.String())); len(found) != 1 {
+		t.Errorf("of somebody else's address: %q", found)
 	}
 }
 

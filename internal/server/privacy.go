@@ -16,9 +16,10 @@ import (
 
 // everything says under which names a party is known, and by which devices.
 type everything struct {
-	ids     []tel.Identity // the principal first
-	numbers []tel.Number
-	devices []wire.DeviceID
+	ids       []tel.Identity // the principal first
+	numbers   []tel.Number
+	addresses []tel.Identity // of e-mail
+	devices   []wire.DeviceID
 }
 
 func (s *Server) everythingOf(ctx context.Context, tenant wire.TenantID, id tel.Identity) (e everything, err error) {
@@ -31,6 +32,9 @@ func (s *Server) everythingOf(ctx context.Context, tenant wire.TenantID, id tel.
 	for _, id := range e.ids {
 		if n, ok := id.Number(); ok {
 			e.numbers = append(e.numbers, n)
+		}
+		if id.Kind() == tel.KindEmail {
+			e.addresses = append(e.addresses, id)
 		}
 	}
 	all, err := s.devices.All(ctx, tenant, e.numbers)
@@ -225,7 +229,7 @@ func (s *Server) erase(ctx context.Context, tenant wire.TenantID, e everything, 
 		return err
 	}
 	// The devices first, while the coupled ones among them are still known by the number.
-	cut, err := s.devices.Erase(ctx, tenant, e.numbers)
+	cut, err := s.devices.Erase(ctx, tenant, e.numbers, e.addresses)
 	if err != nil {
 		return err
 	}
