@@ -3,10 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/call"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
+	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -49,8 +51,8 @@ func (s *Server) numberBarred(ctx context.Context, tenant wire.TenantID, n tel.N
 	return s.parties.Barred(ctx, tenant, n.Identity())
 }
 
-// closeSessionsOf closes the sessions that the party's devices are in, and ends its telephones'
-// registrations.
+// closeSessionsOf closes the sessions that the party is in, and ends its telephones' registrations.
+// Guests and agents' seats are in no index of devices: the sessions themselves tell of their sides.
 func (s *Server) closeSessionsOf(ctx context.Context, tenant wire.TenantID, id tel.Identity) error {
 	principal, err := s.parties.Principal(ctx, tenant, id)
 	if err != nil {
@@ -60,22 +62,35 @@ func (s *Server) closeSessionsOf(ctx context.Context, tenant wire.TenantID, id t
 	if err != nil {
 		return err
 	}
-	for _, d := range list {
+	devices := make([]wire.DeviceID, len(list))
+	for i, d := range list {
 		s.endTelephone(tenant, d.ID)
-		open, err := s.sessions.Sessions(ctx, tenant, d.ID)
-		if err != nil {
-			return err
+		devices[i] = d.ID
+	}
+	ids, err := s.parties.Identities(ctx, tenant, principal)
+	if err != nil {
+		return err
+	}
+	records, err := s.sessions.OfParty(ctx, tenant, ids, devices)
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		if rec.Phase == wire.Closed || !takesPart(&rec, ids, devices) {
+			continue
 		}
-		for _, st := range open {
-			if st.Phase == wire.Closed {
-				continue
-			}
-			if err := s.sessions.OperatorClose(ctx, tenant, st.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
+		if err := s.sessions.OperatorClose(ctx, tenant, rec.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
 		}
 	}
 	return nil
+}
+
+// takesPart reports whether a party is in a session now. It is not for being shown there: a
+// shared number is shown by many.
+func takesPart(rec *session.Record, ids []tel.Identity, devices []wire.DeviceID) bool {
+	return slices.ContainsFunc(rec.Sides, func(x session.Side) bool { return x.Left.IsZero() && slices.Contains(ids, x.Principal) }) ||
+		slices.ContainsFunc(rec.Members, func(m session.Member) bool { return m.Left.IsZero() && slices.Contains(devices, m.Device) })
 }
 
 // barredCall reports whether a report is of a barred party's call of a kind for which the

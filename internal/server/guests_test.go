@@ -11,6 +11,8 @@ import (
 
 	"github.com/tandem-call/tandem/client"
 	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/internal/session"
+	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -112,6 +114,41 @@ func TestGuestReceivesAndGivesNothing(t *testing.T) {
 	profile()
 	if r := w.ask("GET", "/v1/sessions/"+string(session)+"/messages", w.token(x), ""); r.status != http.StatusOK || strings.Contains(r.body, "velvet") {
 		t.Errorf("the party's profile was sent: %+v", r)
+	}
+}
+
+// A number is barred: the session in which it is a guest only is closed, and none in which it is not.
+func TestBarredGuest(t *testing.T) {
+	w := newWorld(t, func(c *server.Config) { c.Texts.Enabled, c.Texts.After = true, time.Second })
+	x, y, other := w.pair(alice, bob)
+	if r := w.ask("POST", "/v1/reports", w.token(x), report(dave, "outgoing", "active", "g")); r.status != http.StatusOK {
+		t.Fatalf("report: %+v", r)
+	}
+	guest := w.enterByLink(regexp.MustCompile(`psh_\w+`).FindString(w.text()))
+	token := w.token(guest)
+	id := w.sessionOf(token)
+	w.send(guest, id, "before")
+	// Others show the number, as those do who share one.
+	z := w.enrol(carol)
+	shared, err := tel.ParseIdentity("tel:"+dave, "")
+	check(t, err)
+	const behind = wire.SessionID("s_shared")
+	check(t, w.server.Sessions().Open(t.Context(), session.Opening{Tenant: wire.DefaultTenant, ID: behind, At: time.Now(), Sides: []session.OpeningSide{
+		{Principal: z.Number.Identity(), Shown: shared, Devices: []wire.DeviceID{z.Device}},
+		{Principal: y.Number.Identity(), Shown: y.Number.Identity(), Devices: []wire.DeviceID{y.Device}},
+	}}))
+
+	w.operator("POST", "/v1/operator/barred", wire.BarRequest{Identity: dave}, nil)
+	if st := asks[wire.SessionState](w, x, "GET", "/v1/sessions/"+string(id), ""); st.Phase != wire.Closed {
+		t.Errorf("the guest's session is %s", st.Phase)
+	}
+	if r := w.ask("POST", "/v1/sessions/"+string(id)+"/messages", token, `{"id":"after","kind":"text","body":{"text":"x"}}`); r.status < 400 {
+		t.Errorf("the guest sends: %+v", r)
+	}
+	for _, id := range []wire.SessionID{other, behind} {
+		if st := asks[wire.SessionState](w, y, "GET", "/v1/sessions/"+string(id), ""); st.Phase == wire.Closed {
+			t.Errorf("the session %s of others is closed", id)
+		}
 	}
 }
 
