@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 
+	"github.com/tandem-call/tandem/internal/credential"
+	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/session"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/wire"
@@ -19,6 +21,16 @@ func (s *Server) Sessions() *session.Service { return s.sessions }
 
 // Engine is where the server keeps everything.
 func (s *Server) Engine() store.Engine { return s.engine }
+
+// RevokeOver revokes a key as an operator with these scopes does, whose keys are read over an engine.
+func (s *Server) RevokeOver(ctx context.Context, e store.Engine, id string, scopes ...httpapi.Scope) error {
+	keys, err := credential.Open(credential.Config{Engine: e})
+	if err != nil {
+		return err
+	}
+	who := httpapi.Caller{Tenant: wire.DefaultTenant, Role: httpapi.RoleOperator, Credential: "keeper", Scopes: scopes}
+	return operator{&Server{log: s.log, audit: s.audit, keys: keys}}.RevokeCredential(ctx, who, id)
+}
 
 // SessionDropped is what the sessions call when one's time is over, minutes after it was
 // closed at the earliest.

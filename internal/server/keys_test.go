@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -24,6 +26,7 @@ import (
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
 	"github.com/tandem-call/tandem/internal/edge/transport/tlscert"
 	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -163,6 +166,39 @@ func TestLimitedKeysMakeAndEndLimitedOnes(t *testing.T) {
 	}
 	if r := w.ask("DELETE", "/v1/operator/credentials/"+auditor.ID, owner.Key, ""); r.status != http.StatusNoContent {
 		t.Errorf("the owner ends the auditor's: %d %s", r.status, r.body)
+	}
+}
+
+// faltering is an engine whose first reading fails.
+type faltering struct {
+	store.Engine
+	failed bool
+}
+
+func (e *faltering) Get(ctx context.Context, table, key string) (store.Record, error) {
+	if !e.failed {
+		e.failed = true
+		return store.Record{}, errors.New("the disk is busy")
+	}
+	return e.Engine.Get(ctx, table, key)
+}
+
+// TestUnreadKeyIsNotEnded: while a key cannot be read, whoever may not end every key ends none.
+func TestUnreadKeyIsNotEnded(t *testing.T) {
+	w := newWorld(t)
+	var owner wire.Credential
+	w.operator("POST", "/v1/operator/credentials", wire.CredentialRequest{Role: "operator", Name: "owner"}, &owner)
+	e := &faltering{Engine: w.server.Engine()}
+	for _, want := range []wire.Code{wire.CodeInternal, wire.CodeForbidden} {
+		if p := wire.ProblemOf(w.server.RevokeOver(t.Context(), e, owner.ID, httpapi.ScopeKeys)); p == nil || p.Code != want {
+			t.Errorf("revoked: %v, want %s", p, want)
+		}
+	}
+	if p := wire.ProblemOf(w.server.RevokeOver(t.Context(), e, "nobody", httpapi.ScopeKeys)); p == nil || p.Code != wire.CodeNotFound {
+		t.Errorf("a key that does not exist: %v", p)
+	}
+	if r := w.ask("GET", "/v1/operator/credentials", owner.Key, ""); r.status != http.StatusOK {
+		t.Errorf("the owner's key: %+v", r)
 	}
 }
 

@@ -66,8 +66,12 @@ func (s operator) CreateCredential(ctx context.Context, who httpapi.Caller, r wi
 }
 
 func (s operator) RevokeCredential(ctx context.Context, who httpapi.Caller, id string) error {
-	if c, err := s.keys.Get(ctx, who.Tenant, id); err == nil && !mayEnd(who, c) {
+	c, err := s.keys.Get(ctx, who.Tenant, id)
+	switch {
+	case err == nil && !mayEnd(who, c):
 		return wire.NewProblem(wire.CodeForbidden, "this key is limited to the scopes %v, and ends none that can do more", who.Scopes)
+	case err != nil && !errors.Is(err, credential.ErrNotFound): // whether it may is not known
+		return problem(s.log, "revoke a key", err)
 	}
 	return s.audited(ctx, who, audit.Record{What: audit.CredentialRevoked, On: on("credential", id)}, func() error {
 		return s.keys.Revoke(ctx, who.Tenant, id)
