@@ -480,6 +480,42 @@ func (f *farm) streamElsewhere(t *testing.T) {
 	}
 }
 
+// TestLapsedIsClosed: a device whose binding has ended by itself does not stay connected, and one
+// that has another stays.
+func TestLapsedIsClosed(t *testing.T) {
+	w := newWorld(t)
+	a, b, guest := w.enrol(alice), w.enrol(bob), w.guest(carol)
+	lapsed, left, stays := w.enter(a), w.enter(guest), w.enter(b)
+	devices := store.TableOf[device.Device](w.server.Engine(), "devices")
+	for _, id := range []*client.Identity{a, b, guest} {
+		_, err := store.Change(t.Context(), devices, store.Key(string(wire.DefaultTenant), string(id.Device)), func(d device.Device, exists bool) (device.Device, bool, error) {
+			over := d.Bindings[0]
+			over.Expires = time.Now()
+			if id == b {
+				d.Bindings = append(d.Bindings, over)
+			} else {
+				d.Bindings = []wire.Binding{over}
+			}
+			return d, exists, nil
+		})
+		check(t, err)
+	}
+	w.server.CloseGone(t.Context())
+	for name, s := range map[string]*socket{"a device": lapsed, "a guest": left} {
+		if code := s.closed(); code != wire.CloseUnauthentic {
+			t.Errorf("%s: closed with %d", name, code)
+		}
+	}
+	s := w.dial()
+	s.hello(a)
+	if e := s.read(wire.TypeError); !strings.Contains(string(e.Body), string(wire.CodeBindingExpired)) {
+		t.Errorf("its next hello: %s", e.Body)
+	}
+	if _, p := stays.answer(`{"type":"report","id":"r1","body":` + report(alice, "incoming", "active", "c") + `}`); p.Code != "" {
+		t.Errorf("the other device is disturbed: %+v", p)
+	}
+}
+
 // TestRevokedUnheard: a node that did not hear of a revocation closes the device's
 // connections when it looks, and leaves others alone.
 func TestRevokedUnheard(t *testing.T) {

@@ -244,14 +244,20 @@ func (s *Server) endTelephone(tenant wire.TenantID, id wire.DeviceID) {
 	}
 }
 
-// closeGone closes what is left here of devices that were revoked on another node, whose
-// word was lost: the bus promises nothing while the cluster is disturbed.
+// closeGone closes what is left here of devices that may act no more: whose binding has ended by
+// itself, or that were cut off on another node, whose word was lost: the bus promises nothing while
+// the cluster is disturbed.
 func (s *Server) closeGone(ctx context.Context) {
 	for _, who := range s.sockets.Devices() {
 		d, err := s.devices.Get(ctx, who.Tenant, who.Device)
+		if err == nil {
+			err = d.Check(time.Now())
+		}
 		switch {
-		case errors.Is(err, device.ErrNotFound), err == nil && !d.RevokedAt.IsZero():
+		case errors.Is(err, device.ErrNotFound), errors.Is(err, device.ErrRevoked):
 			s.sockets.CloseDevice(who.Tenant, who.Device, wire.CloseRevoked)
+		case errors.Is(err, device.ErrBindingExpired): // its next hello is told that, and it may be bound again
+			s.sockets.CloseDevice(who.Tenant, who.Device, wire.CloseUnauthentic)
 		case err != nil:
 			if ctx.Err() == nil {
 				s.log.Warn("connected devices could not be looked at", "err", err)

@@ -13,7 +13,7 @@ import (
 // ThroughProxies is tested by itself: a test has no network of proxies.
 var ThroughProxies = throughProxies
 
-// CloseGone is what a node of a cluster does every few minutes.
+// CloseGone is what a node does every few minutes.
 func (s *Server) CloseGone(ctx context.Context) { s.closeGone(ctx) }
 
 // Sessions opens sessions that no call has brought about, with as many members as a test needs.

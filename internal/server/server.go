@@ -496,9 +496,7 @@ func (s *Server) sweep(ctx context.Context) error {
 		case <-t.C:
 			s.reloadTenants(ctx)
 			s.reloadSecret(ctx)
-			if s.cfg.Engine.NATS != "" {
-				s.closeGone(ctx)
-			}
+			s.closeGone(ctx)
 			if _, err := s.devices.Sweep(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("sweeping enrolments", "err", err)
 			}
