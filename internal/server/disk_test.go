@@ -46,8 +46,14 @@ func TestFullDisk(t *testing.T) {
 	w.start(full)
 	w.until("the server is not ready", func() bool {
 		r := w.ask("GET", "/readyz", "", "")
-		return r.status == http.StatusServiceUnavailable && strings.Contains(r.body, "MiB free")
+		return r.status == http.StatusServiceUnavailable && r.body == "not ready\n"
 	})
+	if r := do(w.admin(), mustRequest(t, w, "http://admin/readyz")); r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, "MiB free") {
+		t.Errorf("whoever runs the server is told why: %+v", r)
+	}
+	if n := strings.Count(w.log.String(), "not ready for requests"); n != 1 {
+		t.Errorf("the log says so %d times", n)
+	}
 	if r := w.ask("GET", "/healthz", "", ""); r.status != http.StatusOK {
 		t.Errorf("alive all the same: %+v", r)
 	}

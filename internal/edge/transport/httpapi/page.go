@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tandem-call/tandem/wire"
 )
@@ -17,11 +18,21 @@ func (a *API) pages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		plain(w, http.StatusOK, "alive")
 	})
+	var said atomic.Bool // why it is not ready
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := a.Ready(r.Context()); err != nil {
-			plain(w, http.StatusServiceUnavailable, err.Error())
+			// The reason tells of the machine: it is for the log, once, and the admin socket.
+			if !said.Swap(true) {
+				a.Logger.WarnContext(r.Context(), "not ready for requests", "err", err)
+			}
+			text := "not ready"
+			if callerFrom(r.Context()).Role == RoleOperator {
+				text = err.Error()
+			}
+			plain(w, http.StatusServiceUnavailable, text)
 			return
 		}
+		said.Store(false)
 		plain(w, http.StatusOK, "ready")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
