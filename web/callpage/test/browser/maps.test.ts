@@ -60,14 +60,38 @@ async function pair(server: TestServer, plain?: "no WebGL"): Promise<[Watched, W
   return [alice, bob];
 }
 
-/** Where somebody's pin is on the map, wherever that is on the page. */
-async function pinOf(who: Watched, pin: string): Promise<{ x: number; y: number }> {
-  const box = await map(who).locator(pin).first().boundingBox();
-  const whole = await map(who).locator(".map").boundingBox();
-  return {
-    x: (box?.x ?? 0) + (box?.width ?? 0) / 2 - (whole?.x ?? 0),
-    y: (box?.y ?? 0) + (box?.height ?? 0) / 2 - (whole?.y ?? 0),
-  };
+/**
+ * Where somebody's pin is on the map, wherever that is on the page: both are measured at one moment, after two frames,
+ * without which nothing moves.
+ */
+function pinOf(who: Watched, pin: string): Promise<{ x: number; y: number }> {
+  return map(who)
+    .locator(".map")
+    .evaluate(async (m, pin) => {
+      await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+      const [box, whole] = [m.querySelector(pin), m].map((e) => e?.getBoundingClientRect());
+      if (!box || !whole) {
+        throw new Error(`no ${pin} is on the map`);
+      }
+      return { x: box.x + box.width / 2 - whole.x, y: box.y + box.height / 2 - whole.y };
+    }, pin);
+}
+
+/** Where it is when it has come to rest, and a condition holds there. */
+async function rests(who: Watched, pin: string, where = (_: { x: number; y: number }) => true) {
+  let was = await pinOf(who, pin);
+  await expect
+    .poll(
+      async () => {
+        const is = await pinOf(who, pin);
+        const moved = Math.hypot(is.x - was.x, is.y - was.y);
+        was = is;
+        return moved < 1 && where(is);
+      },
+      { timeout: 30_000, interval: 100 },
+    )
+    .toBe(true);
+  return was;
 }
 
 /** Moves and zooms without dragging: by presses, and by keys in the map itself (WCAG 2.2, 2.5.7 and 2.1.1). */
@@ -76,21 +100,14 @@ async function movesWithoutDragging(who: Watched, canvas: string, pin: string): 
   const key = (name: string) => () => map(who).locator(canvas).press(name);
   /** How far the pin is moved by what is done, when it has come to rest. */
   const moved = async (act: () => Promise<void>) => {
-    const before = await pinOf(who, pin);
-    let was = before;
+    const before = await rests(who, pin);
     await act();
-    await expect
-      .poll(
-        async () => {
-          const is = await pinOf(who, pin);
-          const rests = Math.hypot(is.x - was.x, is.y - was.y) < 1;
-          was = is;
-          return rests && Math.hypot(is.x - before.x, is.y - before.y) > 4;
-        },
-        { timeout: 30_000, interval: 100 },
-      )
-      .toBe(true);
-    return [was.x - before.x, was.y - before.y] as const;
+    const { x, y } = await rests(
+      who,
+      pin,
+      (is) => Math.hypot(is.x - before.x, is.y - before.y) > 4,
+    );
+    return [x - before.x, y - before.y] as const;
   };
   // The map goes to the east: what is on it goes to the left.
   for (const [east, west, north, south] of [

@@ -121,6 +121,7 @@ describe.each([
     await log(alice).getByRole("button", { name: "Save: tab.png" }).waitFor();
     await say(alice, "third visit");
     await log(bob).getByText("third visit").waitFor();
+    await entry(alice, "third visit").getByText("Seen").waitFor();
     expect(await log(bob).getByRole("button", { name: "Save: tab.png" }).count()).toBe(1);
     expect([...alice.faults, ...bob.faults]).toEqual([]);
   });
