@@ -202,6 +202,24 @@ func TestNobodySendsElsewhere(t *testing.T) {
 // its contact leads to; nor is one on UDP called there.
 func TestContactElsewhere(t *testing.T) {
 	for host, own := range map[string]bool{"127.0.0.1": true, "127.0.0.2": false} {
+		t.Run("in a call "+host, func(t *testing.T) {
+			addr, sprung := trap(t, host)
+			w, phone := closedWorld(t)
+			a, b := phone(alice, "UDP"), phone(bob, "TCP")
+			b.contact = "<sip:" + bob + "@" + addr + ";transport=tcp>"
+			b.register()
+			caller, _ := a.call(b)
+			b.drop()
+			w.unconnected()
+			invite := a.tell(caller.ask("INVITE"))
+			res := a.next()
+			for ; res.Status < 300; res = a.next() {
+			}
+			a.tell(ackOf(invite, res)) // it has failed either way
+			if sprung() != own {
+				t.Errorf("connected to: %t", !own)
+			}
+		})
 		t.Run(host, func(t *testing.T) {
 			addr, sprung := trap(t, host)
 			w, phone := closedWorld(t)

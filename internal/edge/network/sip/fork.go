@@ -152,7 +152,7 @@ func (k *forking) got(b *branch, res *Message) {
 	switch {
 	case res.Status/100 == 2:
 		if k.call != nil {
-			k.call.answered(k.answeredBy(b, res), res)
+			k.call.answered(k.answeredBy(b, res), b.target.instance, res)
 		} else {
 			s.within(k.tx.req, res)
 		}

@@ -33,6 +33,20 @@ type binding struct {
 	holder  holder // of the password
 }
 
+// instance of the telephone (RFC 5626 4.1); "" where it says none.
+func (b *binding) instance() string {
+	v, _ := b.contact.params.get("+sip.instance")
+	return v
+}
+
+// is tells a telephone by its instance, where that is known on both sides, or else by its contact.
+func (b *binding) is(instance string, contact uri) bool {
+	if own := b.instance(); own != "" && instance != "" {
+		return own == instance
+	}
+	return sameContact(b.contact, address{uri: contact})
+}
+
 // maxContacts of one user, and maxTargets of one call.
 const (
 	maxContacts = 16
@@ -113,6 +127,16 @@ func (l *location) find(user string, now time.Time) []*binding {
 	}
 	slices.SortStableFunc(all, func(a, b *binding) int { return b.expires.Compare(a.expires) })
 	return all[:min(len(all), maxTargets)]
+}
+
+// instance of a user's telephone that has registered by a connection; "" where it says none.
+func (l *location) instance(user string, c *conn) string {
+	for _, b := range l.find(user, time.Now()) {
+		if c != nil && b.via.conn == c {
+			return b.instance()
+		}
+	}
+	return ""
 }
 
 // update changes the bindings of a user by f, which returns those that are to be kept.

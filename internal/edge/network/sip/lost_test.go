@@ -150,6 +150,83 @@ func TestBackInACall(t *testing.T) {
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 
+// TestBackByTCP: a phone in a call whose TCP connection ends is reached by the one that it registers by anew, from whichever
+// port, if it is the same telephone of the same user.
+func TestBackByTCP(t *testing.T) {
+	for name, instances := range map[string]bool{"by its instance": true, "by its contact": false} {
+		t.Run(name, func(t *testing.T) {
+			w, phone := closedWorld(t)
+			telephone := func(user, instance string) *agent {
+				a := phone(user, "TCP")
+				if instances {
+					a.contact += `;+sip.instance="<urn:uuid:` + instance + `>"`
+				}
+				return a
+			}
+			drop := func(a *agent) {
+				t.Helper()
+				n := w.e.Stats().Connections
+				a.drop()
+				for end := time.Now().Add(patience); w.e.Stats().Connections == n; time.Sleep(time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatal("the connection is left")
+					}
+				}
+			}
+			again := func(old *agent, instance string) *agent {
+				t.Helper()
+				a := telephone(old.user, instance)
+				a.seq = old.seq
+				if !instances {
+					a.contact = old.contact
+				}
+				a.register()
+				return a
+			}
+			a, b := telephone(alice, "1"), telephone(bob, "2")
+			a.register()
+			b.register()
+			caller, callee := a.call(b)
+
+			other, thief := telephone(bob, "3"), telephone(carol, "2")
+			thief.contact = b.contact
+			other.register()
+			thief.register()
+			drop(b)
+			// To says whose telephone it is to nobody.
+			m := caller.ask("INFO")
+			m.Set(To, thief.aor()+";tag="+tagOf(caller.remote))
+			a.tell(m)
+			a.answer("INFO", 500)
+
+			b = again(b, "2")
+			a.tell(caller.ask("INFO"))
+			b.reply(b.request("INFO"), 200)
+			a.answer("INFO", 200)
+			if instances { // its connection seems to be up
+				old := b
+				b = again(b, "2")
+				a.tell(caller.ask("INFO"))
+				b.reply(b.request("INFO"), 200)
+				a.answer("INFO", 200)
+				if len(old.in) > 0 {
+					t.Error("it is asked by its old connection")
+				}
+			}
+			drop(a)
+			a = again(a, "1")
+			callee.a = b
+			b.tell(callee.ask("BYE"))
+			a.reply(a.request("BYE"), 200)
+			b.answer("BYE", 200)
+			w.legs(alice+" outgoing ended", bob+" incoming ended")
+			if len(other.in)+len(thief.in) > 0 {
+				t.Error("another telephone was asked")
+			}
+		})
+	}
+}
+
 // TestAnswerByNewConnection: an element that has closed its TCP connection while the phone rang, as
 // many do, gets the answer by a new one, at the address that its Via says (RFC 3261 18.2.2); but if its
 // word counts for nothing, nobody is connected to.

@@ -271,8 +271,8 @@ type target struct {
 	hop  uri
 	// route values to be put before those that are there.
 	route []string
-	// user that is reached, as in location; "" if not known.
-	user string
+	// user that is reached, as in location; "" if not known. instance is which of its telephones.
+	user, instance string
 	// inside: the hop comes from the other side, and leads to trusted elements only.
 	inside bool
 	// service: a program of ours answers (Config.Services).
@@ -302,12 +302,14 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 	if r.ours && u.isSIP() && (r.flow != nil || !s.e.local(u)) {
 		switch {
 		case r.flow != nil:
-			return []target{{uri: m.URI, flow: r.flow, hop: u}}, 0
-		case r.gone && (u.param("transport") == "ws" || strings.HasSuffix(u.host, ".invalid")):
+			return []target{{uri: m.URI, flow: s.present(m, r.flow), hop: u}}, 0
+		case r.gone:
 			if t, ok := s.back(m, u); ok {
 				return []target{t}, 0
 			}
-			return nil, 430
+			if nowhere(u) {
+				return nil, 430
+			}
 		}
 		return []target{{uri: m.URI, hop: u, inside: inside}}, 0
 	}
@@ -345,7 +347,7 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 // target of a binding: the contact, by the way that it registered by. Over UDP that is the
 // contact's own address, unless it is behind a NAT.
 func (b *binding) target() target {
-	t := target{uri: b.contact.uri.String(), user: b.user, hop: b.contact.uri, route: b.path}
+	t := target{uri: b.contact.uri.String(), user: b.user, instance: b.instance(), hop: b.contact.uri, route: b.path}
 	if len(b.path) > 0 {
 		if a, ok := parseAddress(b.path[0]); ok {
 			t.hop = a.uri
@@ -358,17 +360,62 @@ func (b *binding) target() target {
 	return t
 }
 
-// back finds a telephone in a call whose connection ended and that has registered its contact by another since. It is
-// looked for among those of the user that the request is to: anybody may register any contact as their own.
-func (s *shard) back(m *Message, contact uri) (target, bool) {
+// back finds a telephone in a call whose connection ended, among those that its user has registered: by its instance, or
+// else by the contact that the request names. The call says whose telephone it is, since whoever makes the request may
+// name anybody. In a call that is not followed To says it, and only of a contact that leads nowhere else, which nobody guesses.
+func (s *shard) back(m *Message, contact uri) (t target, ok bool) {
 	to, _ := parseAddress(m.Get(To)) // was validated
-	for _, b := range s.e.location.find(userOf(to.uri), time.Now()) {
-		if t := b.target(); b.contact.uri.String() == contact.String() && t.flow != nil {
-			t.uri = m.URI
-			return t, true
+	user, instance, known := userOf(to.uri), "", false
+	if c := s.calls[m.Get(CallID)]; c != nil {
+		tag, _ := to.params.get("tag")
+		if whose, which, ok := c.telephone(tag); ok {
+			user, instance, known = whose, which, true
 		}
 	}
-	return target{}, false
+	if !known && !nowhere(contact) {
+		return t, false
+	}
+	for _, b := range s.e.location.find(user, time.Now()) {
+		if !b.is(instance, contact) {
+			continue
+		}
+		t = b.target()
+		t.uri, ok = m.URI, true
+		if t.flow == nil || t.flow.alive() {
+			break
+		}
+	}
+	return t, ok
+}
+
+// present is the flow of a telephone in a call: by which it has registered since, if not by the one that it had. Who changes
+// networks leaves a connection that seems to be up for a quarter of an hour. Other than by its instance a telephone is not told from
+// another one of its user, behind another NAT.
+func (s *shard) present(m *Message, f *flow) *flow {
+	c := s.calls[m.Get(CallID)]
+	if c == nil || f.conn == nil {
+		return f
+	}
+	user, instance, _ := c.telephone(tagOf(m.Get(To)))
+	if instance == "" {
+		return f
+	}
+	present := f
+	for _, b := range s.e.location.find(user, time.Now()) {
+		switch {
+		case b.instance() != instance || b.via.conn == nil || b.via.conn.over() || len(b.path) > 0:
+		case b.via.conn == f.conn:
+			return f
+		case present == f:
+			present = b.via
+		}
+	}
+	return present
+}
+
+// nowhere: the contact is good for its own WebSocket only (RFC 7118 5).
+func nowhere(contact uri) bool {
+	return contact.param("transport") == "ws" || strings.HasSuffix(contact.host, ".invalid")
 }
 
 // prepare makes the request that goes to a target (RFC 3261 16.6), without its Via.

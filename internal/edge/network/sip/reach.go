@@ -22,7 +22,6 @@ func (s *shard) reach(t target, then func(*flow)) {
 		}
 		// It is connected to anew where it said, but whoever is not trusted only where it was: else they could have us
 		// send anywhere.
-		t.hop, _ = parseURI(t.uri)
 		if !s.e.cfg.Open && !s.e.trusts(t.flow) && !at(t.hop, t.flow) {
 			then(nil)
 			return

@@ -41,6 +41,8 @@ type Kept struct {
 	Called map[string]*Leg `json:"called"`
 	// Dialogs are the users by To tag, of those that were answered.
 	Dialogs map[string]string `json:"dialogs"`
+	// Instances are the telephones by their tag, where known (RFC 5626 4.1): their addresses may change in the call.
+	Instances map[string]string `json:"instances,omitempty"`
 	// Holders are the tags of those who hold the call.
 	Holders map[string]bool `json:"holders,omitempty"`
 	// CSeqs are the highest of each side, so that old news changes nothing.
@@ -142,8 +144,11 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	}
 	c := &trackedCall{s: s, passport: m.Raw(Identity), passes: 1, Kept: Kept{
 		CallID: callID, FromTag: fromTag, Began: time.Now(), User: who.user, Private: who.private,
-		Called: map[string]*Leg{}, Dialogs: map[string]string{}, Holders: map[string]bool{}, CSeqs: map[string]uint32{},
+		Called: map[string]*Leg{}, Dialogs: map[string]string{}, Instances: map[string]string{}, Holders: map[string]bool{}, CSeqs: map[string]uint32{},
 	}}
+	if instance := s.e.location.instance(c.User, tx.from.conn); instance != "" {
+		c.Instances[fromTag] = instance
+	}
 	c.Session, _, _ = strings.Cut(m.Get(SessionIDHeader), ";")
 	s.calls[callID] = c
 	c.Dialled = s.e.dialled(m, tx.from)
@@ -236,13 +241,26 @@ func (c *trackedCall) ringing(user string, res *Message) {
 	}
 }
 
-// answered: somebody has taken the call. A second one may, too, when it forked.
-func (c *trackedCall) answered(user string, res *Message) {
+// telephone returns whose it is that has a tag in the call, and which, where known.
+func (c *trackedCall) telephone(tag string) (user, instance string, ok bool) {
+	user, ok = c.Dialogs[tag]
+	if tag == c.FromTag {
+		user, ok = c.User, true
+	}
+	return user, c.Instances[tag], ok
+}
+
+// answered: somebody has taken the call, by the telephone of an instance, if that is known. A second one may, too, when it
+// forked.
+func (c *trackedCall) answered(user, instance string, res *Message) {
 	tag := tagOf(res.Get(To))
 	if _, again := c.Dialogs[tag]; again || c.over || c.hungUp[tag] {
 		return
 	}
 	c.Dialogs[tag] = user
+	if instance != "" {
+		c.Instances[tag] = instance
+	}
 	c.timer(res)
 	l := c.leg(user)
 	if !l.Own.IsZero() {
