@@ -347,6 +347,7 @@ func (e *Element) Run(ctx context.Context) error {
 	g.Go(func() error { return e.remember(ctx) })
 	g.Go(func() error { return e.location.run(ctx) })
 	g.Go(func() error { return e.recheck(ctx) })
+	g.Go(func() error { return e.silence(ctx) })
 	for _, u := range e.cfg.Watch {
 		e.watch(u)
 	}

@@ -46,6 +46,7 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 		}
 		if !inDialog && !targets[0].service {
 			k.call = s.track(tx, who, targets)
+			s.goesBy(m.Get(CallID), tx.from)
 		}
 	}
 	if inDialog {
@@ -156,6 +157,8 @@ func (k *forking) got(b *branch, res *Message) {
 		} else {
 			s.within(k.tx.req, res)
 		}
+		s.goesBy(res.Get(CallID), k.tx.from)
+		s.goesBy(res.Get(CallID), b.to)
 		k.answered = true
 		k.tx.respond(res)
 		k.giveUpOthers()

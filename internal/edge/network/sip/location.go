@@ -218,6 +218,21 @@ func (l *location) holders() []holder {
 	return slices.Collect(maps.Keys(seen))
 }
 
+// conns returns the connections that registrations which hold were made by.
+func (l *location) conns(now time.Time) map[*conn]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[*conn]bool{}
+	for _, bindings := range l.users {
+		for _, b := range bindings {
+			if b.via.conn != nil && now.Before(b.expires) {
+				all[b.via.conn] = true
+			}
+		}
+	}
+	return all
+}
+
 func (l *location) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -227,6 +227,36 @@ func TestBackByTCP(t *testing.T) {
 	}
 }
 
+// TestSilence: a connection that is silent for long ends, unless a call or a registration needs it.
+func TestSilence(t *testing.T) {
+	for _, transport := range []string{"WS", "TCP"} {
+		t.Run(transport, func(t *testing.T) {
+			w := newWorld(t)
+			a, b, registered, stranger := w.newAgent(alice, transport), w.newAgent(bob, transport), w.newAgent(carol, transport), w.newAgent("stranger", transport)
+			b.register() // for less than the time of silence
+			registered.tell(registered.ask("REGISTER", "sip:example.com", registered.aor(), "Expires", "3600"))
+			registered.answer("REGISTER", 200)
+			stranger.tell(stranger.ask("OPTIONS", "sip:example.com", "<sip:example.com>"))
+			stranger.answer("OPTIONS", 200)
+			caller, _ := a.call(b)
+			left := func(now time.Time, want int64) {
+				t.Helper()
+				if w.e.endSilent(now); w.e.Stats().Connections != want {
+					t.Errorf("%d connections are left, want %d", w.e.Stats().Connections, want)
+				}
+			}
+			left(time.Now().Add(idle/2), 4)
+			left(time.Now().Add(idle), 3)
+			a.tell(caller.ask("BYE"))
+			b.reply(b.request("BYE"), 200)
+			a.answer("BYE", 200)
+			w.legs(alice+" outgoing ended", bob+" incoming ended")
+			left(time.Now().Add(idle), 1)
+			left(time.Now().Add(2*time.Hour), 0)
+		})
+	}
+}
+
 // TestAnswerByNewConnection: an element that has closed its TCP connection while the phone rang, as
 // many do, gets the answer by a new one, at the address that its Via says (RFC 3261 18.2.2); but if its
 // word counts for nothing, nobody is connected to.

@@ -3,6 +3,7 @@ package sip
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type trackedCall struct {
 	over     bool            // nothing brings it back, as a repeated answer would
 	hungUp   map[string]bool // its dialogs of which the same holds, by To tag
 	doubtful bool            // it was picked up so late that it may be over; see shard.recall
+	conns    []*conn         // that it goes by
 }
 
 // Kept is what is known of a call; what Memory keeps of it.
@@ -294,6 +296,26 @@ func (c *trackedCall) failed(branches []*branch) {
 	}
 }
 
+// goesBy notes that a call, if it is followed, goes by a flow: its connection is not ended for silence.
+func (s *shard) goesBy(callID string, f *flow) {
+	c := s.calls[callID]
+	if c == nil || f.conn == nil || slices.Contains(c.conns, f.conn) {
+		return
+	}
+	f.conn.calls.Add(1)
+	c.conns = append(slices.DeleteFunc(c.conns, (*conn).over), f.conn)
+}
+
+// unfollow forgets the call.
+func (c *trackedCall) unfollow() {
+	for _, by := range c.conns {
+		by.calls.Add(-1)
+	}
+	c.conns = nil
+	delete(c.s.calls, c.CallID)
+	c.forget()
+}
+
 // end ends all legs, and the following.
 func (c *trackedCall) end() {
 	c.over = true
@@ -302,8 +324,7 @@ func (c *trackedCall) end() {
 	}
 	c.say(c.Caller, tel.Ended)
 	c.s.stop(c.refresh)
-	delete(c.s.calls, c.CallID)
-	c.forget()
+	c.unfollow()
 }
 
 // within takes a request within the call, and its final answer.
@@ -452,8 +473,7 @@ func (c *trackedCall) again() {
 		return
 	}
 	if c.doubtful {
-		delete(c.s.calls, c.CallID)
-		c.forget()
+		c.unfollow()
 		return
 	}
 	for _, l := range append([]*Leg{c.Caller}, values(c.Called)...) {

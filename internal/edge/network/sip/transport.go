@@ -9,17 +9,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // The bounds of connections.
 const (
-	// idle is how long a connection may be silent. Phones keep theirs alive (RFC 5626 4.4).
-	idle = 10 * time.Minute
+	// idle is how long a connection may be silent that neither a call nor a registration needs. (A peer that is gone
+	// is found by TCP's keep-alive, which Go turns on.) It is looked after at each silenceEvery.
+	idle, silenceEvery = 10 * time.Minute, time.Minute
 	// unwritten messages wait for a slow peer; then the connection is closed.
 	unwritten = 256
 	// dialTime bounds the making of a connection, writeTime one write.
@@ -71,6 +75,8 @@ type conn struct {
 	ended     context.Context // done when the connection is over
 	end       context.CancelFunc
 	once      sync.Once
+	heard     atomic.Int64       // when something came last, in nanoseconds
+	calls     atomic.Int64       // that go by it
 	proof     *x509.Certificate  // of a TLS peer, checked; nil: it has shown none
 	write     func([]byte) error // one message
 	close     func() error
@@ -79,6 +85,9 @@ type conn struct {
 func (c *conn) flow() *flow { return &flow{transport: c.transport, remote: c.remote, conn: c} }
 
 func (c *conn) over() bool { return c.ended.Err() != nil }
+
+// hear notes that something has come.
+func (c *conn) hear() { c.heard.Store(time.Now().UnixNano()) }
 
 // send queues a message. A peer that reads too slowly loses its connection.
 func (c *conn) send(b []byte) bool {
@@ -156,6 +165,7 @@ type remoteKey struct {
 func (e *Element) newConn(transport string, remote netip.AddrPort, ours bool, write func([]byte) error, shut func() error) *conn {
 	c := &conn{e: e, id: rand.Uint64(), transport: transport, remote: remote, ours: ours, out: make(chan []byte, unwritten), write: write, close: shut}
 	c.ended, c.end = context.WithCancel(context.Background())
+	c.hear()
 	k := &e.conns
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -215,13 +225,40 @@ func (k *conns) len() int {
 func (k *conns) stop() {
 	k.mu.Lock()
 	k.shut = true
-	var all []*conn
-	for _, c := range k.all {
-		all = append(all, c)
-	}
 	k.mu.Unlock()
-	for _, c := range all {
+	for _, c := range k.open() {
 		c.stop()
+	}
+}
+
+func (k *conns) open() []*conn {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Values(k.all))
+}
+
+// silence ends connections that are silent.
+func (e *Element) silence(ctx context.Context) error {
+	t := time.NewTicker(silenceEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-t.C:
+			e.endSilent(now)
+		}
+	}
+}
+
+// endSilent ends the connections by which nothing has come for too long, unless a call goes by them or a telephone has
+// registered by them: within both, others must reach who is at the other end.
+func (e *Element) endSilent(now time.Time) {
+	registered := e.location.conns(now)
+	for _, c := range e.conns.open() {
+		if now.Sub(time.Unix(0, c.heard.Load())) >= idle && c.calls.Load() == 0 && !registered[c] {
+			c.stop()
+		}
 	}
 }
 
@@ -277,13 +314,14 @@ func (e *Element) streamConn(nc net.Conn, transport string, ours bool) *conn {
 func (e *Element) readStream(nc net.Conn, c *conn) {
 	r := bufio.NewReaderSize(nc, 8<<10)
 	for {
-		if err := nc.SetReadDeadline(time.Now().Add(idle)); err != nil {
+		if err := nc.SetReadDeadline(time.Time{}); err != nil {
 			return
 		}
 		first, err := r.ReadByte()
 		if err != nil {
 			return
 		}
+		c.hear()
 		if first == '\r' || first == '\n' { // before a message, or a keep-alive
 			if b, err := r.Peek(3); first == '\r' && err == nil && string(b) == "\n\r\n" {
 				if _, err := r.Discard(3); err != nil || !c.send([]byte("\r\n")) { // RFC 5626 4.4.1

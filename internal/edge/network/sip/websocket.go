@@ -45,7 +45,6 @@ func (e *Element) WebSocket(w http.ResponseWriter, r *http.Request) {
 	go own.pump()
 	defer e.work.Done()
 	defer own.stop()
-	_ = c.SetReadDeadline(time.Now().Add(idle)) // a connection that is over says so when it is read
 	c.ReadLoop()
 }
 
@@ -65,7 +64,9 @@ func connOf(c *gws.Conn) *conn {
 
 // OnPing answers a ping, which shows that the other side lives.
 func (w wsEvents) OnPing(c *gws.Conn, payload []byte) {
-	_ = c.SetReadDeadline(time.Now().Add(idle))
+	if own := connOf(c); own != nil {
+		own.hear()
+	}
 	_ = c.WritePong(payload) // a connection that is over says so when it is read
 }
 
@@ -76,7 +77,7 @@ func (w wsEvents) OnMessage(c *gws.Conn, message *gws.Message) {
 	if own == nil {
 		return
 	}
-	_ = c.SetReadDeadline(time.Now().Add(idle))
+	own.hear()
 	data := message.Bytes()
 	if string(data) == "\r\n\r\n" { // RFC 7118 6, RFC 5626 4.4.1
 		own.send([]byte("\r\n"))
