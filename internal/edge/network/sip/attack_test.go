@@ -263,6 +263,57 @@ func TestCancelOfNothing(t *testing.T) {
 	a.answer("OPTIONS", 200)
 }
 
+// TestChallengeKeepsNothing: who is asked for a password, or shows a wrong one, takes no room from others; when the request
+// comes again it is answered again, and the ACK goes to nobody, whatever route it names.
+func TestChallengeKeepsNothing(t *testing.T) {
+	w, phone := closedWorld(t, func(c *Config) { c.T1 = time.Second }) // transactions are kept for 64 s
+	a, b := phone(alice, "UDP"), phone(bob, "UDP")
+	b.register()
+	caller, _ := a.call(b)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+	before := w.e.Stats().Transactions
+	kept := func() {
+		t.Helper()
+		if n := w.e.Stats().Transactions - before; n != 0 {
+			t.Errorf("%d transactions are kept", n)
+		}
+	}
+	a.tell(a.ask("MESSAGE", "sip:"+bob+"@example.com", b.aor()))
+	a.answer("MESSAGE", 407)
+	a.tell(a.ask("REGISTER", "sip:example.com", a.aor()))
+	a.answer("REGISTER", 401)
+	kept()
+
+	plain, within, routed := a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()), caller.ask("INVITE"), caller.ask("INVITE")
+	within.Set(To, b.aor()) // begins a call, along the route of another
+	routed.URI = "sip:" + bob + "@example.com"
+	routed.Remove(Route)
+	routed.Add(Route, fmt.Sprintf("<sip:%s@%s;lr>", w.e.tokenFor(nil, caller.callID), w.addr))
+	for _, invite := range []*Message{plain, within, routed} {
+		var res *Message
+		for range 2 {
+			a.tell(invite)
+			res = a.answer("INVITE", 407)
+			kept()
+		}
+		ack := ackOf(invite, res)
+		for _, r := range invite.All(Route) {
+			ack.Add(Route, r)
+		}
+		a.tell(ack)
+		right := a.password
+		a.password = func() (string, string) { name, _ := right(); return name, "guess" }
+		wrong := a.tell(a.again(invite, res))
+		a.tell(ackOf(wrong, a.answer("INVITE", 403)))
+		a.password = right
+		kept()
+	}
+	a.tell(caller.ask("INFO"))
+	if m := b.next(); m.Method != "INFO" {
+		t.Errorf("bob got %s", m.Method)
+	}
+}
+
 // TestForeignDomain: who answers for another domain is not the user of ours who has the same
 // name or number, whatever the next element makes of it.
 func TestForeignDomain(t *testing.T) {

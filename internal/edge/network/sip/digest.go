@@ -59,19 +59,17 @@ func (e *Element) nonceAge(nonce string, now time.Time) (time.Duration, bool) {
 	return now.Sub(time.UnixMilli(ms)), true
 }
 
-// challenge asks for credentials (RFC 3261 22): 401 as a registrar, 407 as a proxy.
+// challenge asks for credentials (RFC 3261 22): 401 as a registrar, 407 as a proxy. Nothing is kept of the request.
 func (tx *serverTx) challenge(id HeaderID, stale bool) {
 	status := 407
 	if id == WWWAuthenticate {
 		status = 401
 	}
-	r := tx.answer(status)
 	value := `Digest realm=` + quote(tx.s.e.cfg.Domain) + `, nonce="` + tx.s.e.newNonce(time.Now()) + `", qop="auth", algorithm=MD5`
 	if stale {
 		value += ", stale=true"
 	}
-	r.Add(id, value)
-	tx.respond(r)
+	tx.dismiss(status, Header{ID: id, Name: headerNames[id], Value: value})
 }
 
 // authenticated returns whose credentials the request has. Otherwise it has answered, and
@@ -92,7 +90,7 @@ func (s *shard) authenticated(tx *serverTx, id HeaderID) (who holder, ok bool) {
 		switch {
 		case !ok || !s.e.right(c, tx.req.Method):
 			s.e.log.Info("wrong SIP credentials", "remote", tx.from.remote, "method", tx.req.Method)
-			tx.reply(403)
+			tx.dismiss(403)
 			return holder{}, false
 		case !mine || age > nonceFor || !s.e.nonces.use(c["nonce"], c["nc"], now):
 			tx.challenge(challenge, true)

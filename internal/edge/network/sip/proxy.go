@@ -13,11 +13,14 @@ import (
 func (s *shard) request(m *Message, f *flow) {
 	switch m.Method {
 	case "ACK":
-		if tx := s.servers[serverKey(m, "INVITE")]; tx != nil && (tx.state == txCompleted || tx.state == txConfirmed) {
+		key := serverKey(m, "INVITE")
+		if tx := s.servers[key]; tx != nil && (tx.state == txCompleted || tx.state == txConfirmed) {
 			tx.acked()
 			return
 		}
-		s.forwardAck(m, f)
+		if tagOf(m.Get(To)) != s.e.tagFor(key) { // or else it is of a refusal of ours, of which nothing is kept
+			s.forwardAck(m, f)
+		}
 		return
 	case "CANCEL":
 		s.cancel(m, f)
@@ -240,8 +243,7 @@ func (s *shard) caller(tx *serverTx, r routed, u uri) (who identity, ok bool) {
 	m.Remove(PServedUser)
 	m.Remove(HistoryInfo)
 	m.Remove(Diversion)
-	// What goes to the other side of a call that was let through needs no password again.
-	if s.e.cfg.Open || r.ours && tagOf(m.Get(To)) != "" && (r.flow != nil || m.Has(Route) || !s.e.local(u)) {
+	if s.e.cfg.Open || s.e.inCall(m, r, u) {
 		return who, true
 	}
 	by, ok := s.authenticated(tx, ProxyAuthorization)
@@ -261,6 +263,11 @@ func (s *shard) caller(tx *serverTx, r routed, u uri) (who identity, ok bool) {
 	}
 	m.Remove(ProxyAuthorization) // it was for us
 	return who, true
+}
+
+// inCall: the request goes to the other side of a call that was let through, for which no password is needed again.
+func (e *Element) inCall(m *Message, r routed, u uri) bool {
+	return r.ours && tagOf(m.Get(To)) != "" && (r.flow != nil || m.Has(Route) || !e.local(u))
 }
 
 // target is one place that a request is forwarded to.
@@ -502,12 +509,9 @@ func (s *shard) forwardAck(m *Message, f *flow) {
 	}
 	loop := s.e.loopOf(m)
 	r := s.ownRoutes(m)
-	if !r.ours && !s.e.trusts(f) {
-		return // of no call that we let through
-	}
 	u, ok := parseURI(m.URI)
-	if !ok {
-		return
+	if !ok || !s.e.trusts(f) && !(s.e.cfg.Open && r.ours) && !s.e.inCall(m, r, u) {
+		return // of no call that we let through
 	}
 	targets, status := s.targets(m, r, u, f, identity{})
 	if status != 0 || len(targets) != 1 {

@@ -137,6 +137,13 @@ func (tx *serverTx) respond(m *Message) {
 	}
 }
 
+// dismiss answers without keeping anything of the request, so that those who prove nothing fill no table (RFC 3261 8.2.7,
+// 26.3.2.4). When the request comes again, it is answered anew.
+func (tx *serverTx) dismiss(status int, more ...Header) {
+	tx.finish(0)
+	tx.s.dismiss(tx.key, tx.req, tx.from, status, more...)
+}
+
 // anew sends the last answer by a new connection to where the request came from, if that was an
 // element's, over TCP, and is over (RFC 3261 18.2.2). Elements close what is silent, also while a
 // phone rings.
