@@ -149,6 +149,59 @@ func TestHold(t *testing.T) {
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 
+// TestHoldByLateOffer: a re-INVITE without an offer, as of a PBX, holds a call and takes it up again by what its ACK answers;
+// and by the offer of the other side, whatever the answer to that must be.
+func TestHoldByLateOffer(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "TCP")
+	b.register()
+	caller, callee := a.call(b)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+	body := func(m *Message, direction string) *Message {
+		m.Add(ContentType, "application/sdp")
+		m.Body = []byte(sdp + "a=" + direction + "\r\n")
+		return m
+	}
+	change := func(d *dialog, other *agent, offer, answer string) {
+		t.Helper()
+		d.a.tell(d.ask("INVITE"))
+		ok := other.request("INVITE").Response(200, "OK")
+		ok.Add(Contact, other.contact)
+		other.tell(body(ok, offer))
+		n, _ := d.a.answer("INVITE", 200).cseq()
+		ack := d.ask("ACK")
+		ack.Set(CSeq, fmt.Sprintf("%d ACK", n))
+		d.a.tell(body(ack, answer))
+		other.request("ACK")
+	}
+	for _, c := range []struct {
+		d             *dialog
+		other         *agent
+		offer, answer string
+		want          string
+	}{
+		{caller, b, "sendrecv", "sendonly", "held"},
+		{caller, b, "sendrecv", "sendrecv", "active"},
+		{callee, a, "sendrecv", "inactive", "held"},
+		{callee, a, "sendrecv", "sendrecv", "active"},
+		{caller, b, "sendonly", "recvonly", "held"},
+		{caller, b, "sendrecv", "sendrecv", "active"},
+		{caller, b, "inactive", "inactive", "held"}, // by Bob only
+		{callee, a, "sendrecv", "sendrecv", "active"},
+		{caller, b, "sendrecv", "inactive", "held"},
+	} {
+		change(c.d, c.other, c.offer, c.answer)
+		w.legs(alice+" outgoing "+c.want, bob+" incoming "+c.want)
+	}
+	change(caller, b, "inactive", "inactive") // Bob says what Alice's hold has left
+	a.tell(body(caller.ask("UPDATE"), "sendrecv"))
+	b.reply(b.request("UPDATE"), 200)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+	a.tell(caller.ask("BYE"))
+	b.reply(b.request("BYE"), 200)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 // TestAnswerAfterTheEnd: an answer that comes once more when the call is over does not bring it back.
 func TestAnswerAfterTheEnd(t *testing.T) {
 	m := &memory{calls: map[string]Kept{}}

@@ -517,6 +517,9 @@ func (s *shard) forwardAck(m *Message, f *flow) {
 	if status != 0 || len(targets) != 1 {
 		return
 	}
+	if call := s.calls[m.Get(CallID)]; call != nil {
+		call.acked(m)
+	}
 	c := s.prepare(m, targets[0])
 	s.reach(targets[0], func(to *flow) {
 		if to != nil {

@@ -24,6 +24,7 @@ type trackedCall struct {
 	hungUp   map[string]bool // its dialogs of which the same holds, by To tag
 	doubtful bool            // it was picked up so late that it may be over; see shard.recall
 	conns    []*conn         // that it goes by
+	late     *lateOffer      // whose answer is to come with the ACK; nil: none
 }
 
 // Kept is what is known of a call; what Memory keeps of it.
@@ -71,6 +72,14 @@ type Leg struct {
 	OtherHid  bool          `json:"other_hidden,omitempty"` // other is withheld from own
 	// Place of own; repeated with the reports, and not written down: Tandem's core has it.
 	Place *Place `json:"-"`
+}
+
+// lateOffer is the offer of a 2xx to a re-INVITE that had none (RFC 3261 14.1). from and to are the tags of the INVITE, user is who
+// was called; held: the offer holds all media.
+type lateOffer struct {
+	from, to, user string
+	cseq           uint32
+	held           bool
 }
 
 // longest is how long a call is followed without a session timer.
@@ -352,7 +361,27 @@ func (c *trackedCall) within(req, res *Message) {
 		c.timer(res)
 		if offer := sdpOf(req); offer != nil {
 			c.offered(from, user, offer)
+		} else if offer := sdpOf(res); offer != nil && req.Method == "INVITE" {
+			c.late = &lateOffer{from: from, to: to, user: user, cseq: n, held: held(offer)}
+			if !c.late.held || !c.Holders[from] { // else it may say no more than that the other side holds
+				c.offered(to, user, offer)
+			}
 		}
+		c.keep()
+	}
+}
+
+// acked takes the ACK of a 2xx, which may answer an offer. Where the offer holds the media, so must the answer, and says nothing of
+// its side (RFC 3264 6.1).
+func (c *trackedCall) acked(ack *Message) {
+	n, _ := ack.cseq()
+	l := c.late
+	if l == nil || n != l.cseq || tagOf(ack.Get(From)) != l.from || tagOf(ack.Get(To)) != l.to {
+		return
+	}
+	c.late = nil
+	if answer := sdpOf(ack); answer != nil && !(l.held && held(answer)) {
+		c.offered(l.from, l.user, answer)
 		c.keep()
 	}
 }
@@ -372,6 +401,7 @@ func endsCall(method string, status int) bool {
 // hangUp ends one dialog; the caller's leg ends with the last.
 func (c *trackedCall) hangUp(tag, user string) {
 	delete(c.Dialogs, tag)
+	c.late = nil
 	if c.hungUp == nil {
 		c.hungUp = map[string]bool{}
 	}
