@@ -51,4 +51,6 @@ type FileProgress struct {
 	Offset int64 `json:"offset"`
 	// Size of the whole, in bytes.
 	Size int64 `json:"size"`
+	// Gone says that the sender has taken it back: no more of it will arrive.
+	Gone bool `json:"gone,omitempty"`
 }

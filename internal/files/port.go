@@ -68,6 +68,8 @@ type Progress struct {
 	Name    string
 	// Offset of Size bytes have arrived; they may not be durable yet.
 	Offset, Size int64
+	// Gone: the device has taken it back.
+	Gone bool
 }
 
 // Records is the table of files; store.Table[Record] fits.

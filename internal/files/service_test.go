@@ -711,6 +711,25 @@ func TestProgressIsToldAtMostEvery250ms(t *testing.T) {
 	})
 }
 
+func TestWhoTakesAnUploadBackSaysSo(t *testing.T) {
+	h := newHouse(t)
+	r := h.create(t, alices("film.mp4", 1000))
+	h.append(t, r, 0, noise(400))
+	if err := h.Delete(t.Context(), r.Tenant, "alice", r.ID); err != nil {
+		t.Fatal(err)
+	}
+	if p := h.told[len(h.told)-1]; p.ID != r.ID || p.Session != "s1" || p.Device != "alice" || p.Offset != 400 || !p.Gone {
+		t.Errorf("%+v", p)
+	}
+	r = h.put(t, alices("whole.txt", 5), noise(5))
+	if err := h.Delete(t.Context(), r.Tenant, "alice", r.ID); err != nil {
+		t.Fatal(err)
+	}
+	if p := h.told[len(h.told)-1]; p.ID == r.ID && p.Gone {
+		t.Errorf("of one that was offered: %+v", p)
+	}
+}
+
 // slow gives ten bytes at a time.
 type slow struct {
 	left  int

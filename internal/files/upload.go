@@ -262,15 +262,19 @@ func (w *watched) Read(b []byte) (int, error) {
 	}
 	if now := time.Now(); now.Sub(w.told) >= progressEvery {
 		w.told = now
-		w.s.c.Progress(Progress{
-			Tenant: w.r.Tenant, Session: w.r.Session, Device: w.r.Owner, To: w.r.To,
-			ID: w.r.ID, Name: w.r.Name, Offset: w.at, Size: w.r.Length,
-		})
+		w.s.c.Progress(progressOf(w.r, w.at))
 	}
 	return n, err
 }
 
-// Delete removes device's own file, finished or not. ErrNotFound.
+func progressOf(r Record, at int64) Progress {
+	return Progress{
+		Tenant: r.Tenant, Session: r.Session, Device: r.Owner, To: r.To,
+		ID: r.ID, Name: r.Name, Offset: at, Size: r.Length,
+	}
+}
+
+// Delete removes device's own file, finished or not; of one that is not, the members are told. ErrNotFound.
 func (s *Service) Delete(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, id wire.FileID) error {
 	unlock, err := s.hold(ctx, id)
 	if err != nil {
@@ -281,7 +285,15 @@ func (s *Service) Delete(ctx context.Context, tenant wire.TenantID, device wire.
 	if err != nil {
 		return err
 	}
-	return s.remove(ctx, r)
+	if err := s.remove(ctx, r); err != nil {
+		return err
+	}
+	if s.c.Progress != nil && r.State == Uploading {
+		p := progressOf(r, r.Offset)
+		p.Gone = true
+		s.c.Progress(p)
+	}
+	return nil
 }
 
 // remove deletes a file; the record goes last, so that a sweep can complete it. The

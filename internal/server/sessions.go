@@ -158,7 +158,7 @@ func (s *Server) offerFile(ctx context.Context, tenant wire.TenantID, id wire.Se
 
 // fileProgress lets the members see how far an upload is.
 func (s *Server) fileProgress(p files.Progress) {
-	body, err := json.Marshal(wire.FileProgress{ID: p.ID, Name: p.Name, Offset: p.Offset, Size: p.Size})
+	body, err := json.Marshal(wire.FileProgress{ID: p.ID, Name: p.Name, Offset: p.Offset, Size: p.Size, Gone: p.Gone})
 	if err != nil {
 		return // names and numbers can always be encoded
 	}

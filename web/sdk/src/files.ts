@@ -37,6 +37,8 @@ export interface UploadRequest {
   progress?: (sent: number, size: number) => void;
   /** Ends it. What is there stays for a while: the same id takes it up again. */
   signal?: AbortSignal;
+  /** Where the signal ends it, nothing stays, and the members are told. */
+  takeBack?: boolean;
 }
 
 /** What one request carries: progress is known, and a cut costs, once per chunk. */
@@ -91,6 +93,10 @@ export async function upload(
     const stop = () => {
       end();
       void tus.abort();
+      if (u.takeBack) {
+        // Where the server cannot be told, it forgets what is there by itself.
+        void takeBack(api, ports, address, content.size).catch(() => {});
+      }
       reject(u.signal?.reason);
     };
     /** Something goes on. A connection over which nothing does, says nothing itself. */
@@ -160,6 +166,22 @@ async function create(
   }
   // Behind a proxy the server may know itself by another name: only the path counts.
   return api.url(new URL(location, api.server).pathname);
+}
+
+/** Has the server forget an upload, unless it has all of it: that was offered by now. */
+async function takeBack(
+  api: Api,
+  ports: Pick<Ports, "clock">,
+  address: string,
+  size: number,
+): Promise<void> {
+  const headers = { "Tus-Resumable": "1.0.0" };
+  await patiently(ports, undefined, async () => {
+    const res = await api.send("HEAD", address, { headers });
+    if (Number(res.headers.get("Upload-Offset") ?? size) < size) {
+      await api.send("DELETE", address, { headers });
+    }
+  });
 }
 
 function base64(text: string): string {

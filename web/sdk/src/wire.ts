@@ -547,6 +547,8 @@ export interface FileProgress {
   offset: number;
   /** size of the whole, in bytes. */
   size: number;
+  /** gone says that the sender has taken it back: no more of it will arrive. */
+  gone?: boolean;
 }
 
 /** ProfileMessage is the sender's profile, for one device: what is missing there or newer. */

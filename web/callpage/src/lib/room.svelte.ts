@@ -102,6 +102,8 @@ export async function keptUploads({ store }: Ports, forMs: number): Promise<Sess
 
 /** How long "is typing" stands without a further key. */
 const typingMs = 5_000;
+/** How long another member's file is said to be on its way when no more of it comes. */
+const incomingMs = 60_000;
 
 /** What is said in one session. */
 export class Room {
@@ -110,8 +112,8 @@ export class Room {
   readonly #entries = new SvelteMap<string, Entry>();
   /** Up to where each other member has seen; by member. */
   readonly #seen = new SvelteMap<string, number>();
-  /** Files that others are sending. */
-  readonly incoming = new SvelteMap<string, FileProgress>();
+  /** Files that others are sending, and when more of them came last. */
+  readonly #incoming = new SvelteMap<string, FileProgress & { at: number }>();
   /** When each other member typed last. */
   readonly #typed = new SvelteMap<string, number>();
   /** Whether the user looks at it. */
@@ -178,6 +180,11 @@ export class Room {
     return [...this.#typed].filter(([, at]) => now - at < typingMs).map(([id]) => id);
   }
 
+  /** Files that are on their way at a time. */
+  incomingAt(now: number): FileProgress[] {
+    return [...this.#incoming.values()].filter((p) => this.open && now - p.at < incomingMs);
+  }
+
   /** Takes a message that came, or was read from the log. */
   take(m: Message | Envelope): void {
     const { you, was } = this.state;
@@ -199,7 +206,7 @@ export class Room {
     const before = this.#entries.get(key);
     const file = m.kind === "file" ? (m.body as FileOffer) : undefined;
     if (file) {
-      this.incoming.delete(file.id);
+      this.#incoming.delete(file.id);
     }
     if (m.from) {
       this.#typed.delete(m.from);
@@ -262,8 +269,10 @@ export class Room {
         break;
       case "file.progress": {
         const p = body as FileProgress;
-        if (from !== this.state.you) {
-          this.incoming.set(p.id, p);
+        if (p.gone) {
+          this.#incoming.delete(p.id);
+        } else if (from !== this.state.you) {
+          this.#incoming.set(p.id, { ...p, at: Date.now() });
         }
         break;
       }
@@ -409,6 +418,7 @@ export class Room {
         content,
         name,
         signal,
+        takeBack: true,
         progress: (sent, total) =>
           this.#change(key, { upload: { name, size: total, sent } }, (e) => e.file === undefined),
       });

@@ -126,6 +126,17 @@ describe.each([
     expect([...alice.faults, ...bob.faults]).toEqual([]);
   });
 
+  test("a photo that its sender gives up is on its way no more", async () => {
+    await stopInTheMiddle(alice, proxy, "never.png");
+    const coming = log(bob).getByText(/never\.png is on its way/);
+    await coming.waitFor();
+    await log(alice).getByRole("button", { name: "Cancel" }).click();
+    await coming.waitFor({ state: "detached", timeout: 30_000 }); // before it is forgotten by itself
+    proxy.uploadsPass = Number.POSITIVE_INFINITY;
+    await expect.poll(() => log(alice).getByText("never.png").count()).toBe(0);
+    expect([...alice.faults, ...bob.faults]).toEqual([]);
+  });
+
   test("a tab that is closed without a network says what waits when it is opened, and sends it", async () => {
     proxy.down = true;
     proxy.cut();

@@ -2,7 +2,14 @@ import { createHash, randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { stallMs } from "../../src/api.ts";
 import { download, downloadTo, upload } from "../../src/files.ts";
-import { type Clock, FileError, type FileOffer, isProblem, type Message } from "../../src/index.ts";
+import {
+  type Clock,
+  FileError,
+  type FileOffer,
+  type FileProgress,
+  isProblem,
+  type Message,
+} from "../../src/index.ts";
 import { inCall, number, Person } from "../support/person.ts";
 import { TcpProxy } from "../support/proxy.ts";
 import { TestServer } from "../support/server.ts";
@@ -99,6 +106,25 @@ test("an upload over a connection that stands still is given up, and taken up by
   proxy.uploadsPass = Number.POSITIVE_INFINITY;
   await upload(a.device.api, a.ports, file);
   expect((await offered("still.bin")).size).toBe(content.size);
+});
+
+test("an upload that is taken back is gone, and the others are told", async () => {
+  const content = new Blob([randomBytes(9_000_000)]);
+  const file = { session, content, name: "back.bin", id: "u_back", takeBack: true };
+  const stop = new AbortController();
+  const gone = b.next("signal", (m) => (m.body as FileProgress).gone === true, 0);
+  await expect(
+    upload(a.device.api, a.ports, {
+      ...file,
+      signal: stop.signal,
+      progress: (n) => n > 0 && stop.abort(new Error("never mind")),
+    }),
+  ).rejects.toThrow("never mind");
+  expect((await gone).body).toMatchObject({ name: "back.bin", size: content.size });
+  const sent: number[] = [];
+  await upload(a.device.api, a.ports, { ...file, progress: (n) => sent.push(n) });
+  expect((await offered("back.bin")).size).toBe(content.size);
+  expect(sent[1]).toBe(4 << 20); // from its start
 });
 
 test("a download that is cut goes on where it stood", async () => {
