@@ -21,6 +21,10 @@ interface Kept {
  */
 export class HandReport {
   call = $state.raw<Kept>();
+  /** The server knows of the call. */
+  told = $state(false);
+  /** Why it could not be told last; it is told again in a while. */
+  trouble = $state.raw<unknown>();
   /** Why the server has refused the call that was told of last. */
   error = $state.raw<unknown>();
   readonly #reporter: CallReporter;
@@ -42,11 +46,16 @@ export class HandReport {
 
   /** Gives up a call that is refused; what fails for now is reported again in a while. */
   #told({ details, error }: Reported): void {
+    const present = details.ref?.local === this.call?.ref;
     if (!error || retryable(error)) {
+      if (present) {
+        this.told ||= !error;
+        this.trouble = error;
+      }
       return;
     }
     this.#reporter.forget(details.ref);
-    if (details.ref?.local === this.call?.ref) {
+    if (present) {
       this.error = error;
       this.call = undefined;
       void this.#ports.store.write(new Map([[kept, undefined]]));
@@ -84,6 +93,8 @@ export class HandReport {
 
   #report(call: Kept, state: "active" | "ended"): void {
     this.error = undefined;
+    this.trouble = undefined;
+    this.told = false;
     this.call = state === "active" ? call : undefined;
     const details = {
       other: call.other,

@@ -43,16 +43,20 @@ test("a call that is refused is not told of again, and takes none with it that c
   expect((await kept())?.other).toBe("+442079460002");
 });
 
-test("a call that cannot be told of for now is told of again", async () => {
+test("a call that cannot be told of for now is told of again, and the user knows", async () => {
   let away = true;
-  const { hand, reported, clock, kept } = await page(() =>
-    away ? new NetworkError("there is no network") : undefined,
-  );
+  const trouble = new NetworkError("there is no network");
+  const { hand, reported, clock, kept } = await page(() => (away ? trouble : undefined));
   await hand.begin("+442079460002", undefined);
   await settle();
+  expect([hand.told, hand.trouble]).toEqual([false, trouble]);
   expect(hand.call?.other).toBe("+442079460002");
   expect((await kept())?.other).toBe("+442079460002");
   away = false;
   await clock.advance(40_000);
   expect(reported).toEqual(["+442079460002 active", "+442079460002 active"]);
+  expect([hand.told, hand.trouble]).toEqual([true, undefined]);
+  away = true;
+  await clock.advance(40_000);
+  expect([hand.told, hand.trouble]).toEqual([true, trouble]);
 });
