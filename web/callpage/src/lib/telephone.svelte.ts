@@ -3,8 +3,8 @@ import {
   CallReporter,
   type Clock,
   type Device,
-  isProblem,
   problemOf,
+  retryable,
 } from "@tandem-call/sdk";
 import type { CallState, PhoneCall, Softphone, Source } from "../phone/softphone.ts";
 
@@ -16,6 +16,10 @@ export type Line = "starting" | "ready" | "offline" | "none" | "elsewhere";
 
 /** How long after its end a call is still shown. */
 const endedMs = 4_000;
+/** How long a call waits for a telephone that registers; then it is tried, and fails with a reason. */
+const registerMs = 5_000;
+/** How long a renewal waits, where there is a call. */
+const busyMs = 30_000;
 
 /**
  * The page's own telephone. Its events are what the device reports of its calls (A1): nothing
@@ -36,6 +40,11 @@ export class Telephone {
   readonly #clock: Clock;
   readonly #reporter: CallReporter;
   #phone: Softphone | undefined;
+  /** Until the phone is registered, or cannot be. */
+  #registered: Promise<void> | undefined;
+  /** Calls that are about to be made, of which only the newest is wanted. */
+  #dials = 0;
+  #dialled = 0;
   #release: (() => void) | undefined;
   #stopped = false;
 
@@ -67,16 +76,29 @@ export class Telephone {
       try {
         const account = await this.#device.api.call<Account>("GET", "/v1/softphone");
         const { Softphone } = await import("../phone/softphone.ts");
+        if (this.#stopped) {
+          return;
+        }
+        if (this.#used) {
+          this.#renewIn(busyMs);
+          return;
+        }
         const url = new URL(account.websocket_url);
         // The page's own host, whatever name the server knows itself by.
         const scheme = location.protocol === "https:" ? "wss:" : "ws:";
         const socket = `${scheme}//${location.host}${url.pathname}`;
-        this.#phone = new Softphone(account, socket, {
+        let settled = () => {};
+        const registered = new Promise<void>((resolve) => {
+          settled = resolve;
+        });
+        const phone = new Softphone(account, socket, {
           registered: () => {
             this.line = "ready";
+            settled();
           },
           unregistered: () => {
             this.line = "offline";
+            settled();
           },
           call: (call) => this.#told(call),
           level: (level) => {
@@ -87,16 +109,24 @@ export class Telephone {
             this.refused = true;
           },
         });
-        this.#phone.start();
-        const renew = Math.max(60, account.expires_s / 2) * 1000;
-        this.#clock.after(renew, () => void this.#renew());
+        this.#phone?.stop();
+        this.#phone = phone;
+        this.#registered = registered;
+        this.#clock.after(registerMs, settled);
+        phone.start();
+        this.#renewIn(Math.max(60, account.expires_s / 2) * 1000);
         return;
       } catch (err) {
-        if (problemOf(err) && !isProblem(err, "too-many-requests", "draining")) {
+        if (problemOf(err) && !retryable(err)) {
           this.line = "none";
+          if (!this.#used) {
+            this.#phone?.stop();
+          }
           return;
         }
-        this.line = "offline";
+        if (!this.#phone) {
+          this.line = "offline";
+        }
         await new Promise<void>((resolve) => {
           this.#clock.after(3_000, resolve);
         });
@@ -104,17 +134,23 @@ export class Telephone {
     }
   }
 
-  /** Takes a fresh password before the old one ends, when there is no call. */
-  async #renew(): Promise<void> {
-    if (this.#stopped) {
-      return;
-    }
-    if (this.busy) {
-      this.#clock.after(30_000, () => void this.#renew());
-      return;
-    }
-    this.#phone?.stop();
-    await this.#register();
+  /** There is a call, or one is about to be made. */
+  get #used(): boolean {
+    return this.#phone !== undefined && (this.busy || this.#dials > 0);
+  }
+
+  /**
+   * Takes a fresh password before the old one ends, when there is no call. The phone with the old one
+   * is good until the new one is there.
+   */
+  #renewIn(ms: number): void {
+    this.#clock.after(ms, () => {
+      if (this.#used) {
+        this.#renewIn(busyMs);
+      } else {
+        void this.#register();
+      }
+    });
   }
 
   #told(call: PhoneCall): void {
@@ -149,7 +185,16 @@ export class Telephone {
   async dial(number: string): Promise<void> {
     this.refused = false;
     this.since = undefined;
-    await this.#phone?.dial(number.replace(/[\s()./-]/g, ""), this.source);
+    const turn = ++this.#dialled;
+    this.#dials++;
+    try {
+      await this.#registered; // one phone may be taking the place of another
+      if (turn === this.#dialled) {
+        await this.#phone?.dial(number.replace(/[\s()./-]/g, ""), this.source);
+      }
+    } finally {
+      this.#dials--;
+    }
   }
 
   async answer(): Promise<void> {
