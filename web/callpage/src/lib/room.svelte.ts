@@ -207,6 +207,10 @@ export class Room {
     const file = m.kind === "file" ? (m.body as FileOffer) : undefined;
     if (file) {
       this.#incoming.delete(file.id);
+      if (mine && m.id) {
+        // The server has all of it, and says so before the upload's own answer has come.
+        void this.#ports.store.write(new Map([[uploads + m.id, undefined]])).catch(() => {});
+      }
     }
     if (m.from) {
       this.#typed.delete(m.from);
@@ -409,7 +413,11 @@ export class Room {
 
   /** Sends a file; false where the network or the server failed, and may not the next time. */
   async #attempt({ id, name, content, at }: KeptUpload, signal: AbortSignal): Promise<boolean> {
-    const { mayPass, upload } = await import("@tandem-call/sdk/files");
+    const files = await import("@tandem-call/sdk/files").catch(() => undefined);
+    if (!files) {
+      return false; // a part of the page, which without a network may not be had
+    }
+    const { mayPass, upload } = files;
     const key = own(id, at).key;
     try {
       await upload(this.#device.api, this.#ports, {

@@ -1,7 +1,16 @@
-import type { Device, SessionState } from "@tandem-call/sdk";
-import { expect, test } from "vitest";
-import { FakeWorld } from "../../../sdk/test/support/fake.ts";
+import type { Device, Message, SessionState } from "@tandem-call/sdk";
+import { expect, test, vi } from "vitest";
+import { FakeWorld, settle } from "../../../sdk/test/support/fake.ts";
 import { Room } from "../../src/lib/room.svelte.ts";
+
+/** Whether the part of the page that makes uploads is not to be had. They get no answer here. */
+const files = vi.hoisted(() => ({ missing: false }));
+vi.mock("@tandem-call/sdk/files", () => {
+  if (files.missing) {
+    throw new TypeError("Failed to fetch dynamically imported module");
+  }
+  return { upload: () => new Promise(() => {}), mayPass: () => true };
+});
 
 const session: SessionState = {
   id: "s_1",
@@ -15,8 +24,21 @@ function room() {
   const { ports } = new FakeWorld();
   const device = { unsent: () => [] } as unknown as Device;
   const room = new Room(device, ports, session);
-  return { room };
+  const kept = async () => (await ports.store.list("page/upload/")).length;
+  return { room, kept };
 }
+
+const photo = () => new File(["photo"], "photo.png");
+
+test("a file waits where the part of the page that sends it cannot be fetched", async () => {
+  files.missing = true;
+  const { room: r, kept } = room();
+  void r.send(photo());
+  await settle();
+  files.missing = false;
+  expect(r.entries.map((e) => e.status)).toEqual(["waiting"]);
+  expect(await kept()).toBe(1);
+});
 
 test("a file whose sender takes it back, or is not heard of, is on its way no more", () => {
   const { room: r } = room();
@@ -29,4 +51,17 @@ test("a file whose sender takes it back, or is not heard of, is on its way no mo
   r.signal("file.progress", "2", { ...coming, gone: true });
   expect(ids(59_000)).toEqual(["f_2"]);
   expect(ids(61_000)).toEqual([]);
+});
+
+test("a file that the server has is not kept to be sent, though its upload had no answer", async () => {
+  const { room: r, kept } = room();
+  void r.send(photo());
+  await settle();
+  expect(await kept()).toBe(1);
+  const [entry] = r.entries;
+  const body = { id: "f_1", name: "photo.png", path: "/v1/files/f_1" };
+  const id = entry?.key.slice(3);
+  r.take({ type: "message", kind: "file", from: "1", id, seq: 1, epoch: 1, body } as Message);
+  await settle();
+  expect(await kept()).toBe(0);
 });
