@@ -80,7 +80,8 @@ export class Outbox {
     p.first = first;
     this.#pending.set(frame.id, p);
     if (key) {
-      this.#keeper.set(key, { frame, since: p.since });
+      // As it is sent: a body may hold what a store does not take, and that would keep all else out of it.
+      this.#keeper.set(key, { frame: JSON.parse(text), since: p.since });
     }
     return p;
   }

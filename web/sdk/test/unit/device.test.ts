@@ -348,6 +348,17 @@ describe("requests", () => {
     expect(device.unsent()).toEqual([]);
   });
 
+  test("a message is kept as it is sent, whatever else its body holds, and so is the next", async () => {
+    const { device } = await start();
+    const bodies = [{ text: "1", heard: () => {} }, { text: "2" }];
+    for (const body of bodies) {
+      device.send("s", "com.example.note", body).catch(() => {});
+    }
+    await settle();
+    const later = await open();
+    expect(later.unsent().map((u) => u.frame.body)).toEqual([{ text: "1" }, { text: "2" }]);
+  });
+
   test("one that is withdrawn is not repeated", async () => {
     const { device } = await start();
     const stop = new AbortController();
