@@ -143,7 +143,11 @@ export class Room {
     this.marks = new Marks(device, ports, this.id);
     for (const { frame, since } of device.unsent()) {
       if (frame.session === this.id) {
-        this.#put({ ...told(frame.kind, frame.body), ...own(frame.id, since), status: "waiting" });
+        this.marks.take(frame, true);
+        if (frame.kind !== removeMark) {
+          const entry = told(frame.kind, frame.body);
+          this.#put({ ...entry, ...own(frame.id, since), status: "waiting" });
+        }
       }
     }
   }
@@ -345,6 +349,9 @@ export class Room {
 
   /** A message of this page's is stored. */
   stored(frame: SendFrame, seq: number | undefined): void {
+    if (frame.kind === removeMark) {
+      this.marks.take(frame, true); // of an earlier run's: the log has brought the mark back
+    }
     this.#change(own(frame.id, 0).key, { status: "stored", seq });
   }
 

@@ -1,4 +1,4 @@
-import type { Device, Message, SessionState } from "@tandem-call/sdk";
+import type { Device, Message, SendFrame, SessionState, Unsent } from "@tandem-call/sdk";
 import { expect, test, vi } from "vitest";
 import { FakeWorld, settle } from "../../../sdk/test/support/fake.ts";
 import { Room } from "../../src/lib/room.svelte.ts";
@@ -20,9 +20,9 @@ const session: SessionState = {
   members: [],
 };
 
-function room() {
+function room(unsent: Unsent[] = []) {
   const { ports } = new FakeWorld();
-  const device = { unsent: () => [] } as unknown as Device;
+  const device = { unsent: () => unsent } as unknown as Device;
   const room = new Room(device, ports, session);
   const kept = async () => (await ports.store.list("page/upload/")).length;
   return { room, kept };
@@ -64,4 +64,27 @@ test("a file that the server has is not kept to be sent, though its upload had n
   r.take({ type: "message", kind: "file", from: "1", id, seq: 1, epoch: 1, body } as Message);
   await settle();
   expect(await kept()).toBe(0);
+});
+
+test("what an earlier run has drawn and removed, and not yet sent, is as the user left it", () => {
+  const mark = (id: string) => ({
+    type: "Feature",
+    id,
+    geometry: { type: "Point", coordinates: [16.3738, 48.2082] },
+    properties: {},
+  });
+  const put = (id: string) => ({ kind: "page.map.put", body: mark(id) });
+  const remove = (id: string) => ({ kind: "page.map.remove", body: { id } });
+  const frames = [put("k_1"), put("k_2"), remove("k_1"), remove("k_0")].map(
+    (f, i): SendFrame => ({ type: "send", id: `q_${i}`, session: "s_1", ...f }),
+  );
+  const { room: r } = room(frames.map((frame, since) => ({ frame, since })));
+  const marks = () => [...r.marks.all].map((m) => m.id);
+  expect(marks()).toEqual(["k_2"]);
+  expect(r.entries.map((e) => e.mark)).toEqual(["pin", "pin"]);
+  r.take({ type: "message", from: "1", seq: 1, epoch: 1, ...put("k_0") } as Message);
+  for (const [i, frame] of frames.entries()) {
+    r.stored(frame, 2 + i);
+  }
+  expect(marks()).toEqual(["k_2"]);
 });
