@@ -53,6 +53,8 @@ export interface Entry {
   mark?: "pin" | "line" | undefined;
   /** A file that is on its way. */
   upload?: { name: string; size: number; sent: number } | undefined;
+  /** It could not be kept, and is sent only as long as the page is open. */
+  fleeting?: true | undefined;
   /** A provider's overlay, as it came: untrusted, and not yet read. */
   overlay?: unknown;
   /** The sender's device shows an overlay of this side's, or says why not (I4). */
@@ -377,6 +379,7 @@ export class Room {
       await this.#ports.store.write(new Map([[uploads + id, kept]]));
     } catch {
       // No room to keep it: it is sent all the same, as long as the page is open.
+      return this.#upload(kept, true);
     }
     return this.#upload(kept);
   }
@@ -391,14 +394,14 @@ export class Room {
     }
   }
 
-  async #upload(kept: KeptUpload): Promise<boolean> {
+  async #upload(kept: KeptUpload, fleeting?: true): Promise<boolean> {
     const { id, name, content, at } = kept;
     const key = own(id, at).key;
     const stop = new AbortController();
     this.#stops.set(id, stop);
     if (this.#entries.get(key)?.seq === undefined) {
       const upload = { name, size: content.size, sent: 0 };
-      this.#put({ ...own(id, at), status: "waiting", upload, content });
+      this.#put({ ...own(id, at), status: "waiting", upload, content, fleeting });
     }
     try {
       while (!(await this.#attempt(kept, stop.signal))) {
@@ -414,7 +417,8 @@ export class Room {
       return false;
     } finally {
       this.#stops.delete(id);
-      await this.#ports.store.write(new Map([[uploads + id, undefined]]));
+      // What cannot be written is sent again by the next run, which is harmless.
+      await this.#ports.store.write(new Map([[uploads + id, undefined]])).catch(() => {});
     }
   }
 

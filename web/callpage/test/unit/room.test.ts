@@ -25,7 +25,7 @@ function room(unsent: Unsent[] = []) {
   const device = { unsent: () => unsent } as unknown as Device;
   const room = new Room(device, ports, session);
   const kept = async () => (await ports.store.list("page/upload/")).length;
-  return { room, kept };
+  return { room, ports, kept };
 }
 
 const photo = () => new File(["photo"], "photo.png");
@@ -64,6 +64,14 @@ test("a file that the server has is not kept to be sent, though its upload had n
   r.take({ type: "message", kind: "file", from: "1", id, seq: 1, epoch: 1, body } as Message);
   await settle();
   expect(await kept()).toBe(0);
+});
+
+test("a file that could not be kept says so", async () => {
+  const { room: r, ports } = room();
+  ports.store.write = () => Promise.reject(new Error("full"));
+  void r.send(photo());
+  await settle();
+  expect(r.entries).toMatchObject([{ status: "waiting", fleeting: true }]);
 });
 
 test("what an earlier run has drawn and removed, and not yet sent, is as the user left it", () => {
