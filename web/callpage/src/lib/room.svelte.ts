@@ -22,6 +22,7 @@ import { SvelteMap } from "svelte/reactivity";
 import { asLink } from "./format.ts";
 import { isPlace } from "./geo.ts";
 import { Marks, markOf, putMark, removeMark } from "./marks.svelte.ts";
+import { now } from "./now.svelte.ts";
 import { RoomPlaces } from "./places.svelte.ts";
 
 /** What became of something that this page sends. */
@@ -490,10 +491,9 @@ export class Room {
   /** Keeps the session open longer, as far as it may. */
   async extend(): Promise<void> {
     const { until, may_extend_to } = this.state;
-    const most = may_extend_to ? Date.parse(may_extend_to) : 0;
-    const now = this.#device.welcome ? Date.now() : 0;
-    const left = until ? Date.parse(until) - now : 0;
-    const seconds = Math.floor(Math.min(left + 600_000, most - now) / 1000);
+    const most = may_extend_to ? Date.parse(may_extend_to) - now.server : 0;
+    const left = until ? Date.parse(until) - now.server : 0;
+    const seconds = Math.floor(Math.min(left + 600_000, most) / 1000);
     if (seconds > 0) {
       await this.#device.extend(this.id, seconds);
     }

@@ -1,6 +1,7 @@
 import type { Device, Message, SendFrame, SessionState, Unsent } from "@tandem-call/sdk";
 import { expect, test, vi } from "vitest";
 import { FakeWorld, settle } from "../../../sdk/test/support/fake.ts";
+import { now } from "../../src/lib/now.svelte.ts";
 import { Room } from "../../src/lib/room.svelte.ts";
 
 /** Whether the part of the page that makes uploads is not to be had. They get no answer here. */
@@ -22,10 +23,14 @@ const session: SessionState = {
 
 function room(unsent: Unsent[] = []) {
   const { ports } = new FakeWorld();
-  const device = { unsent: () => unsent } as unknown as Device;
+  const extended: number[] = [];
+  const device = {
+    unsent: () => unsent,
+    extend: async (_: string, seconds: number) => extended.push(seconds),
+  } as unknown as Device;
   const room = new Room(device, ports, session);
   const kept = async () => (await ports.store.list("page/upload/")).length;
-  return { room, ports, kept };
+  return { room, ports, kept, extended };
 }
 
 const photo = () => new File(["photo"], "photo.png");
@@ -95,4 +100,14 @@ test("what an earlier run has drawn and removed, and not yet sent, is as the use
     r.stored(frame, 2 + i);
   }
   expect(marks()).toEqual(["k_2"]);
+});
+
+test("a session is kept open for ten minutes more, however wrong this device's clock is", async () => {
+  const { room: r, extended } = room();
+  now.ahead = -3600_000;
+  const time = (s: number) => new Date(now.server + s * 1000).toISOString();
+  r.state = { ...session, phase: "after_call", until: time(60), may_extend_to: time(3600) };
+  await r.extend();
+  now.ahead = 0;
+  expect(extended).toEqual([660]);
 });
