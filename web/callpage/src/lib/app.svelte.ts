@@ -55,6 +55,9 @@ const linkKey = "page/link";
 /** Whether the device is coupled with a phone is kept here; the server has the last word. */
 const companionKey = "page/companion";
 
+/** How long the server may take to say what it is, before the page opens without that. */
+const pageMs = 3_000;
+
 /** By how much this device's idea of the server's time may be wrong, in milliseconds. */
 const clockFault = 10_000;
 
@@ -131,12 +134,17 @@ class App {
 
   /** Finds out who this page is, and connects if it is a device. */
   async start(): Promise<void> {
-    this.page = await this.#readPage();
+    const read = this.#readPage().then((page) => {
+      this.page ??= page;
+    });
     const identity = await loadIdentity(this.ports.store);
     if (identity) {
+      const late = new Promise<void>((resolve) => void this.ports.clock.after(pageMs, resolve));
+      await Promise.race([read, late]);
       await this.#begin({ ...identity, server: this.server });
       return;
     }
+    await read;
     this.pending = await pendingEnrolment(this.ports);
     if (this.trial) {
       await this.#enrolForTrial();
@@ -418,6 +426,7 @@ class App {
     }
     own.connected();
     try {
+      this.page ??= await this.#readPage(); // it was opened without a network
       this.info = await device.api.device();
       const companion = hasOnly(this.info, "coupled");
       if (companion !== this.companion) {

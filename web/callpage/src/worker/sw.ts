@@ -10,6 +10,9 @@ const assets = __OFFLINE__;
 const others = ["/", "/manifest.webmanifest", "/icon.svg", "/icon-192.png"];
 const cacheName = `page-${digest(assets.join())}`;
 
+/** How long the server may take, before the page is opened as it is kept. */
+const patienceMs = 3_000;
+
 worker.addEventListener("install", (e) => {
   e.waitUntil(caches.open(cacheName).then((cache) => cache.addAll([...others, ...assets])));
 });
@@ -43,11 +46,11 @@ worker.addEventListener("fetch", (e) => {
     return;
   }
   if (e.request.mode === "navigate" && url.pathname === "/") {
-    e.respondWith(fetch(e.request).catch(() => kept("/")));
+    e.respondWith(freshOrKept(e.request, "/"));
   } else if (assets.includes(url.pathname)) {
     e.respondWith(kept(url.pathname).then((hit) => (hit.ok ? hit : fetch(e.request))));
   } else if (others.includes(url.pathname)) {
-    e.respondWith(fetch(e.request).catch(() => kept(url.pathname)));
+    e.respondWith(freshOrKept(e.request, url.pathname));
   }
 });
 
@@ -67,6 +70,18 @@ worker.addEventListener("notificationclick", (e) => {
 worker.addEventListener("pushsubscriptionchange", (e) => {
   e.waitUntil(pushes.renewed());
 });
+
+/** What the server has; what is kept, if it is away, or nothing comes of it: a network may swallow everything. */
+async function freshOrKept(request: Request, path: string): Promise<Response> {
+  const fresh = fetch(request).catch(() => undefined);
+  const late = new Promise<undefined>((resolve) => setTimeout(resolve, patienceMs));
+  const now = await Promise.race([fresh, late]);
+  if (now) {
+    return now;
+  }
+  const hit = await kept(path);
+  return hit.ok ? hit : ((await fresh) ?? hit);
+}
 
 async function kept(path: string): Promise<Response> {
   const cache = await caches.open(cacheName);

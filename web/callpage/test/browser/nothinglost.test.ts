@@ -282,3 +282,33 @@ test("a file waits as long as the network is away, however long that is", async 
     await server.remove();
   }
 });
+
+test("a network that swallows everything keeps no page from opening, nor a call from being told of later", async () => {
+  const server = await TestServer.start();
+  const proxy = await TcpProxy.to(server.port);
+  try {
+    let alice = await open(browser, proxy.url);
+    await enrol(alice, server, "+442079460107", "Alice");
+    await alice.page.evaluate(() => navigator.serviceWorker.ready);
+    proxy.silent = true;
+    proxy.cut();
+    await alice.page.getByText("Nothing is lost.").waitFor();
+    await report(alice, "+442079460108");
+    const later = "There is no connection. As soon as it is back, the session is asked for.";
+    await alice.page.getByText(later).waitFor();
+    await close(alice);
+    alice = await reopen(alice, proxy.url, alice.faults);
+    await alice.page.getByText(later).waitFor({ timeout: 30_000 });
+    proxy.silent = false;
+    proxy.cut();
+    await alice.page.getByText(later).waitFor({ state: "detached" });
+    await alice.page
+      .getByText("The session opens as soon as the other side says the same")
+      .waitFor();
+    expect(alice.faults).toEqual([]);
+    await alice.page.context().close();
+  } finally {
+    await proxy.close();
+    await server.remove();
+  }
+});

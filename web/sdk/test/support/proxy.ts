@@ -9,6 +9,8 @@ export class TcpProxy {
   noWebSockets = false;
   /** Refuses everything. */
   down = false;
+  /** Takes everything, and nothing ever comes of it. */
+  silent = false;
   cuts = 0;
   /** So many bytes of uploads still pass; what comes after them goes nowhere, and gets no answer. */
   uploadsPass = Number.POSITIVE_INFINITY;
@@ -34,6 +36,13 @@ export class TcpProxy {
   #carry(near: Socket, target: number): void {
     if (this.down) {
       near.destroy();
+      return;
+    }
+    if (this.silent) {
+      this.#open.add(near);
+      near.on("error", () => {});
+      near.on("close", () => this.#open.delete(near));
+      near.resume();
       return;
     }
     const far = connect(target, "127.0.0.1");
