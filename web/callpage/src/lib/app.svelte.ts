@@ -7,6 +7,7 @@ import {
   couple,
   Device,
   type DeviceInfo,
+  type Events,
   enrol,
   forgetIdentity,
   here,
@@ -114,6 +115,9 @@ class App {
     [...this.rooms.values()].reduce((n, r) => n + r.waiting, 0) +
       this.#left.filter((id) => !this.rooms.has(id)).length,
   );
+
+  /** Messages of an earlier run that were refused before their session, which is over, was told of. */
+  readonly #refused = new Map<SessionID, Events["refused"][]>();
 
   /** The session that the page shows when none is asked for: the newest that is open. */
   readonly current = $derived(
@@ -313,9 +317,15 @@ class App {
     device.on("rewind", ({ session, seq }) => this.rooms.get(session)?.rewind(seq));
     device.on("signal", (m) => this.rooms.get(m.session)?.signal(m.kind, m.from, m.body));
     device.on("sent", ({ frame, ack }) => this.rooms.get(frame.session)?.stored(frame, ack.seq));
-    device.on("refused", ({ frame, error }) =>
-      this.rooms.get(frame.session)?.refused(frame, error),
-    );
+    device.on("refused", (r) => {
+      const { session } = r.frame;
+      const room = this.rooms.get(session);
+      if (room) {
+        room.refused(r.frame, r.error);
+      } else {
+        this.#refused.set(session, [...(this.#refused.get(session) ?? []), r]);
+      }
+    });
     device.on("invite", (i) => this.invites.set(i.id, i));
     device.on("words", (w) => {
       this.invites.delete(w.invitation);
@@ -404,6 +414,10 @@ class App {
     }
     const made = new Room(this.device as Device, this.ports, s);
     this.rooms.set(s.id, made);
+    for (const { frame, error } of this.#refused.get(s.id) ?? []) {
+      made.refused(frame, error);
+    }
+    this.#refused.delete(s.id);
     void made.resumeUploads();
     // Who just came hears of it a moment later than we.
     setTimeout(() => made.connected(), 500);

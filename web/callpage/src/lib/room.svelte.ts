@@ -360,7 +360,12 @@ export class Room {
 
   /** The server refuses a message of this page's. */
   refused(frame: SendFrame, error: unknown): void {
-    this.#change(own(frame.id, 0).key, { status: "refused", error });
+    const said = told(frame.kind, frame.body);
+    const entry = { ...said, ...own(frame.id, Date.now()) };
+    if (!this.#entries.has(entry.key) && !said.mark && frame.kind !== removeMark) {
+      this.#put(entry); // an earlier run has said it
+    }
+    this.#change(entry.key, { status: "refused", error });
   }
 
   /**

@@ -223,7 +223,13 @@ describe.each([
   test("a session that ended while the tab was closed can be read when it is opened again", async () => {
     await alice.page.getByRole("button", { name: "The call is over" }).click();
     await bob.page.getByText(/The session stays open for/).waitFor();
+    proxy.down = true;
+    proxy.cut();
+    await alice.page.getByText("Nothing is lost.").waitFor();
+    await say(alice, "too late");
+    await entry(alice, "too late").getByText("Not yet sent").waitFor();
     await close(alice);
+    proxy.down = false;
     await say(bob, "are you still there?");
     await entry(bob, "are you still there?").getByText("Sent").waitFor();
     await bob.page.getByRole("button", { name: "Leave" }).click();
@@ -234,6 +240,10 @@ describe.each([
     await link.getByText("Closed").waitFor(); // the server has said so
     await link.click();
     await log(alice).getByText("are you still there?").waitFor();
+    // Nor is it kept back what became of one's own words.
+    await entry(alice, "too late")
+      .getByText(/^Not sent/)
+      .waitFor();
     expect(await count(alice, "third visit")).toBe(1);
     expect(await log(alice).getByText("under load 0").count()).toBe(1);
     expect([...alice.faults, ...bob.faults]).toEqual([]);

@@ -111,3 +111,16 @@ test("a session is kept open for ten minutes more, however wrong this device's c
   now.ahead = 0;
   expect(extended).toEqual([660]);
 });
+
+test("what an earlier run has said is shown with why it was refused, whenever that is told", () => {
+  const { room: r } = room();
+  const frame: SendFrame = {
+    type: "send",
+    id: "q_1",
+    session: "s_1",
+    kind: "text",
+    body: { text: "too late" },
+  };
+  r.refused(frame, "closed");
+  expect(r.entries).toMatchObject([{ text: "too late", status: "refused", error: "closed" }]);
+});
