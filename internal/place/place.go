@@ -79,6 +79,8 @@ type Share struct {
 	Request string          `json:"request,omitempty"`
 	Until   time.Time       `json:"until"`
 	Coarse  bool            `json:"coarse,omitempty"`
+	// Stopped by its user, at Until; it stays until the others have been told.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // maxAsks of a session.
@@ -151,7 +153,7 @@ func (s State) Answer(d wire.DeviceID, q wire.PlaceAnswer, now time.Time) (State
 		}
 		a.Until = now.Add(time.Duration(q.Minutes) * time.Minute)
 	case wire.ConsentNo, wire.ConsentNever:
-		s.Shares = slices.DeleteFunc(slices.Clone(s.Shares), func(x Share) bool { return x.Device == d && x.Request == a.ID })
+		s, _ = s.stopped(now, func(x Share) bool { return x.Device == d && x.Request == a.ID })
 	case wire.ConsentOnce, wire.ConsentCall:
 	default:
 		return s, fmt.Errorf("%w: consent is once, call, live, no or never", ErrRequest)
@@ -178,7 +180,9 @@ func (s State) Share(d wire.DeviceID, q wire.PlaceShare, others []wire.MemberID,
 	if len(q.To) > 0 {
 		out.To = slices.DeleteFunc(slices.Clone(others), func(m wire.MemberID) bool { return !slices.Contains(q.To, m) })
 	}
-	running := slices.IndexFunc(s.Shares, func(x Share) bool { return x.Device == d && x.Request == q.Request && now.Before(x.Until) })
+	running := slices.IndexFunc(s.Shares, func(x Share) bool {
+		return x.Device == d && x.Request == q.Request && !x.Stopped && now.Before(x.Until)
+	})
 	minutes := q.Minutes
 	if q.Request != "" {
 		i := slices.IndexFunc(s.Asks, func(a Ask) bool { return a.ID == q.Request && a.Of == d })
@@ -217,20 +221,14 @@ func (s State) Share(d wire.DeviceID, q wire.PlaceShare, others []wire.MemberID,
 			out.Until = now.Add(time.Duration(minutes) * time.Minute)
 		}
 		s.Shares = append(slices.DeleteFunc(slices.Clone(s.Shares), func(x Share) bool { return x.Device == d && x.Request == q.Request }),
-			Share{d, out.To, q.Request, out.Until, out.Coarse})
+			Share{Device: d, To: out.To, Request: q.Request, Until: out.Until, Coarse: out.Coarse})
 	}
 	return s, out, nil
 }
 
-// Stop ends what the device shares, and takes back what it has agreed to.
+// Stop ends what the device shares, and takes back what it has agreed to. It returns what the others are to be told of.
 func (s State) Stop(d wire.DeviceID, now time.Time) (State, []Share) {
-	var ended []Share
-	for _, x := range s.Shares {
-		if x.Device == d {
-			ended = append(ended, x)
-		}
-	}
-	s.Shares = slices.DeleteFunc(slices.Clone(s.Shares), func(x Share) bool { return x.Device == d })
+	s, ended := s.stopped(now, func(x Share) bool { return x.Device == d })
 	s.Asks = slices.Clone(s.Asks)
 	for i := range s.Asks {
 		if s.Asks[i].Of == d {
@@ -241,10 +239,26 @@ func (s State) Stop(d wire.DeviceID, now time.Time) (State, []Share) {
 	return s, ended
 }
 
+// stopped ends shares, and returns them.
+func (s State) stopped(now time.Time, which func(Share) bool) (_ State, ended []Share) {
+	s.Shares = slices.Clone(s.Shares)
+	for i := range s.Shares {
+		x := &s.Shares[i]
+		if !which(*x) {
+			continue
+		}
+		if now.Before(x.Until) {
+			x.Until, x.Stopped = now.Add(-time.Duration(i)), true // each its own, which tells the messages of the ends apart
+		}
+		ended = append(ended, *x)
+	}
+	return s, ended
+}
+
 // Ended returns the shares whose time is over: all, where the call is.
 func (s *State) Ended(now time.Time) (ended []Share) {
 	for _, x := range s.Shares {
-		if s.Over || !now.Before(x.Until) {
+		if s.Over || x.Stopped || !now.Before(x.Until) {
 			ended = append(ended, x)
 		}
 	}

@@ -344,7 +344,7 @@ func (s *Service) Ask(ctx context.Context, tenant wire.TenantID, id wire.Session
 	return out, s.cfg.Sessions.Send(ctx, tenant, id, d, []wire.MemberID{other.ID}, request, wire.KindPlaceAsk, msg)
 }
 
-// Answer takes the word of somebody who was asked. No and never are told to nobody.
+// Answer takes the word of somebody who was asked. No and never are told to nobody; that a place is not shared any more is.
 func (s *Service) Answer(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, q wire.PlaceAnswer) error {
 	x, err := s.cfg.Sessions.Session(ctx, tenant, id)
 	if err != nil {
@@ -355,6 +355,9 @@ func (s *Service) Answer(ctx context.Context, tenant wire.TenantID, id wire.Sess
 		return err
 	}
 	st, err := s.change(ctx, tenant, id, func(st State) (State, error) { return st.Answer(d, q, s.cfg.Now()) })
+	if err == nil && slices.ContainsFunc(st.Shares, func(x Share) bool { return x.Stopped }) {
+		s.signal() // the others are to be told
+	}
 	if err != nil || q.Consent != wire.ConsentNever {
 		return err
 	}
@@ -473,7 +476,8 @@ func (s *Service) paced(d wire.DeviceID) {
 	s.last[d] = now
 }
 
-// Stop ends what a device shares, and every consent that it has given.
+// Stop ends what a device shares, and every consent that it has given. Should the others not be told now, [Service.Run] tells
+// them.
 func (s *Service) Stop(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) error {
 	var ended []Share
 	_, err := s.change(ctx, tenant, id, func(st State) (next State, err error) {
@@ -483,18 +487,27 @@ func (s *Service) Stop(ctx context.Context, tenant wire.TenantID, id wire.Sessio
 	if err != nil {
 		return err
 	}
-	return s.tellEnded(ctx, tenant, id, ended, "stopped")
+	if len(ended) == 0 {
+		return nil
+	}
+	return s.tellEnded(ctx, tenant, id, ended, "time")
 }
 
+// tellEnded tells of shares that have ended, and then forgets them. reason is of those that nobody has stopped.
 func (s *Service) tellEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, ended []Share, reason string) error {
 	for _, x := range ended {
+		why := reason
+		if x.Stopped {
+			why = "stopped"
+		}
 		request := wire.RequestID(fmt.Sprintf("place-end-%d", x.Until.UnixNano()))
-		err := s.cfg.Sessions.Send(ctx, tenant, id, x.Device, x.To, request, wire.KindPlaceStopped, wire.PlaceStopped{Reason: reason})
+		err := s.cfg.Sessions.Send(ctx, tenant, id, x.Device, x.To, request, wire.KindPlaceStopped, wire.PlaceStopped{Reason: why})
 		if err != nil && !errors.Is(err, ErrClosed) {
 			return err
 		}
 	}
-	return nil
+	_, err := s.change(ctx, tenant, id, func(st State) (State, error) { return st.Without(ended), nil })
+	return err
 }
 
 // CallOver notes that the call beside a session is over; what is shared live ends. It may
@@ -571,11 +584,7 @@ func (s *Service) sweep(ctx context.Context) (time.Time, error) {
 			if st.Over {
 				reason = "call_ended"
 			}
-			err := s.tellEnded(ctx, st.Tenant, st.Session, ended, reason)
-			if err == nil {
-				st, err = s.change(ctx, st.Tenant, st.Session, func(x State) (State, error) { return x.Without(ended), nil })
-			}
-			if err != nil {
+			if err := s.tellEnded(ctx, st.Tenant, st.Session, ended, reason); err != nil {
 				all, next = errors.Join(all, err), now.Add(time.Second)
 			}
 		}
