@@ -387,6 +387,82 @@ func TestChecksum(t *testing.T) {
 	}
 }
 
+// TestCut: what an attempt has written and the record does not confirm is taken off, unless the record may confirm it.
+func TestCut(t *testing.T) {
+	full := errors.New("the store has no room")
+	wrong := sha256.Sum256([]byte("other"))
+	for name, c := range map[string]struct {
+		sum   *files.Checksum
+		fails error // the write of the record
+		lost  bool  // it is stored all the same
+		left  int64 // of the part
+		want  error
+	}{
+		"wrong checksum":           {sum: &files.Checksum{New: sha256.New, Sum: wrong[:]}, left: 200, want: files.ErrChecksum},
+		"not recorded":             {fails: full, left: 200, want: full},
+		"perhaps recorded":         {fails: store.ErrUncertain, left: 500, want: store.ErrUncertain},
+		"recorded, answer is lost": {fails: store.ErrUncertain, lost: true, left: 500, want: store.ErrUncertain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var f *forgetful
+			h := newHouse(t, func(c *files.Config) {
+				f = &forgetful{Table: c.Records.(store.Table[files.Record])}
+				c.Records = f
+			})
+			content := noise(500)
+			r := h.create(t, alices("a", 500))
+			h.append(t, r, 0, content[:200])
+			f.fails, f.lost = c.fails, c.lost
+			if _, err := h.Append(t.Context(), r.Tenant, "alice", r.ID, 200, bytes.NewReader(content[200:]), c.sum); !errors.Is(err, c.want) {
+				t.Fatalf("%v, want %v", err, c.want)
+			}
+			st, err := os.Stat(filepath.Join(h.dir, "files", "parts", string(r.ID)))
+			if err != nil || st.Size() != c.left {
+				t.Errorf("%d bytes are left, %v; want %d", st.Size(), err, c.left)
+			}
+			f.fails, f.broken = nil, false
+			h.restart(t)
+			u, err := h.Upload(t.Context(), r.Tenant, "alice", r.ID)
+			if want := map[bool]int64{false: 200, true: 500}[c.lost]; err != nil || u.Offset != want {
+				t.Fatalf("at %d, %v; want %d", u.Offset, err, want)
+			}
+			h.append(t, r, u.Offset, content[u.Offset:])
+			if err := h.Finish(t.Context(), r.Tenant, "alice", r.ID); err != nil {
+				t.Fatal(err)
+			}
+			if b, err := h.fetch("bob", r.ID); err != nil || !bytes.Equal(b, content) {
+				t.Errorf("%d bytes, %v", len(b), err)
+			}
+		})
+	}
+}
+
+// forgetful is a table whose writes fail; after one whose outcome is unknown it cannot be read either.
+type forgetful struct {
+	store.Table[files.Record]
+	fails        error
+	lost, broken bool
+}
+
+func (f *forgetful) Put(ctx context.Context, key string, r files.Record, at store.Rev) (store.Rev, error) {
+	if f.fails == nil {
+		return f.Table.Put(ctx, key, r, at)
+	}
+	if f.broken = errors.Is(f.fails, store.ErrUncertain); f.lost {
+		if _, err := f.Table.Put(ctx, key, r, at); err != nil {
+			return 0, err
+		}
+	}
+	return 0, f.fails
+}
+
+func (f *forgetful) Get(ctx context.Context, key string) (files.Record, store.Rev, error) {
+	if f.broken {
+		return files.Record{}, 0, errors.New("the disk has failed")
+	}
+	return f.Table.Get(ctx, key)
+}
+
 // TestCrashBetweenStepsOfFinish stops after each step, as a crash would, and lets the
 // next start complete it: the file is offered once it is there, and only it.
 func TestCrashBetweenStepsOfFinish(t *testing.T) {

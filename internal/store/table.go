@@ -145,7 +145,7 @@ func Key(parts ...string) string {
 // decide gets the record as it is (the zero T and exists false where there is none) and
 // returns what it should be; returning false leaves it alone. decide may run several
 // times, so it must have no effects of its own. After an uncertain outcome the record
-// is read again and decide runs again: it must recognise its own attempt. What it decides on is read, not
+// is read again and decide runs again: it must recognise its own attempt. Where it cannot be read the error is ErrUncertain. What it decides on is read, not
 // remembered.
 //
 // With a context from [Linearizable] also a decision to leave the record alone, or an error, is one about the record
@@ -188,7 +188,11 @@ func ChangeFrom[T any](ctx context.Context, t interface {
 		if ctx.Err() != nil || !retryable(err) {
 			return next, err
 		}
+		unknown := errors.Is(err, ErrUncertain)
 		if v, rev, err = t.Get(believing(unremembered(ctx)), key); err != nil && !isNotFound(err) {
+			if unknown && !errors.Is(err, ErrUncertain) {
+				err = fmt.Errorf("%w: %w", ErrUncertain, err)
+			}
 			return v, err
 		}
 		proved = MomentOf(ctx) == nil
