@@ -95,15 +95,76 @@ func TestAlarmsOfHours(t *testing.T) {
 	}
 }
 
-// scans counts how often a table is read whole.
+// TestAlarmThatFailsForDays: looks do not go through the hours since it began to fail; it stays one, on two nodes, and is answered when
+// it can be.
+func TestAlarmThatFailsForDays(t *testing.T) {
+	w := newWorld(t)
+	counted := &scans{Table: store.TableOf[session.Alarm](w.engine, "session-alarms")}
+	records := &unread{Table: store.TableOf[session.Record](w.engine, "sessions")}
+	var nodes []*node
+	for range 2 {
+		nodes = append(nodes, w.node(func(c *session.Config) { c.Alarms, c.Records = counted, records }))
+	}
+	n := nodes[0]
+	n.open()
+	if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
+		t.Fatal(err)
+	}
+	records.fails = true
+	for range 3 * 24 * 6 {
+		w.pass(10 * time.Minute)
+		for _, n := range nodes {
+			n.Ring(ctx(t))
+		}
+	}
+	alarms := 0
+	for _, err := range counted.Table.Scan(ctx(t), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		alarms++
+	}
+	if alarms != 1 {
+		t.Errorf("there are %d alarms", alarms)
+	}
+	n.Ring(ctx(t)) // the one before may have listed all
+	before := counted.hours
+	w.pass(time.Second)
+	if n.Ring(ctx(t)); counted.hours-before > 5 {
+		t.Errorf("a look goes through %d hours", counted.hours-before)
+	}
+	records.fails = false
+	w.pass(time.Second)
+	n.Ring(ctx(t))
+	if rec, err := n.Record(ctx(t), tenant, "S"); err != nil || rec.Phase != wire.Closed {
+		t.Errorf("not closed: %v, %v", rec.Phase, err)
+	}
+}
+
+// unread is a table whose records cannot be read at times.
+type unread struct {
+	session.Table[session.Record]
+	fails bool
+}
+
+func (u *unread) Get(ctx context.Context, key string) (session.Record, store.Rev, error) {
+	if u.fails {
+		return session.Record{}, 0, store.ErrDamaged
+	}
+	return u.Table.Get(ctx, key)
+}
+
+// scans counts how often a table is read whole, and how often its part of an hour.
 type scans struct {
 	session.Table[session.Alarm]
-	all int
+	all, hours int
 }
 
 func (s *scans) Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[session.Alarm], error] {
 	if !strings.Contains(prefix, "/") {
 		s.all++
+	} else {
+		s.hours++
 	}
 	return s.Table.Scan(ctx, prefix)
 }

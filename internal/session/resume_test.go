@@ -159,6 +159,66 @@ func TestSlowResumeLosesNothing(t *testing.T) {
 	p.quiet(wire.TypeMessage)
 }
 
+// TestHeldMessagesArePaced: what was held during a resume is pushed no faster than a slow connection takes it.
+func TestHeldMessagesArePaced(t *testing.T) {
+	w := newWorld(t)
+	n := w.node(fast)
+	n.open()
+	for i := range 10 {
+		n.send("a1", nil, text(fmt.Sprint("before", i), "x"))
+	}
+	p := &narrowBox{pacedBox: pacedBox{box: newBox(t), reached: make(chan struct{}), drain: make(chan struct{})}}
+	_, detach, err := n.Attach(ctx(t), tenant, "b1", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer detach()
+	done := make(chan error, 1)
+	go func() {
+		done <- n.Resume(ctx(t), tenant, "b1", p, wire.Envelope{ID: "r", Session: "S", Body: []byte(`{}`)})
+	}()
+	<-p.reached
+	var last wire.Envelope
+	for i := range 100 {
+		last = n.send("a1", nil, text(fmt.Sprint("during", i), "x"))
+	}
+	close(p.drain)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for want := uint64(1); want <= last.Seq; want++ {
+		if e := p.next(wire.TypeMessage); e.Seq != want {
+			t.Fatalf("message %d, want %d", e.Seq, want)
+		}
+	}
+	if p.most > 4 {
+		t.Errorf("%d frames were pushed at once", p.most)
+	}
+}
+
+// narrowBox is a pacedBox that counts what is pushed between two waits.
+type narrowBox struct {
+	pacedBox
+	mu          sync.Mutex
+	since, most int
+}
+
+func (b *narrowBox) Push(f []byte) bool {
+	b.mu.Lock()
+	b.since++
+	b.most = max(b.most, b.since)
+	b.mu.Unlock()
+	return b.pacedBox.Push(f)
+}
+
+func (b *narrowBox) Drained(ctx context.Context) error {
+	err := b.pacedBox.Drained(ctx)
+	b.mu.Lock()
+	b.since = 0
+	b.mu.Unlock()
+	return err
+}
+
 func TestResumeIsForConnectedMembers(t *testing.T) {
 	n := newWorld(t).node()
 	n.open()

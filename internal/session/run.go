@@ -181,8 +181,8 @@ func (s *Service) due(r *Record) time.Time {
 
 // alarmKey begins with the hour, so that those of an hour can be found without the others: of each closed session one is kept
 // for as long as the session.
-func alarmKey(at time.Time, r *Record) string {
-	return store.Key(alarmHour(at), fmt.Sprintf("%015d", at.UnixMilli()), string(r.Tenant), string(r.ID))
+func alarmKey(a Alarm) string {
+	return store.Key(alarmHour(a.At), fmt.Sprintf("%015d", a.At.UnixMilli()), string(a.Tenant), string(a.Session))
 }
 
 func alarmHour(at time.Time) string { return fmt.Sprintf("%s%07d", hourMark, at.Unix()/3600) }
@@ -193,6 +193,8 @@ const (
 	oldAlarms = "0"
 	// listAlarms is how often all alarms are listed, for those that another node has set in hours that are over here.
 	listAlarms = 10 * time.Minute
+	// hoursKept is how long an hour is looked at for alarms after it has begun, at least.
+	hoursKept = 2 * time.Hour
 )
 
 // alarms are where to look for those whose time has come. They are of ring alone.
@@ -218,12 +220,8 @@ func (s *Service) arm(ctx context.Context, r *Record) error {
 		return nil
 	}
 	at = time.UnixMilli(at.UnixMilli() + 1) // the key's precision; not early
-	key := alarmKey(at, r)
-	_, err := store.Change(ctx, s.c.Alarms, key, func(Alarm, bool) (Alarm, bool, error) {
-		return Alarm{Tenant: r.Tenant, Session: r.ID, At: at}, true, nil
-	})
-	if err != nil {
-		return fmt.Errorf("session: set alarm: %w", err)
+	if err := s.set(ctx, Alarm{Tenant: r.Tenant, Session: r.ID, At: at}); err != nil {
+		return err
 	}
 	for { // keeping the earlier of two
 		select {
@@ -235,6 +233,38 @@ func (s *Service) arm(ctx context.Context, r *Record) error {
 			}
 		}
 	}
+}
+
+func (s *Service) set(ctx context.Context, a Alarm) error {
+	_, err := store.Change(ctx, s.c.Alarms, alarmKey(a), func(Alarm, bool) (Alarm, bool, error) { return a, true, nil })
+	if err != nil {
+		return fmt.Errorf("session: set alarm: %w", err)
+	}
+	return nil
+}
+
+// catchUp moves an alarm that goes on failing to the hour that it is by now, or each look would go through all hours since. Nodes that
+// do so at once move it to the same place.
+func (s *Service) catchUp(ctx context.Context, a store.Item[Alarm]) error {
+	now := s.c.Now()
+	if now.Sub(a.Value.At) < hoursKept {
+		return nil
+	}
+	moved := a.Value
+	moved.At = now.Truncate(time.Hour)
+	if err := s.set(ctx, moved); err != nil {
+		return err
+	}
+	return s.answered(ctx, a)
+}
+
+// answered removes an alarm.
+func (s *Service) answered(ctx context.Context, a store.Item[Alarm]) error {
+	err := s.c.Alarms.Delete(ctx, a.Key, a.Rev)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+		return nil // another node was faster
+	}
+	return err
 }
 
 // ring handles the alarms whose time has come and returns when to look again.
@@ -254,6 +284,7 @@ func (s *Service) ring(ctx context.Context) time.Time {
 	for _, a := range due {
 		g.Go(func() error {
 			if err := s.answerAlarm(ctx, a); err != nil && ctx.Err() == nil {
+				err = errors.Join(err, s.catchUp(ctx, a))
 				s.log.Error("session: alarm failed, and is tried again", "session", a.Value.Session, "err", err)
 				mu.Lock()
 				failed++
@@ -320,7 +351,7 @@ func (s *Service) alarmsDue(ctx context.Context, now time.Time) (due []store.Ite
 		if err != nil {
 			return nil, next, err
 		}
-		if first.IsZero() && hour.Equal(s.alarms.from.Truncate(time.Hour)) && now.Sub(hour) >= 2*time.Hour {
+		if first.IsZero() && hour.Equal(s.alarms.from.Truncate(time.Hour)) && now.Sub(hour) >= hoursKept {
 			s.alarms.from = hour.Add(time.Hour)
 		}
 	}
@@ -352,11 +383,7 @@ func (s *Service) answerAlarm(ctx context.Context, a store.Item[Alarm]) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) && !gone(err) {
 		return err
 	}
-	err = s.c.Alarms.Delete(ctx, a.Key, a.Rev)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
-		return nil // another node was faster
-	}
-	return err
+	return s.answered(ctx, a)
 }
 
 // retire forgets a closed session step by step: the identities, then everything.
