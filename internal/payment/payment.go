@@ -81,6 +81,8 @@ type Payment struct {
 	Attempt int `json:"attempt"`
 	// Side of the session that pays, from 1: each that got the overlay pays for itself.
 	Side int `json:"side"`
+	// Payee is the side that is paid.
+	Payee int `json:"payee,omitempty"`
 	// Device that pays; empty when its party was erased.
 	Device  wire.DeviceID      `json:"device,omitempty"`
 	Account string             `json:"account"`

@@ -23,8 +23,8 @@ import (
 type Sessions interface {
 	// Bill returns the overlay of a message that somebody of another side sent to a device. ErrClosed, ErrNotFound.
 	Bill(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, seq uint64) (Bill, error)
-	// Tell hands what came of an action to the other members of the device's side and to whoever sent the overlay.
-	// The same request tells once. ErrClosed.
+	// Tell hands what came of an action to the other members of the side that pays and to the side that is paid, also when the
+	// device that pays has left. The same request tells once. ErrClosed: the session is, or nobody is left to be told.
 	Tell(ctx context.Context, p Payment, request wire.RequestID, r wire.OverlayResult) error
 	// Side is the side of a session that a device is of, from 1. ErrClosed.
 	Side(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID) (int, error)
@@ -32,11 +32,11 @@ type Sessions interface {
 	Open(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error)
 }
 
-// Bill is an overlay, the identities of whoever sent it, and the side that got it, from 1.
+// Bill is an overlay, the identities of whoever sent it, the side that got it, and the one that sent it, from 1.
 type Bill struct {
-	Overlay overlay.Overlay
-	From    []tel.Identity
-	Side    int
+	Overlay     overlay.Overlay
+	From        []tel.Identity
+	Side, Payee int
 }
 
 // Config of a Service. The first three are needed.
@@ -137,7 +137,7 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		return wire.Payment{}, err
 	}
 	now := s.cfg.Now()
-	p.Attempt, p.Side, p.Device, p.Account = old.Attempt+1, bill.Side, d, account.Name
+	p.Attempt, p.Side, p.Payee, p.Device, p.Account = old.Attempt+1, bill.Side, bill.Payee, d, account.Name
 	p.Seq, p.Overlay, p.Region, p.Action = seq, bill.Overlay.ID, r.Region, r.Action
 	p.Type, p.Item, p.Amount = a.Type, a.Item, *a.Amount
 	p.State, p.Begun, p.Expires = wire.PaymentOpen, now, now.Add(OpenFor)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/tandem-call/tandem/internal/audit"
@@ -82,7 +83,7 @@ func (b bills) Bill(ctx context.Context, tenant wire.TenantID, id wire.SessionID
 	if err != nil {
 		return payment.Bill{}, paymentError(err)
 	}
-	bill := payment.Bill{Overlay: r.Overlay, Side: r.Own + 1}
+	bill := payment.Bill{Overlay: r.Overlay, Side: r.Own + 1, Payee: r.From + 1}
 	for _, party := range []tel.Identity{r.Session.Sides[r.From].Principal, r.Session.Sides[r.From].Shown} {
 		if !party.IsZero() {
 			bill.From = append(bill.From, party)
@@ -101,23 +102,40 @@ func (b bills) Side(ctx context.Context, tenant wire.TenantID, id wire.SessionID
 }
 
 func (b bills) Tell(ctx context.Context, p payment.Payment, request wire.RequestID, r wire.OverlayResult) error {
-	got, err := b.overlays.Received(ctx, p.Tenant, p.Session, p.Device, p.Seq)
+	x, err := screens(b).Session(ctx, p.Tenant, p.Session)
 	if err != nil {
-		if err = paymentError(err); errors.Is(err, payment.ErrNotFound) {
-			return payment.ErrClosed // whoever sent it has left
-		}
-		return err
+		return paymentError(err)
 	}
-	var to []wire.MemberID
-	for _, i := range []int{got.From, got.Own} {
-		for _, m := range got.Session.Sides[i].Members {
-			if m.Device != p.Device {
-				to = append(to, m.ID)
-			}
+	from, to := toBeTold(x, p)
+	if len(to) == 0 {
+		return payment.ErrClosed
+	}
+	_, err = screens(b).Send(ctx, p.Tenant, p.Session, from, to, request, wire.KindOverlayResult, r)
+	return err // where somebody has left just now, the next try tells the others
+}
+
+// toBeTold are the members to whom the outcome of a payment is told, and in whose name: that of the device that pays; once it has
+// left, of another one of its party, or of the party that is paid.
+func toBeTold(x overlay.Session, p payment.Payment) (from wire.DeviceID, to []wire.MemberID) {
+	for _, m := range slices.Concat(ofParty(x, p.Side), ofParty(x, p.Payee)) {
+		if from == "" || m.Device == p.Device {
+			from = m.Device
+		}
+		if m.Device != p.Device {
+			to = append(to, m.ID)
 		}
 	}
-	_, err = screens(b).Send(ctx, p.Tenant, p.Session, p.Device, to, request, wire.KindOverlayResult, r)
-	return paymentError(err)
+	return from, to
+}
+
+// ofParty lists the members of a side, from 1, and of those of its party's that it has since it was away and came back.
+func ofParty(x overlay.Session, side int) (all []overlay.Member) {
+	for i, s := range x.Sides {
+		if i+1 == side || side > 0 && !s.Principal.IsZero() && s.Principal == x.Sides[side-1].Principal {
+			all = append(all, s.Members...)
+		}
+	}
+	return all
 }
 
 func (b bills) Open(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (bool, error) {
