@@ -203,6 +203,17 @@ func TestAdminSocket(t *testing.T) {
 	if err := admin.Call(w.ctx, "POST", "/v1/operator/backups", wire.BackupRequest{Dir: to}, &made); !errors.As(err, &p) || p.Code != wire.CodeConflict {
 		t.Errorf("over another: %v", err)
 	}
+	// A place that cannot be written to is told as such, also where only the files come to it.
+	file := filepath.Join(t.TempDir(), "file")
+	check(t, os.WriteFile(file, nil, 0o600))
+	half := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(half, server.FilesDir), nil, 0o600))
+	for dir, at := range map[string]string{filepath.Join(file, "backup"): file, half: filepath.Join(half, server.FilesDir)} {
+		err := admin.Call(w.ctx, "POST", "/v1/operator/backups", wire.BackupRequest{Dir: dir}, &made)
+		if !errors.As(err, &p) || p.Code != wire.CodeBadRequest || !strings.Contains(p.Detail, at) || !strings.Contains(p.Detail, "not a directory") {
+			t.Errorf("to %s: %v", dir, err)
+		}
+	}
 	restored := filepath.Join(t.TempDir(), "data")
 	check(t, server.RestoreData(t.Context(), to, restored))
 	if err := server.RestoreData(t.Context(), to, restored); !errors.Is(err, os.ErrExist) {

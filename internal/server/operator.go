@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/tandem-call/tandem/internal/audit"
 	"github.com/tandem-call/tandem/internal/credential"
@@ -176,18 +178,36 @@ func (s operator) Backup(ctx context.Context, who httpapi.Caller, dir string) (w
 		if errors.Is(err, os.ErrExist) {
 			return wire.NewProblem(wire.CodeConflict, "%s exists already; name a new directory", dir)
 		}
-		return err
+		return s.unwritable(dir, err)
 	})
 	if err != nil {
 		return wire.BackupDone{}, err
 	}
-	if err := copyTree(filepath.Join(s.cfg.Data, FilesDir, "contents"), filepath.Join(dir, FilesDir, "contents")); err != nil {
-		return wire.BackupDone{}, problem(s.log, "backup of files", err)
-	}
-	if err := copyTree(filepath.Join(s.cfg.Data, FilesDir, "previews"), filepath.Join(dir, FilesDir, "previews")); err != nil {
-		return wire.BackupDone{}, problem(s.log, "backup of files", err)
+	for _, part := range []string{"contents", "previews"} {
+		if err := copyTree(filepath.Join(s.cfg.Data, FilesDir, part), filepath.Join(dir, FilesDir, part)); err != nil {
+			return wire.BackupDone{}, problem(s.log, "backup of files", s.unwritable(dir, err))
+		}
 	}
 	size, err := treeSize(dir)
 	s.log.Info("backup written", "dir", dir, "bytes", size)
 	return wire.BackupDone{Dir: dir, Bytes: size}, problem(s.log, "backup", err)
+}
+
+// unwritable says what is wrong with the directory that a backup was to be written to, where that is what the error is about.
+func (s *Server) unwritable(dir string, err error) error {
+	var at *fs.PathError
+	if !errors.As(err, &at) || !inside(at.Path, dir) && !inside(dir, at.Path) {
+		return err
+	}
+	s.log.Warn("a backup could not be written", "dir", dir, "err", err)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return wire.NewProblem(wire.CodeStorageFull, "there is no room for the backup: %v; what is in %s now is none: name a new directory, on a disk with more", at, dir)
+	}
+	return wire.NewProblem(wire.CodeBadRequest, "the server cannot write the backup: %v; name a new directory at a place where its user may write", at)
+}
+
+// inside reports whether a path is dir, or below it.
+func inside(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
