@@ -159,11 +159,12 @@ func (t *turn) show() {
 		return
 	}
 	t.Asked = append(t.Asked, t.now)
+	q.Told = t.now
 	if q.Words != "" {
-		t.do(Effect{Do: ReadOut, To: t.to(side), Words: q.readOut()})
+		t.do(Effect{Do: ReadOut, To: t.to(side, t.now), Words: q.readOut()})
 		return
 	}
-	t.do(Effect{Do: Invite, To: t.to(side), Invite: t.invitation(t.now)})
+	t.do(Effect{Do: Invite, To: t.to(side, t.now), Invite: t.invitation(t.now)})
 }
 
 // invitation is what the side asked is shown; without the claimant's name, where the
@@ -215,10 +216,10 @@ func (r Record) asking(party tel.Identity, device wire.DeviceID, now time.Time, 
 }
 
 // to addresses a side: its party's devices, those that speak of the call first.
-func (t *turn) to(side int) *Side {
-	p := t.Parties[side]
+func (r Record) to(side int, now time.Time) *Side {
+	p := r.Parties[side]
 	s := &Side{Index: side, Principal: p.Identity, Shared: p.Shared}
-	for _, l := range t.legs(t.now) {
+	for _, l := range r.legs(now) {
 		if l.Side == side && l.open() {
 			s.Devices = append(s.Devices, subtract(l.Devices, s.Devices)...)
 		}
@@ -243,7 +244,7 @@ func (t *turn) close(state QuestionState, reason string) {
 }
 
 func (t *turn) withdraw(side int, reason string) {
-	t.do(Effect{Do: Withdraw, To: t.to(side), Withdrawn: &wire.Withdrawn{Invitation: t.Question.ID, Reason: reason}})
+	t.do(Effect{Do: Withdraw, To: t.to(side, t.now), Withdrawn: &wire.Withdrawn{Invitation: t.Question.ID, Reason: reason}})
 }
 
 // asks reports whether the question waits for that party.
@@ -290,7 +291,8 @@ func (t *turn) answered(ev Answered) {
 
 func (t *turn) askToType() {
 	q := t.Question
-	t.do(Effect{Do: TypeIn, To: t.to(1 - q.Side), Words: q.typeIn(t.rules)})
+	q.Told = t.now
+	t.do(Effect{Do: TypeIn, To: t.to(1-q.Side, t.now), Words: q.typeIn(t.rules)})
 }
 
 // confirmed: the claimant has typed what it heard.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,4 +89,127 @@ func TestLooksAtWhatOthersOpened(t *testing.T) {
 	if got := scan(); len(got) != 0 {
 		t.Errorf("looked later at %q", got)
 	}
+}
+
+// TestAskedAgainElsewhere: each node asks the devices at it again what they were asked lately, since what it was to tell them may have been
+// lost; not what has been answered, and not for ever.
+func TestAskedAgainElsewhere(t *testing.T) {
+	w := newTown(t, call.Rules{})
+	m := w.matcher(t)
+	var mu sync.Mutex
+	var asked []string
+	other := w.matcher(t, func(c *call.Config) {
+		c.Again = func(_ wire.TenantID, d wire.DeviceID, typ wire.Type, body any) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, string(d)+" "+string(typ))
+			if i, ok := body.(*wire.Invite); ok && i.ID != w.bodies["d2 invite"].(*wire.Invite).ID {
+				t.Errorf("asked with %q, which is another invitation", i.ID)
+			}
+		}
+	})
+	scan := func() []string {
+		asked = nil
+		if err := other.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return asked
+	}
+	if _, err := m.Report(t.Context(), report(alice, bob, tel.Active)); err != nil {
+		t.Fatal(err)
+	}
+	if got := scan(); len(got) != 0 {
+		t.Errorf("asked before anybody is: %q", got)
+	}
+	w.pass(t, 10*time.Second, m)
+	for range 2 {
+		if got := scan(); !slices.Equal(got, []string{"d2 invite"}) {
+			t.Errorf("asked again: %q", got)
+		}
+		w.pass(t, 59*time.Second, m)
+		say(t, m, report(alice, bob, tel.Active)) // it goes on
+	}
+	w.pass(t, 3*time.Second, m)
+	if got := scan(); len(got) != 0 {
+		t.Errorf("asked for ever: %q", got)
+	}
+	if slices.Contains(w.told, "d2 withdrawn") {
+		t.Error("the invitation was taken back meanwhile")
+	}
+}
+
+// TestNotAskedAgainWhenAnswered: an invitation that was answered is not shown again.
+func TestNotAskedAgainWhenAnswered(t *testing.T) {
+	w := newTown(t, call.Rules{})
+	m := w.matcher(t)
+	other := w.matcher(t, func(c *call.Config) {
+		c.Again = func(_ wire.TenantID, d wire.DeviceID, typ wire.Type, _ any) { t.Errorf("%s is told %s again", d, typ) }
+	})
+	if _, err := m.Report(t.Context(), report(alice, bob, tel.Active)); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(t, 10*time.Second, m)
+	invite, ok := w.bodies["d2 invite"].(*wire.Invite)
+	if !ok {
+		t.Fatalf("told %q", w.told)
+	}
+	if err := m.Answer(t.Context(), "t", "d2", bob, wire.Answer{Invitation: invite.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWordsToldAgainElsewhere: so are the words, to who reads them, and that they are to be typed, to who types them, after each change.
+func TestWordsToldAgainElsewhere(t *testing.T) {
+	w := newTown(t, call.Rules{})
+	m := w.matcher(t)
+	var mu sync.Mutex
+	told := map[string]wire.Words{}
+	other := w.matcher(t, func(c *call.Config) {
+		c.Again = func(_ wire.TenantID, d wire.DeviceID, typ wire.Type, body any) {
+			mu.Lock()
+			defer mu.Unlock()
+			told[string(d)+" "+string(typ)] = *body.(*wire.Words)
+		}
+	})
+	scan := func(want ...string) {
+		t.Helper()
+		clear(told)
+		if err := other.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, what := range want {
+			if told[what] != *w.bodies[what].(*wire.Words) {
+				t.Errorf("%s again: %+v, before %+v", what, told[what], w.bodies[what])
+			}
+		}
+		if len(told) != len(want) {
+			t.Errorf("told again %v, want %q", told, want)
+		}
+	}
+	say(t, m, report(alice, bob, tel.Active))
+	say(t, m, report(bob, tel.Identity{}, tel.Active))
+	later := func() {
+		for range 2 {
+			w.pass(t, 61*time.Second, m)
+			say(t, m, report(alice, bob, tel.Active))
+			say(t, m, report(bob, tel.Identity{}, tel.Active))
+		}
+	}
+	scan("d2 words")
+	later()
+	scan()
+	read := w.bodies["d2 words"].(*wire.Words)
+	if err := m.Answer(t.Context(), "t", "d2", bob, wire.Answer{Invitation: read.Invitation, Accept: true}); err != nil {
+		t.Fatal(err)
+	}
+	scan("d1 words")
+	later()
+	scan()
+	if err := m.Confirm(t.Context(), "t", "d1", alice, wire.Confirm{Invitation: read.Invitation, Words: "wrong"}); !errors.Is(err, call.ErrWrongWords) {
+		t.Fatal(err)
+	}
+	scan("d1 words")
 }

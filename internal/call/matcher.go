@@ -109,6 +109,9 @@ type Config struct {
 	// Look has a session looked at again, at this node, that was opened lately: what the node that opened it said of it may
 	// not have arrived. It must not block. Nil: what is said always arrives.
 	Look func(tenant wire.TenantID, id wire.SessionID)
+	// Again tells a device, if it is connected to this node, what it is asked since lately: what the node that put the question
+	// said of it may not have arrived. Nil: what is said always arrives.
+	Again func(tenant wire.TenantID, device wire.DeviceID, t wire.Type, body any)
 	// Now is the clock; time.Now.
 	Now func() time.Time
 	// Fresh makes identifiers and words; random ones.

@@ -92,6 +92,8 @@ type Question struct {
 	Words string        `json:"words,omitempty"`
 	State QuestionState `json:"state"`
 	Until time.Time     `json:"until"`
+	// Told is when somebody was last told of it.
+	Told time.Time `json:"told,omitzero"`
 	// By is the device that answered.
 	By wire.DeviceID `json:"by,omitempty"`
 	// Tries that have failed, and the newest attempt, so that a repetition is known.

@@ -63,6 +63,14 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 		}
 		rec := item.Value
 		m.lookAt(rec)
+		if m.Again != nil && rec.Question != nil && rec.Question.State.pending() && rec.Question.Told.After(m.lately()) {
+			g.Go(func() error {
+				if err := m.askAgain(ctx, rec.Key); err != nil && ctx.Err() == nil {
+					m.Log.Warn("call: devices at this node may not know what they are asked", "err", err)
+				}
+				return nil
+			})
+		}
 		if len(rec.Pending) == 0 && rec.Kind != Partial {
 			when := m.wake(rec)
 			if rec.Question.inviting() { // a crash may have kept it from being taken back
@@ -82,12 +90,37 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 	return nil
 }
 
-// lookAt has the sessions of a record looked at that were opened since the scan before the last.
+// lately is the scan before the last: what was said since may not have arrived, and be said again by no other scan.
+func (m *Matcher) lately() time.Time { return m.now().Add(-2 * m.Rescan) }
+
+// askAgain tells the devices at this node what they are asked.
+func (m *Matcher) askAgain(ctx context.Context, key string) error {
+	rec, err := m.look(ctx, key) // it may have been answered since the scan read it
+	if err != nil || rec.Question == nil || !rec.Question.State.pending() {
+		return err
+	}
+	asked := rec.Question.Side
+	if rec.Question.State == Typing { // that side has answered, and the other one types
+		asked = 1 - asked
+	}
+	to, err := m.allDevices(ctx, rec.Tenant, *rec.to(asked, m.now()))
+	if err != nil {
+		return err
+	}
+	for _, d := range to.Devices {
+		if t, body, ok := rec.asking(to.Principal, d, m.now(), m.Rules); ok {
+			m.Again(rec.Tenant, d, t, body)
+		}
+	}
+	return nil
+}
+
+// lookAt has the sessions of a record looked at that were opened lately.
 func (m *Matcher) lookAt(rec Record) {
 	if m.Look == nil {
 		return
 	}
-	since := m.now().Add(-2 * m.Rescan)
+	since := m.lately()
 	for _, j := range rec.Joints {
 		if j.Gone.IsZero() && j.Opened.After(since) {
 			m.Look(rec.Tenant, j.Session)

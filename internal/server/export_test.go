@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tandem-call/tandem/internal/credential"
 	"github.com/tandem-call/tandem/internal/edge/transport/httpapi"
@@ -18,6 +19,18 @@ func (s *Server) CloseGone(ctx context.Context) { s.closeGone(ctx) }
 
 // Sessions opens sessions that no call has brought about, with as many members as a test needs.
 func (s *Server) Sessions() *session.Service { return s.sessions }
+
+// LoseTold has the bus lose what devices are told, from before the server runs.
+func (s *Server) LoseTold() { s.engine = losing{s.engine} }
+
+type losing struct{ store.Engine }
+
+func (l losing) Publish(ctx context.Context, subject string, data []byte) error {
+	if strings.HasPrefix(subject, toldSubject+"/") {
+		return nil
+	}
+	return l.Engine.Publish(ctx, subject, data)
+}
 
 // Engine is where the server keeps everything.
 func (s *Server) Engine() store.Engine { return s.engine }

@@ -259,7 +259,7 @@ func (s *Server) core(ctx context.Context, o Options) (err error) {
 			QuestionsPerHour: s.cfg.Calls.InvitesPerHour, Partial: s.cfg.Calls.PartialDetails, Retention: s.cfg.Calls.Retention,
 			MinSession: s.cfg.Evidence.Minimum.Session, MinInvitation: s.cfg.Evidence.Minimum.Invitation,
 		},
-		Look:   s.sessions.Look,
+		Look: s.sessions.Look, Again: notifier{s}.again,
 		Rescan: s.cfg.Calls.Rescan,
 		Log:    s.log,
 	})

@@ -172,21 +172,30 @@ type told struct {
 	Tenant wire.TenantID   `json:"tenant"`
 	Device wire.DeviceID   `json:"device"`
 	Frame  json.RawMessage `json:"frame"`
+	// Once tells it from all else that the device is told, where it may be said again; empty: each counts.
+	Once string `json:"once,omitempty"`
+}
+
+// once names what a device is asked, which it may be told by several nodes, and again.
+func once(body any) string {
+	switch b := body.(type) {
+	case *wire.Invite:
+		return "invite/" + string(b.ID)
+	case *wire.Words:
+		return fmt.Sprintf("words/%s/%d", b.Invitation, b.TriesLeft)
+	}
+	return ""
 }
 
 // notifier tells devices what belongs to no session, and has those woken that are away.
 type notifier struct{ *Server }
 
 func (s notifier) Tell(ctx context.Context, tenant wire.TenantID, device wire.DeviceID, t wire.Type, body any) error {
-	b, err := json.Marshal(body)
+	frame, err := toldFrame(t, body)
 	if err != nil {
-		return fmt.Errorf("server: tell: %w", err)
+		return err
 	}
-	frame, err := wire.Envelope{Type: t, Time: time.Now(), Body: b}.Encode()
-	if err != nil {
-		return fmt.Errorf("server: tell: %w", err)
-	}
-	data, err := json.Marshal(told{tenant, device, frame})
+	data, err := json.Marshal(told{tenant, device, frame, once(body)})
 	if err != nil {
 		return fmt.Errorf("server: tell: %w", err)
 	}
@@ -196,12 +205,41 @@ func (s notifier) Tell(ctx context.Context, tenant wire.TenantID, device wire.De
 	)
 }
 
+// again tells a device that is connected to this node what it is asked, unless it has been told.
+func (s notifier) again(tenant wire.TenantID, device wire.DeviceID, t wire.Type, body any) {
+	if !s.sockets.Connected(tenant, device) {
+		return
+	}
+	frame, err := toldFrame(t, body)
+	if err != nil {
+		s.log.Error("a device was not told again", "device", device, "err", err)
+		return
+	}
+	s.sockets.TellOnce(tenant, device, once(body), frame)
+}
+
+func toldFrame(t wire.Type, body any) ([]byte, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("server: tell: %w", err)
+	}
+	frame, err := wire.Envelope{Type: t, Time: time.Now(), Body: b}.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("server: tell: %w", err)
+	}
+	return frame, nil
+}
+
 // watchTold hands on what devices connected here are to be told.
 func (s *Server) watchTold(ctx context.Context) (cancel func(), err error) {
 	return s.engine.Subscribe(ctx, toldSubject+"/>", func(_ string, data []byte) {
 		var t told
 		if err := json.Unmarshal(data, &t); err != nil {
 			s.log.Warn("another node said what cannot be read", "err", err)
+			return
+		}
+		if t.Once != "" {
+			s.sockets.TellOnce(t.Tenant, t.Device, t.Once, t.Frame)
 			return
 		}
 		s.sockets.Tell(t.Tenant, t.Device, t.Frame)

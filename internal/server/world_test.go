@@ -50,7 +50,8 @@ type world struct {
 	stop   func()
 
 	server *server.Server
-	op     string // an operator's key
+	before func(*server.Server) // it runs; may be nil
+	op     string               // an operator's key
 	http   *http.Client
 }
 
@@ -109,6 +110,9 @@ func (w *world) start(cfg ...func(*server.Config)) {
 	s, err := w.make(cfg...)
 	check(w.t, err)
 	w.server = s
+	if w.before != nil {
+		w.before(s)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -139,6 +139,16 @@ func (h *Handler) Tell(tenant wire.TenantID, device wire.DeviceID, frame []byte)
 	}
 }
 
+// TellOnce is Tell for what is said several times, as what was said may be lost on the way here: connections that have been told it
+// lately are passed over.
+func (h *Handler) TellOnce(tenant wire.TenantID, device wire.DeviceID, what string, frame []byte) {
+	for _, o := range h.reg.of(Identity{tenant, device}) {
+		if o.news(what) {
+			o.Push(frame)
+		}
+	}
+}
+
 // Connected reports whether the device has a connection.
 func (h *Handler) Connected(tenant wire.TenantID, device wire.DeviceID) bool {
 	return len(h.reg.of(Identity{tenant, device})) > 0

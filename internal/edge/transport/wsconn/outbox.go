@@ -68,6 +68,21 @@ type outbox struct {
 	timer    *time.Timer   // of authentication and of closing; nil in between
 	flushed  chan struct{} // made when ending, or before; closed once all is sent or given up
 	drained  chan struct{} // made when somebody waits for the queue; see Drained
+	told     []string      // the newest of Handler.TellOnce
+}
+
+// toldKept is how much of what a connection was told once is known again.
+const toldKept = 8
+
+// news reports whether the connection has not been told this, and notes that it is now.
+func (o *outbox) news(what string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if slices.Contains(o.told, what) {
+		return false
+	}
+	o.told = append(o.told[max(0, len(o.told)+1-toldKept):], what)
+	return true
 }
 
 // open starts the life of a connection, with the time it has to authenticate itself. It

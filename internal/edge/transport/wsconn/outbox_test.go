@@ -314,3 +314,16 @@ func TestSendable(t *testing.T) {
 		}
 	}
 }
+
+// TestNews: a connection knows the newest of what it was told once.
+func TestNews(t *testing.T) {
+	var o outbox
+	for i := range 3 * toldKept {
+		if what := fmt.Sprint(i); !o.news(what) || o.news(what) {
+			t.Errorf("%s is not told once", what)
+		}
+	}
+	if !o.news("0") || len(o.told) != toldKept {
+		t.Errorf("%d are kept", len(o.told))
+	}
+}

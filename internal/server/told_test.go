@@ -1,0 +1,45 @@
+package server_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/tandem-call/tandem/internal/server"
+	"github.com/tandem-call/tandem/wire"
+)
+
+// TestInvitedAgain: a connected device is invited also where the bus loses what it is to be told, and where that is not so it is invited
+// once.
+func TestInvitedAgain(t *testing.T) {
+	for name, lose := range map[string]func(*server.Server){"lost": (*server.Server).LoseTold, "told": nil} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a, b := w.enrol(alice), w.enrol(bob)
+			w.stop()
+			w.before = lose
+			w.start(func(c *server.Config) { c.Calls.Rescan = time.Second })
+			s := w.enter(b)
+			w.ask("POST", "/v1/reports", w.token(a), report(bob, "outgoing", "active", "c"))
+			var i wire.Invite
+			check(t, json.Unmarshal(s.read(wire.TypeInvite).Body, &i))
+			if lose != nil {
+				return
+			}
+			time.Sleep(1500 * time.Millisecond) // a scan, that there is nothing to be told
+			s.write(`{"type":"answer","id":"x","body":{"invitation":"` + string(i.ID) + `","accept":false}}`)
+			for {
+				_, frame, err := s.conn.Read(s.ctx)
+				check(t, err)
+				e, err := wire.DecodeServer(frame)
+				check(t, err)
+				if e.Type == wire.TypeInvite {
+					t.Error("invited twice")
+				}
+				if e.Type == wire.TypeAck {
+					return
+				}
+			}
+		})
+	}
+}
