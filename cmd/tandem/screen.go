@@ -190,7 +190,8 @@ func (s *screen) message(e wire.Envelope) {
 	s.mu.Lock()
 	st := s.names[e.Session]
 	s.mu.Unlock()
-	if e.From == "" || e.From == st.You && e.Kind != wire.KindFile {
+	// What the server says in this device's name is news to it, too.
+	if e.From == "" || e.From == st.You && e.Kind != wire.KindFile && e.Kind != wire.KindOverlayResult {
 		return
 	}
 	from := string(e.From)
