@@ -165,6 +165,11 @@ export class Device {
     return this.#core.outbox.unsent();
   }
 
+  /** Waits until what is to be sent is kept, so that it outlives the program, or could not be: see fault. */
+  kept(): Promise<void> {
+    return this.#keeper.flush();
+  }
+
   /**
    * Connects, and comes back after every loss, until signal aborts: then it returns. Or
    * until the server says that coming back is useless, because the device was revoked or

@@ -54,6 +54,8 @@ export interface Entry {
   mark?: "pin" | "line" | undefined;
   /** A file that is on its way. */
   upload?: { name: string; size: number; sent: number } | undefined;
+  /** It is being kept: until it is, a tab that is closed would lose it, and nothing is said of it. */
+  keeping?: boolean | undefined;
   /** It could not be kept, and is sent only as long as the page is open. */
   fleeting?: true | undefined;
   /** A provider's overlay, as it came: untrusted, and not yet read. */
@@ -344,10 +346,12 @@ export class Room {
     const [kind, body] = url
       ? (["link", { url }] as const)
       : (["text", { text } satisfies TextMessage] as const);
-    this.#put({ ...told(kind, body), ...own(id, Date.now()), status: "waiting" });
+    const entry = { ...told(kind, body), ...own(id, Date.now()) };
+    this.#put({ ...entry, status: "waiting", keeping: true });
     this.#lastTyped = 0;
     // sent and refused tell what becomes of it, also in a later run.
     this.#device.send(this.id, kind, body, { id }).catch(() => {});
+    void this.#device.kept().then(() => this.#change(entry.key, { keeping: false }));
   }
 
   /** A message of this page's is stored. */
