@@ -33,6 +33,8 @@ class Own {
   error = $state.raw<unknown>();
   #profiles: Profiles | undefined;
   #ports: Ports | undefined;
+  /** The last change, whatever came of it. */
+  #turn: Promise<void> = Promise.resolve();
   #working: Promise<void> | undefined;
   #again = false;
 
@@ -85,9 +87,16 @@ class Own {
     await this.sync();
   }
 
-  /** Changes what is not a field: at once or not at all. */
-  async change(change: Omit<ProfileChange, "set" | "remove" | "base">): Promise<void> {
-    await this.#ask(async (p) => (await p.change(change)).profile);
+  /**
+   * Changes what is not a field: at once or not at all. One change after the other, each of what the one
+   * before has left: a user presses faster than the server answers.
+   */
+  change(make: (now: Profile) => Omit<ProfileChange, "set" | "remove" | "base">): Promise<void> {
+    const turn = this.#turn.then(() =>
+      this.#ask(async (p) => (await p.change(make(this.profile ?? (await p.own())))).profile),
+    );
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   /** Sets the picture. */
@@ -102,7 +111,7 @@ class Own {
 
   /** Has the server read the profile at an address; "": at none any more. */
   async source(url: string): Promise<void> {
-    await this.change({ source: url });
+    await this.change(() => ({ source: url }));
     if (url) {
       await this.#ask((p) => p.readSource());
     }
