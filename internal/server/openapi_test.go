@@ -188,8 +188,9 @@ var operations = map[string]struct {
 	"bar":         {[]string{"operator"}, "", `{"identity":"tel:+442079460995"}`, 204},
 	"unbar":       {[]string{"operator"}, "?identity=tel:%2B442079460994", "", 404},
 
-	"list-webhooks":           {[]string{"operator"}, "", "", 200},
-	"add-webhook":             {[]string{"operator"}, "", `{"url":"https://hooks.example/tandem"}`, 201},
+	"list-webhooks": {[]string{"operator"}, "", "", 200},
+	// An address of documentation (RFC 5737), which nobody is asked for and nothing is sent to.
+	"add-webhook":             {[]string{"operator"}, "", `{"url":"https://192.0.2.1/tandem"}`, 201},
 	"remove-webhook":          {[]string{"operator"}, "", "", 404},
 	"rotate-webhook":          {[]string{"operator"}, "", "", 404},
 	"enable-webhook":          {[]string{"operator"}, "", "", 404},

@@ -158,7 +158,7 @@ func newWalk(t *testing.T) (*world, *victim, []foreigner) {
 	w.operator("POST", "/v1/overlays/walk_overlay/publish", nil, nil)
 	w.operator("PUT", "/v1/payment-accounts/walk_account", json.RawMessage(`{"numbers":["+442079460001"],"key":"sk_test_eyes_only"}`), nil)
 	var hook wire.Webhook
-	w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: "https://hooks.example/walk"}, &hook)
+	w.operator("POST", "/v1/operator/webhooks", wire.WebhookRequest{URL: "https://192.0.2.1/walk"}, &hook)
 	v.things["WEBHOOK"] = hook.ID
 	stream, err := http.NewRequestWithContext(w.ctx, "GET", w.url()+"/v1/events", nil)
 	check(t, err)
@@ -420,7 +420,7 @@ var aimed = map[string]struct {
 	"unbar":       {"?identity=tel:%2B442079460001", "", 204},
 
 	"list-webhooks":           {"", "", 200},
-	"add-webhook":             {"", `{"url":"https://hooks.example/other"}`, 201},
+	"add-webhook":             {"", `{"url":"https://192.0.2.1/other"}`, 201},
 	"remove-webhook":          {"WEBHOOK", "", 404},
 	"rotate-webhook":          {"WEBHOOK", "", 404},
 	"enable-webhook":          {"WEBHOOK", "", 404},
