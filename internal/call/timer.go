@@ -90,7 +90,7 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 	return nil
 }
 
-// lately is the scan before the last: what was said since may not have arrived, and be said again by no other scan.
+// lately is when the scan before the last was: what was said earlier, an earlier scan has said again.
 func (m *Matcher) lately() time.Time { return m.now().Add(-2 * m.Rescan) }
 
 // askAgain tells the devices at this node what they are asked.

@@ -109,6 +109,26 @@ type pacedBox struct {
 	reached, drain chan struct{}
 }
 
+func newPacedBox(t *testing.T) *pacedBox {
+	return &pacedBox{box: newBox(t), reached: make(chan struct{}), drain: make(chan struct{})}
+}
+
+// resume attaches b1 by out, and resumes until the connection must be waited for; the outcome comes when it has drained.
+func (p *pacedBox) resume(n *node, out session.Outbox) <-chan error {
+	t := p.t
+	_, detach, err := n.Attach(ctx(t), tenant, "b1", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(detach)
+	done := make(chan error, 1)
+	go func() {
+		done <- n.Resume(ctx(t), tenant, "b1", out, wire.Envelope{ID: "r", Session: "S", Body: []byte(`{}`)})
+	}()
+	<-p.reached
+	return done
+}
+
 func (p *pacedBox) Drained(context.Context) error {
 	p.once.Do(func() { close(p.reached); <-p.drain })
 	return nil
@@ -122,18 +142,9 @@ func TestSlowResumeLosesNothing(t *testing.T) {
 	for i := range 10 {
 		n.send("a1", nil, text(fmt.Sprint("before", i), "x"))
 	}
-	p := &pacedBox{box: newBox(t), reached: make(chan struct{}), drain: make(chan struct{})}
-	_, detach, err := n.Attach(ctx(t), tenant, "b1", p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer detach()
-	done := make(chan error, 1)
-	go func() {
-		done <- n.Resume(ctx(t), tenant, "b1", p, wire.Envelope{ID: "r", Session: "S", Body: []byte(`{}`)})
-	}()
-	<-p.reached
-	err = n.Resume(ctx(t), tenant, "b1", p, wire.Envelope{ID: "r2", Session: "S"})
+	p := newPacedBox(t)
+	done := p.resume(n, p)
+	err := n.Resume(ctx(t), tenant, "b1", p, wire.Envelope{ID: "r2", Session: "S"})
 	wantCode(t, err, wire.CodeConflict)
 	const more = session.HeldFrames + 500
 	var acks sync.WaitGroup
@@ -167,17 +178,8 @@ func TestHeldMessagesArePaced(t *testing.T) {
 	for i := range 10 {
 		n.send("a1", nil, text(fmt.Sprint("before", i), "x"))
 	}
-	p := &narrowBox{pacedBox: pacedBox{box: newBox(t), reached: make(chan struct{}), drain: make(chan struct{})}}
-	_, detach, err := n.Attach(ctx(t), tenant, "b1", p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer detach()
-	done := make(chan error, 1)
-	go func() {
-		done <- n.Resume(ctx(t), tenant, "b1", p, wire.Envelope{ID: "r", Session: "S", Body: []byte(`{}`)})
-	}()
-	<-p.reached
+	p := &narrowBox{pacedBox: newPacedBox(t)}
+	done := p.resume(n, p)
 	var last wire.Envelope
 	for i := range 100 {
 		last = n.send("a1", nil, text(fmt.Sprint("during", i), "x"))
@@ -198,7 +200,7 @@ func TestHeldMessagesArePaced(t *testing.T) {
 
 // narrowBox is a pacedBox that counts what is pushed between two waits.
 type narrowBox struct {
-	pacedBox
+	*pacedBox
 	mu          sync.Mutex
 	since, most int
 }
