@@ -128,8 +128,8 @@ func toBeTold(x overlay.Session, p payment.Payment) (from wire.DeviceID, to []wi
 	return from, to
 }
 
-// ofParty lists the members of a side, counted from 1, and those of the sides of the same party: who leaves a session and comes
-// back has a new one.
+// ofParty lists the members of a side, counted from 1, and those of the sides of the same party: one that was away comes back as
+// a further side.
 func ofParty(x overlay.Session, side int) (all []overlay.Member) {
 	for i, s := range x.Sides {
 		if i+1 == side || side > 0 && !s.Principal.IsZero() && s.Principal == x.Sides[side-1].Principal {

@@ -44,17 +44,29 @@ func partable(t *testing.T) (servers []*server.Server, part func(i int)) {
 		servers = append(servers, serve(t, &server.Options{
 			ServerName: fmt.Sprintf("n%d", i),
 			StoreDir:   t.TempDir(),
-			Cluster:    server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i], NoAdvertise: true},
-			Routes:     routes,
+			// Nobody listens at what is advertised: the servers tell each other of it, and would else make
+			// themselves a way past the proxies.
+			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i], Advertise: "127.0.0.1:1"},
+			Routes:  routes,
 		}))
 	}
 	return servers, func(i int) {
+		t.Helper()
+		var all []*proxy
 		for j := range ports {
 			if i != j {
-				for _, p := range []*proxy{ways[i][j], ways[j][i]} {
-					p.listener.Close()
-					p.cut()
-				}
+				all = append(all, ways[i][j], ways[j][i])
+			}
+		}
+		for _, p := range all {
+			p.listener.Close()
+		}
+		for end := time.Now().Add(10 * time.Second); servers[i].NumRoutes() > 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the parted server still has %d routes", servers[i].NumRoutes())
+			}
+			for _, p := range all {
+				p.cut()
 			}
 		}
 	}
