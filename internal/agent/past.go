@@ -37,8 +37,8 @@ type Query struct {
 // looked bounds the conversations that one request looks at.
 const looked = 5000
 
-// Search returns the device's agent's conversations, or a supervisor's provider's, the newest
-// first, and where the next page begins. ErrNone.
+// Search returns the conversations of the device's agent, or, for a supervisor, all of its number, the
+// newest first, and where the next page begins. ErrNone.
 func (s *Service) Search(ctx context.Context, tenant wire.TenantID, d wire.DeviceID, q Query) (found []Conversation, next string, err error) {
 	r, err := s.Of(ctx, tenant, d)
 	if err != nil {
