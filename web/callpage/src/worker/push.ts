@@ -126,13 +126,23 @@ export class Pushes {
       data,
       actions,
     };
-    await this.#worker.registration.showNotification(title, options);
+    await this.#alone(() => this.#worker.registration.showNotification(title, options));
   }
 
   async #close(id: PushID): Promise<void> {
-    for (const n of await this.#worker.registration.getNotifications({ tag: id })) {
-      n.close();
-    }
+    await this.#alone(async () => {
+      for (const n of await this.#worker.registration.getNotifications({ tag: id })) {
+        n.close();
+      }
+    });
+  }
+
+  /**
+   * Nobody else shows or lists notifications meanwhile: Chromium drops one that it is just showing, when it is
+   * asked which ones there are.
+   */
+  async #alone(f: () => Promise<void>): Promise<void> {
+    await this.#worker.navigator.locks.request("notifications", f);
   }
 
   async #open(at: string): Promise<void> {

@@ -31,11 +31,12 @@ afterAll(async () => {
   await service?.close();
 });
 
-/** The titles on Bob's screen. */
+/** The titles on Bob's screen. Asked as the worker does it: one that is just being shown would be lost. */
 const shown = () =>
   bob.page.evaluate(async () => {
     const worker = await navigator.serviceWorker.getRegistration("/");
-    return ((await worker?.getNotifications()) ?? []).map((n) => n.title);
+    const all = await navigator.locks.request("notifications", () => worker?.getNotifications());
+    return (all ?? []).map((n) => n.title);
   });
 /** Touches a button of the only notification, or itself: as the browser tells its worker. */
 const touch = (action: string) =>
