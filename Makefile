@@ -28,7 +28,7 @@ pages: ## build the web pages (needs Node 20.19 or later with npm; installs pack
 
 test: check unit timing web ## everything that CI runs; installs the peers it lacks
 
-check: ## formatting, vet, lint, generated files
+check: ## formatting, vet, lint
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted (gofmt -w):'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet -tags peers ./...
 	cd bench && $(GO) vet ./...

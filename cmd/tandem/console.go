@@ -21,7 +21,7 @@ type consoleCommand struct {
 	Note     consoleNote     `cmd:"" help:"Write a note on a session; the customer never sees it."`
 	WrapUp   consoleWrapUp   `cmd:"" help:"Say how a session came out."`
 	Transfer consoleTransfer `cmd:"" help:"Hand a session to another agent."`
-	Search   consoleSearch   `cmd:"" help:"Search your conversations; a supervisor's are all of the provider."`
+	Search   consoleSearch   `cmd:"" help:"Search your conversations; a supervisor's are all of its number."`
 }
 
 type consoleSignIn struct {

@@ -60,15 +60,38 @@ func (o operator) api() (*client.API, error) {
 		}
 		return client.NewKeyAPI(o.Server, o.Key, hc), nil
 	}
-	socket := filepath.Join(o.Data, server.AdminSocket)
-	if _, err := os.Stat(socket); err != nil {
-		return nil, fmt.Errorf("no server is running on the data directory %s (there is no %s); name it with --data, or use --server and --key", o.Data, socket)
+	api, err := socketAPI(o.Data, o.Tenant)
+	if err != nil {
+		return nil, fmt.Errorf("%w, or use --server and --key", err)
 	}
-	hc := &http.Client{Transport: forTenant{o.Tenant, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return api, nil
+}
+
+// socketAPI reaches the server by the socket in its data directory.
+func socketAPI(data, tenant string) (*client.API, error) {
+	socket := filepath.Join(data, server.AdminSocket)
+	if _, err := os.Stat(socket); err != nil {
+		return nil, fmt.Errorf("no server is running on the data directory %s (there is no %s); name it with --data", data, socket)
+	}
+	hc := &http.Client{Transport: forTenant{tenant, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}}}}
 	return client.NewKeyAPI("http://admin", "", hc), nil
+}
+
+// host is embedded in the commands that concern the server as a whole: they reach it by the socket alone.
+type host struct {
+	Data string `default:"data" env:"TANDEM_DATA" placeholder:"DIR" help:"The running server's data directory, on this machine (default: ${default})."`
+}
+
+// call makes a request; into may be nil.
+func (h host) call(ctx context.Context, method, path string, in, into any) error {
+	api, err := socketAPI(h.Data, "")
+	if err != nil {
+		return err
+	}
+	return api.Call(ctx, method, path, in, into)
 }
 
 // call makes a request that has no answer but success.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	"github.com/tandem-call/tandem/wire"
@@ -12,7 +13,7 @@ type secretsCommand struct {
 }
 
 type secretsRotate struct {
-	operator
+	host
 	AtOnce bool `help:"End bearer tokens and one-time codes that are on their way at once."`
 }
 
@@ -24,5 +25,9 @@ Connections stay; devices and API keys keep theirs.`
 }
 
 func (c *secretsRotate) Run(ctx context.Context) error {
-	return c.call(ctx, http.MethodPost, "/v1/operator/secrets/rotate", wire.SecretsRotation{AtOnce: c.AtOnce})
+	if err := c.call(ctx, http.MethodPost, "/v1/operator/secrets/rotate", wire.SecretsRotation{AtOnce: c.AtOnce}, nil); err != nil {
+		return err
+	}
+	fmt.Println("done")
+	return nil
 }

@@ -68,21 +68,17 @@ func (c *storeRepair) Run(ctx context.Context) error {
 }
 
 type storeBackup struct {
-	operator
+	host
 	To string `arg:"" help:"Directory to write to; it must not exist."`
 }
 
 func (c *storeBackup) Run(ctx context.Context) error {
-	api, err := c.api()
-	if err != nil {
-		return err
-	}
 	to, err := filepath.Abs(c.To)
 	if err != nil {
 		return err
 	}
 	var done wire.BackupDone
-	if err := api.Call(ctx, http.MethodPost, "/v1/operator/backups", wire.BackupRequest{Dir: to}, &done); err != nil {
+	if err := c.call(ctx, http.MethodPost, "/v1/operator/backups", wire.BackupRequest{Dir: to}, &done); err != nil {
 		return err
 	}
 	fmt.Printf("backup of %s in %s\n", bytesText(done.Bytes), done.Dir)

@@ -19,7 +19,7 @@ type tenantCommand struct {
 }
 
 type tenantSet struct {
-	operator
+	host
 	ID   string   `arg:"" help:"Its id: a-z, 0-9 and hyphen."`
 	Name string   `placeholder:"TEXT" help:"For the list."`
 	Host []string `placeholder:"HOST" help:"Host by which its devices reach the server; may be given several times."`
@@ -32,14 +32,18 @@ tenant with: tandem token create --tenant ID --role operator --name NAME`
 }
 
 func (c *tenantSet) Run(ctx context.Context) error {
-	return c.call(ctx, http.MethodPut, "/v1/operator/tenants/"+url.PathEscape(c.ID), wire.TenantRequest{Name: c.Name, Hosts: c.Host})
+	if err := c.call(ctx, http.MethodPut, "/v1/operator/tenants/"+url.PathEscape(c.ID), wire.TenantRequest{Name: c.Name, Hosts: c.Host}, nil); err != nil {
+		return err
+	}
+	fmt.Println("done")
+	return nil
 }
 
-type tenantList struct{ operator }
+type tenantList struct{ host }
 
 func (c *tenantList) Run(ctx context.Context) error {
 	var l wire.TenantList
-	if err := c.get(ctx, "/v1/operator/tenants", &l); err != nil {
+	if err := c.call(ctx, http.MethodGet, "/v1/operator/tenants", nil, &l); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)

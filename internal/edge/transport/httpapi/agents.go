@@ -166,7 +166,7 @@ func (a *API) console(tag string) {
 	}
 	register(a, Operation{
 		ID: "list-conversations", Method: http.MethodGet, Path: "/v1/agent/conversations", Roles: devices, Tag: tag,
-		Summary: "The agent's conversations within their retention, the newest first; a supervisor's are all of the provider", Codes: notAgent,
+		Summary: "The agent's conversations within their retention, the newest first; a supervisor's are all of its number", Codes: notAgent,
 	}, func(ctx context.Context, who Caller, in *search) (*body[wire.ConversationList], error) {
 		return answer(a.Agents.Conversations(ctx, who, in.Text, in.After, in.Limit))
 	})
