@@ -92,21 +92,20 @@ func (r Record) legs(now time.Time) []Leg {
 		return cmp.Compare(s.key(), t.key())
 	})
 
-	var strong []Leg // one leg per reference
+	strong := make([]Leg, 0, len(order)) // one leg per reference
 	for _, i := range order {
 		l := r.leg([]int{i}, now)
-		kept := strong[:0:0]
-		for _, other := range strong {
-			if sameLeg(l, other) {
+		strong = slices.DeleteFunc(strong, func(other Leg) bool {
+			same := sameLeg(l, other)
+			if same {
 				l = r.leg(append(other.statements, l.statements...), now)
-			} else {
-				kept = append(kept, other)
 			}
-		}
-		strong = append(kept, l)
+			return same
+		})
+		strong = append(strong, l)
 	}
 
-	var legs []Leg
+	legs := strong[:0] // behind what is still to be looked at
 	for _, l := range strong {
 		if i := onlyOne(legs, func(other Leg) bool { return couldBeOne(l, other) },
 			func(other Leg) bool { return other.open() == l.open() }); i >= 0 {

@@ -184,7 +184,10 @@ func (m *Matcher) report(ctx context.Context, r Report) (Outcome, error) {
 		return Outcome{}, err
 	}
 	ctx = store.Remember(ctx) // who the parties are is asked at each step
-	next := m.foresee(ctx, r)
+	var next foreseen
+	if m.Foresight != nil {
+		next = m.foresee(ctx, r)
+	}
 	ev, err := m.place(ctx, r)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("call: place a report: %w", err)
@@ -241,9 +244,6 @@ type foreseen struct {
 
 // foresee looks up at once what one report needs one after the other.
 func (m *Matcher) foresee(ctx context.Context, r Report) (next foreseen) {
-	if m.Foresight == nil {
-		return next
-	}
 	var all sync.WaitGroup
 	all.Go(func() { m.Foresight.Foresee(ctx, r.Tenant, r.Own, r.Other) })
 	all.Go(func() { m.Foresight.ForeseeApart(ctx, r.Tenant, r.Own, r.Other) })

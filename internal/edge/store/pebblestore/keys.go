@@ -50,7 +50,7 @@ func checkBytes(what, name string) error {
 }
 
 func tablePrefix(table string) []byte {
-	k := append(make([]byte, 0, len(table)+64), recordSpace)
+	k := append(make([]byte, 0, 1+len(table)+1), recordSpace)
 	return append(append(k, table...), 0)
 }
 
@@ -61,7 +61,9 @@ func recordKey(table, key string) ([]byte, error) {
 	if err := checkName("key", key); err != nil {
 		return nil, err
 	}
-	return append(tablePrefix(table), key...), nil
+	k := append(make([]byte, 0, 1+len(table)+1+len(key)), recordSpace)
+	k = append(append(k, table...), 0)
+	return append(k, key...), nil
 }
 
 func encodeRecord(b []byte, rev uint64, value []byte) {
