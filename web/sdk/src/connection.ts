@@ -2,7 +2,7 @@ import type { Emitter } from "./emitter.ts";
 import { backoff, isProblem, NetworkError, ProtocolError, problemOf } from "./error.ts";
 import { newID } from "./frame.ts";
 import { decodeServer, type Link, problemIn } from "./link.ts";
-import type { Outbox, Pending } from "./outbox.ts";
+import type { Outbox, Pending, Unsent } from "./outbox.ts";
 import type { Ports } from "./ports.ts";
 import { type Message, type Position, View } from "./view.ts";
 import type {
@@ -63,6 +63,13 @@ export interface Events {
   sent: { frame: SendFrame; ack: AckFrame };
   /** The server refuses a message of this Device's for good. */
   refused: { frame: SendFrame; error: unknown };
+  /** A message that another run of this device has left, and which this one sends: see Device.takeOver. */
+  taken: Unsent;
+  /**
+   * Whether the store keeps what waits to be sent, when that changes: at first it is taken to do so.
+   * As long as it does not, what waits is lost with the program.
+   */
+  keeps: boolean;
   /** Something that only a developer can mend: a store that fails, a listener that throws. */
   fault: { error: unknown };
 }

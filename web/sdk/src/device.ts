@@ -21,6 +21,7 @@ import type {
   MemberID,
   Report,
   RequestID,
+  SendFrame,
   SessionID,
   SessionState,
   Welcome,
@@ -72,6 +73,8 @@ export class Device {
   /** For single requests over HTTP. */
   readonly api: Api;
   readonly identity: Identity;
+  /** Names this run among all that use the same store, so that another may take over from it. */
+  readonly holder: string;
   readonly #config: DeviceConfig;
   readonly #core: Core;
   readonly #keeper: Keeper;
@@ -89,17 +92,22 @@ export class Device {
     const { identity, ports } = config;
     this.#config = config;
     this.identity = identity;
+    this.holder = newID("h", ports.crypto.random);
     this.api = new Api(identity.server, ports, identity);
     const events = new Emitter<Events>((error) => {
       // A listener for faults that throws itself is beyond help.
       queueMicrotask(() => events.emit("fault", { error }));
     });
-    this.#keeper = new Keeper(ports.store, (error) => events.emit("fault", { error }));
+    this.#keeper = new Keeper(
+      ports.store,
+      (error) => events.emit("fault", { error }),
+      (keeps) => events.emit("keeps", keeps),
+    );
     this.#core = {
       ports,
       events,
       sessions: new Map(),
-      outbox: new Outbox(identity.device, this.#keeper, ports.clock),
+      outbox: new Outbox(identity.device, this.holder, this.#keeper, ports.clock),
       keep: (session, at) => this.#keeper.set(`${this.#positions}${session}`, at && { ...at }),
     };
   }
@@ -165,9 +173,23 @@ export class Device {
     return this.#core.outbox.unsent();
   }
 
-  /** Waits until what is to be sent is kept, so that it outlives the program, or could not be: see fault. */
+  /** Waits until what is to be sent is kept, so that it outlives the program, or could not be: see keeps. */
   kept(): Promise<void> {
     return this.#keeper.flush();
+  }
+
+  /**
+   * Takes up what another run of this device with the same store has left to send. To be called when
+   * that run, which its holder names, has ended: what it had sent all the same is there once, since
+   * the ids are the same. Each message is told as taken. It resolves when no third run would take them.
+   */
+  async takeOver(holder: string): Promise<void> {
+    const { outbox, events, ports } = this.#core;
+    for (const p of await outbox.take(ports.store, holder)) {
+      events.emit("taken", { frame: p.frame as SendFrame, since: p.since });
+      this.#connection?.request(p);
+    }
+    await this.kept();
   }
 
   /**

@@ -7,12 +7,20 @@ import type { Store } from "./ports.ts";
 export class Keeper {
   readonly #store: Store;
   readonly #failed: (err: unknown) => void;
+  readonly #changed: (keeps: boolean) => void;
+  #keeps = true;
   #changes = new Map<string, unknown>();
   #busy: Promise<void> | undefined;
 
-  constructor(store: Store, failed: (err: unknown) => void) {
+  /** failed takes each error; changed, whether the last write was done, when that changes. */
+  constructor(
+    store: Store,
+    failed: (err: unknown) => void,
+    changed: (keeps: boolean) => void = () => {},
+  ) {
     this.#store = store;
     this.#failed = failed;
+    this.#changed = changed;
   }
 
   /** Sets an entry; undefined removes it. */
@@ -36,12 +44,21 @@ export class Keeper {
       this.#changes = new Map();
       try {
         await this.#store.write(changes);
+        this.#tell(true);
       } catch (err) {
         this.#changes = new Map([...changes, ...this.#changes]);
         this.#failed(err);
+        this.#tell(false);
         break;
       }
     }
     this.#busy = undefined;
+  }
+
+  #tell(keeps: boolean): void {
+    if (keeps !== this.#keeps) {
+      this.#keeps = keeps;
+      this.#changed(keeps);
+    }
   }
 }

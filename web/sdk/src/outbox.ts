@@ -14,6 +14,12 @@ export interface Unsent {
   since: number;
 }
 
+/** A message as it is kept. */
+interface Kept extends Unsent {
+  /** The run that is to send it. */
+  holder?: string;
+}
+
 /** A request that has no answer yet. */
 export interface Pending {
   frame: RequestFrame;
@@ -36,25 +42,63 @@ export class Outbox {
   readonly #keeper: Keeper;
   readonly #clock: Clock;
   readonly #prefix: string;
+  readonly #holder: string;
   readonly #pending = new Map<RequestID, Pending>();
   #last = 0;
   #closed = false;
 
-  constructor(device: string, keeper: Keeper, clock: Clock) {
+  /** holder names this run of the device among others that use the same store. */
+  constructor(device: string, holder: string, keeper: Keeper, clock: Clock) {
     this.#prefix = prefix(device);
+    this.#holder = holder;
     this.#keeper = keeper;
     this.#clock = clock;
   }
 
-  /** Takes what an earlier run has left. What is no message any more is dropped. */
+  /** Takes what earlier runs have left. */
   async load(store: Store): Promise<void> {
     for (const [key, value] of await store.list(this.#prefix)) {
-      try {
-        const { frame, since } = value as Unsent;
-        this.#pending.set(frame.id, entry(frame, encode(frame), since, key));
-      } catch {
-        this.#keeper.set(key, undefined);
+      this.#hold(key, value);
+    }
+  }
+
+  /** Takes what another run has left, which has ended; in its order, and before what was said later. */
+  async take(store: Store, holder: string): Promise<Pending[]> {
+    const taken: Pending[] = [];
+    for (const [key, value] of await store.list(this.#prefix)) {
+      const kept = value as Kept | undefined;
+      if (kept?.holder === holder && !this.#closed && !this.has(kept.frame.id)) {
+        taken.push(...(this.#hold(key, kept) ?? []));
       }
+    }
+    const all = this.all().sort((a, b) => a.since - b.since);
+    this.#pending.clear();
+    for (const p of all) {
+      this.#pending.set(p.frame.id, p);
+    }
+    return taken;
+  }
+
+  /** Makes a message that is kept this run's; what is none any more is dropped. */
+  #hold(key: string, kept: unknown): [Pending] | undefined {
+    try {
+      const { frame, since } = kept as Kept;
+      const p = entry(frame, encode(frame), since, key);
+      this.#pending.set(frame.id, p);
+      this.#last = Math.max(this.#last, since);
+      this.#keep(p);
+      return [p];
+    } catch {
+      this.#keeper.set(key, undefined);
+      return undefined;
+    }
+  }
+
+  #keep({ key, text, since }: Pending): void {
+    if (key) {
+      // As it is sent: a body may hold what a store does not take, and that would keep all else out of it.
+      const kept: Kept = { frame: JSON.parse(text), since, holder: this.#holder };
+      this.#keeper.set(key, kept);
     }
   }
 
@@ -79,10 +123,7 @@ export class Outbox {
     const p = entry(frame, text, this.#last, key);
     p.first = first;
     this.#pending.set(frame.id, p);
-    if (key) {
-      // As it is sent: a body may hold what a store does not take, and that would keep all else out of it.
-      this.#keeper.set(key, { frame: JSON.parse(text), since: p.since });
-    }
+    this.#keep(p);
     return p;
   }
 

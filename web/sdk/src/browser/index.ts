@@ -11,6 +11,7 @@ import { IndexedStore } from "./indexed.ts";
 
 export { IndexedStore } from "./indexed.ts";
 export { pushApp, subscribePush } from "./push.ts";
+export { takeOverFromTabs } from "./tabs.ts";
 
 /** What a page may choose. */
 export interface BrowserOptions {
