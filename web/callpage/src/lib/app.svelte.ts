@@ -28,7 +28,7 @@ import {
   type SessionState,
   type Words,
 } from "@tandem-call/sdk";
-import { browserPorts, wakeWithPage } from "@tandem-call/sdk/browser";
+import { browserPorts, takeOverFromTabs, wakeWithPage } from "@tandem-call/sdk/browser";
 import { SvelteMap } from "svelte/reactivity";
 import { locale } from "./format.ts";
 import { HandReport } from "./hand.svelte.ts";
@@ -326,6 +326,15 @@ class App {
         this.#refused.set(session, [...(this.#refused.get(session) ?? []), r]);
       }
     });
+    device.on("taken", (u) => {
+      const { session } = u.frame;
+      const room = this.rooms.get(session);
+      if (room) {
+        room.takeUp(u);
+      } else if (!this.connected) {
+        this.#left = [...this.#left, session];
+      }
+    });
     device.on("invite", (i) => this.invites.set(i.id, i));
     device.on("words", (w) => {
       this.invites.delete(w.invitation);
@@ -369,6 +378,11 @@ class App {
     this.telephone = this.companion ? undefined : new Telephone(device, this.ports.clock);
     this.stage = "device";
     wakeWithPage(device);
+    takeOverFromTabs(device, this.ports.clock, () => {
+      for (const room of this.rooms.values()) {
+        void room.resumeUploads().catch(() => {}); // the next page does it
+      }
+    });
     // Whoever closes the page hangs up; in the browser's cache of pages nothing goes on.
     addEventListener("pagehide", () => this.telephone?.hangUp());
     device.run(new AbortController().signal).catch((err: unknown) => void this.#over(err));

@@ -17,6 +17,7 @@ import {
   type SessionID,
   type SessionState,
   type TextMessage,
+  type Unsent,
 } from "@tandem-call/sdk";
 import { SvelteMap } from "svelte/reactivity";
 import { asLink } from "./format.ts";
@@ -105,6 +106,18 @@ export async function keptUploads({ store }: Ports, forMs: number): Promise<Sess
   return all.filter((u) => !old.includes(u)).map(([, u]) => u.session);
 }
 
+/**
+ * Sends a file in one tab only. What another one sends is left to it: false; when that is gone, it is
+ * asked again (takeOverFromTabs).
+ */
+async function alone(id: string, send: () => Promise<boolean>): Promise<boolean> {
+  return await navigator.locks.request(
+    `tandem-upload-${id}`,
+    { ifAvailable: true },
+    async (lock) => lock !== null && (await send()),
+  );
+}
+
 /** How long "is typing" stands without a further key. */
 const typingMs = 5_000;
 /** How long another member's file is said to be on its way when no more of it comes. */
@@ -146,14 +159,21 @@ export class Room {
     this.state = state;
     this.places = new RoomPlaces(this, new Places(device.api), ports, looksOn);
     this.marks = new Marks(device, ports, this.id);
-    for (const { frame, since } of device.unsent()) {
-      if (frame.session === this.id) {
-        this.marks.take(frame, true);
-        if (frame.kind !== removeMark) {
-          const entry = told(frame.kind, frame.body);
-          this.#put({ ...entry, ...own(frame.id, since), status: "waiting" });
-        }
-      }
+    for (const u of device.unsent()) {
+      this.takeUp(u);
+    }
+  }
+
+  /** Takes what another run of the page has left, and this one is to send. */
+  takeUp({ frame, since }: Unsent): void {
+    const entry = { ...told(frame.kind, frame.body), ...own(frame.id, since) };
+    // The server may have stored it all the same, and the log has brought it.
+    if (frame.session !== this.id || this.#entries.has(entry.key)) {
+      return;
+    }
+    this.marks.take(frame, true);
+    if (frame.kind !== removeMark) {
+      this.#put({ ...entry, status: "waiting" });
     }
   }
 
@@ -391,15 +411,18 @@ export class Room {
       // No room to keep it: it is sent all the same, as long as the page is open.
       return this.#upload(kept, true);
     }
-    return this.#upload(kept);
+    return alone(id, () => this.#upload(kept));
   }
 
-  /** Takes up what an earlier run of the page could not finish. */
+  /** Takes up what an earlier run of the page, or a tab that was closed, could not finish. */
   async resumeUploads(): Promise<void> {
-    for (const [, value] of await this.#ports.store.list(uploads)) {
+    for (const [key, value] of await this.#ports.store.list(uploads)) {
       const kept = value as KeptUpload;
       if (kept.session === this.id && !this.#stops.has(kept.id)) {
-        void this.#upload(kept);
+        void alone(kept.id, async () => {
+          // Another tab may just have finished it.
+          return (await this.#ports.store.get(key)) !== undefined && this.#upload(kept);
+        });
       }
     }
   }

@@ -13,6 +13,15 @@ vi.mock("@tandem-call/sdk/files", () => {
   return { upload: () => new Promise(() => {}), mayPass: () => true };
 });
 
+/** The locks of a browser with one tab; what others hold is in held. */
+const held = vi.hoisted(() => new Set<string>());
+vi.stubGlobal("navigator", {
+  locks: {
+    request: async (name: string, _: unknown, f: (lock: object | null) => unknown) =>
+      f(held.has(name) ? null : {}),
+  },
+});
+
 const session: SessionState = {
   id: "s_1",
   phase: "in_call",
@@ -123,4 +132,34 @@ test("what an earlier run has said is shown with why it was refused, whenever th
   };
   r.refused(frame, "closed");
   expect(r.entries).toMatchObject([{ text: "too late", status: "refused", error: "closed" }]);
+});
+
+test("a file that another tab is sending is left to it, until that is gone", async () => {
+  const { room: r, ports } = room();
+  const kept = { session: "s_1", id: "u_1", name: "photo.png", content: photo(), at: 0 };
+  await ports.store.write(new Map([["page/upload/u_1", kept]]));
+  held.add("tandem-upload-u_1");
+  await r.resumeUploads();
+  await settle();
+  expect(r.entries).toEqual([]);
+  held.clear();
+  await r.resumeUploads();
+  await settle();
+  expect(r.entries).toMatchObject([{ status: "waiting", upload: { name: "photo.png" } }]);
+});
+
+test("what a tab has left and this one is to send waits here, unless the log has brought it", () => {
+  const { room: r } = room();
+  const text = (id: string): Unsent => ({
+    frame: { type: "send", id, session: "s_1", kind: "text", body: { text: id } },
+    since: 1,
+  });
+  const { frame } = text("q_1");
+  r.take({ ...frame, type: "message", from: "1", seq: 1, epoch: 1 } as Message);
+  r.takeUp(text("q_1"));
+  r.takeUp(text("q_2"));
+  expect(r.entries.map((e) => [e.text, e.status])).toEqual([
+    ["q_1", "stored"],
+    ["q_2", "waiting"],
+  ]);
 });
