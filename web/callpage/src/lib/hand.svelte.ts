@@ -1,5 +1,7 @@
 import {
+  type CallDetails,
   CallReporter,
+  ClosedError,
   type Device,
   newID,
   type Ports,
@@ -14,10 +16,21 @@ interface Kept {
   own?: string;
 }
 
+/** A call that is over is kept here, by its ref, until the server has been told. */
+const overs = "page/hand-over/";
+interface Over extends Kept {
+  /** When it was over. */
+  at: number;
+}
+/** The server counts a call that nobody tells of as over long before that. */
+const overMs = 26 * 3600_000;
+/** After how long the end is told again, where the server could not take it. */
+const againMs = 40_000;
+
 /**
  * A call that a person tells of (A2): the page has no telephone, so the user says with whom
  * they speak, and when it is over. It is told again as long as the page is open, also after
- * a reload.
+ * a reload; that it is over, until the server knows.
  */
 export class HandReport {
   call = $state.raw<Kept>();
@@ -46,6 +59,9 @@ export class HandReport {
 
   /** Gives up a call that is refused; what fails for now is reported again in a while. */
   #told({ details, error }: Reported): void {
+    if (details.state === "ended") {
+      this.#toldOver(details, error);
+    }
     const present = details.ref?.local === this.call?.ref;
     if (!error || retryable(error)) {
       if (present) {
@@ -58,13 +74,38 @@ export class HandReport {
     if (present) {
       this.error = error;
       this.call = undefined;
-      void this.#ports.store.write(new Map([[kept, undefined]]));
+      void this.#keep([[kept, undefined]]);
     }
+  }
+
+  /** The end of a call is told again until the server knows, or does not want to. */
+  #toldOver(details: CallDetails, error: unknown): void {
+    if (error instanceof ClosedError) {
+      return; // the next run tells it
+    }
+    if (error && retryable(error)) {
+      this.#ports.clock.after(againMs, () => this.#reporter.update(details));
+      return;
+    }
+    void this.#keep([[overs + details.ref?.local, undefined]]);
+  }
+
+  /** What cannot be kept holds for this run. */
+  async #keep(changes: [string, unknown][]): Promise<void> {
+    await this.#ports.store.write(new Map(changes)).catch(() => {});
   }
 
   /** Takes up what an earlier run of the page was told. */
   static async open(device: Device, ports: Ports): Promise<HandReport> {
     const h = new HandReport(device, ports);
+    for (const [key, value] of await ports.store.list(overs)) {
+      const { at, ...call } = value as Over;
+      if (ports.clock.now() - at > overMs) {
+        await h.#keep([[key, undefined]]);
+      } else {
+        h.#report(call, "ended");
+      }
+    }
     const old = (await ports.store.get(kept)) as Kept | undefined;
     if (old) {
       h.#report(old, "active");
@@ -78,7 +119,7 @@ export class HandReport {
     const call: Kept = { other, ref, ...(own && { own }) };
     this.#report(call, "active");
     this.#tabs.postMessage({ call, state: "active" });
-    await this.#ports.store.write(new Map([[kept, call]]));
+    await this.#keep([[kept, call]]);
   }
 
   /** The call is over. */
@@ -87,7 +128,10 @@ export class HandReport {
     if (call) {
       this.#report(call, "ended");
       this.#tabs.postMessage({ call, state: "ended" });
-      await this.#ports.store.write(new Map([[kept, undefined]]));
+      await this.#keep([
+        [kept, undefined],
+        [overs + call.ref, { ...call, at: this.#ports.clock.now() } satisfies Over],
+      ]);
     }
   }
 

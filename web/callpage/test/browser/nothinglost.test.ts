@@ -322,3 +322,46 @@ test("a network that swallows everything keeps no page from opening, nor a call 
     await server.remove();
   }
 });
+
+/** Alice, beyond a proxy, and Bob in a session. */
+async function pair(alices: string, bobs: string) {
+  const server = await TestServer.start({ TANDEM_CALLS_INVITE_DELAY: "100ms" });
+  const proxy = await TcpProxy.to(server.port);
+  const alice = await open(browser, proxy.url);
+  const bob = await open(browser, server.url);
+  await enrol(alice, server, alices, "Alice");
+  await enrol(bob, server, bobs, "Bob");
+  await report(alice, bobs);
+  await bob.page.getByRole("alertdialog").getByRole("button", { name: "Open it" }).click();
+  await alice.page.getByRole("heading", { name: "Session with Bob" }).waitFor();
+  await bob.page.getByRole("heading", { name: "Session with Alice" }).waitFor();
+  await alice.page.evaluate(() => navigator.serviceWorker.ready);
+  const end = async () => {
+    await alice.page.context().close();
+    await bob.page.context().close();
+    await proxy.close();
+    await server.remove();
+  };
+  return { proxy, alice, bob, end };
+}
+
+test("a call that is said to be over without a network is over once there is one, also after a reload", async () => {
+  const { proxy, alice, bob, end } = await pair("+442079460109", "+442079460113");
+  try {
+    proxy.down = true;
+    proxy.cut();
+    await alice.page.getByText("Nothing is lost.").waitFor();
+    await alice.page.getByRole("button", { name: "The call is over" }).click();
+    await alice.page.getByText("You said that you are on a call").waitFor({ state: "detached" });
+    await alice.page.reload();
+    await alice.page.getByText("Nothing is lost.").waitFor();
+    expect(await alice.page.getByText("You said that you are on a call").count()).toBe(0);
+    expect(await bob.page.getByText(/The session stays open for/).count()).toBe(0);
+    proxy.down = false;
+    await bob.page.getByText(/The session stays open for/).waitFor();
+    await alice.page.getByText(/The session stays open for/).waitFor();
+    expect([...alice.faults, ...bob.faults]).toEqual([]);
+  } finally {
+    await end();
+  }
+});
