@@ -4,6 +4,7 @@ import {
   type Message,
   newID,
   type Ports,
+  type SendFrame,
   type SessionID,
 } from "@tandem-call/sdk";
 import { SvelteMap } from "svelte/reactivity";
@@ -20,6 +21,8 @@ const mostMarks = 200;
 /** What the members of a session pin and draw on the map together. */
 export class Marks {
   readonly #marks = new SvelteMap<string, Mark>();
+  /** This party's own that were removed, in case that is refused. */
+  readonly #removed = new Map<string, Mark>();
   readonly #device: Device;
   readonly #ports: Ports;
   readonly #session: SessionID;
@@ -41,10 +44,27 @@ export class Marks {
         this.#marks.set(mark.id, { ...mark, mine });
       }
     } else if (m.kind === removeMark) {
-      const id = (m.body as { id?: unknown } | null)?.id;
-      if (typeof id === "string" && this.#marks.get(id)?.mine === mine) {
+      const mark = this.#marks.get(idOf(m.body));
+      if (mark?.mine === mine) {
+        this.#marks.delete(mark.id);
+        if (mine) {
+          this.#removed.set(mark.id, mark);
+        }
+      }
+    }
+  }
+
+  /** The server has refused one of this party's messages: the map is as the others see it. */
+  refused({ kind, body }: SendFrame): void {
+    const id = idOf(body);
+    const removed = this.#removed.get(id);
+    if (kind === putMark) {
+      if (this.#marks.get(id)?.mine) {
         this.#marks.delete(id);
       }
+      this.#removed.delete(id);
+    } else if (kind === removeMark && removed) {
+      this.#marks.set(id, removed);
     }
   }
 
@@ -68,10 +88,11 @@ export class Marks {
 
   /** Removes what this party has set and drawn. */
   clear(): void {
-    for (const { id, mine } of this.all) {
-      if (mine) {
-        this.#marks.delete(id);
-        this.#send(removeMark, { id });
+    for (const mark of this.all) {
+      if (mark.mine) {
+        this.#marks.delete(mark.id);
+        this.#removed.set(mark.id, mark);
+        this.#send(removeMark, { id: mark.id });
       }
     }
   }
@@ -80,6 +101,12 @@ export class Marks {
     // sent and refused tell what becomes of it.
     this.#device.send(this.#session, kind, body, {}).catch(() => {});
   }
+}
+
+/** Which mark a message is about; "" if none. */
+function idOf(body: unknown): string {
+  const id = (body as { id?: unknown } | null | undefined)?.id;
+  return typeof id === "string" ? id : "";
 }
 
 /** A millionth of a degree is a tenth of a metre. */

@@ -386,8 +386,9 @@ export class Room {
   refused(frame: SendFrame, error: unknown): void {
     const said = told(frame.kind, frame.body);
     const entry = { ...said, ...own(frame.id, Date.now()) };
-    if (!this.#entries.has(entry.key) && !said.mark && frame.kind !== removeMark) {
-      this.#put(entry); // an earlier run has said it
+    this.marks.refused(frame);
+    if (!this.#entries.has(entry.key) && frame.kind !== removeMark) {
+      this.#put(entry); // an earlier run has said it, or it is on the map only
     }
     this.#change(entry.key, { status: "refused", error });
   }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { TcpProxy } from "../../../sdk/test/support/proxy.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
 import { axe, enrol, fits, launch, open, report, type Watched } from "../support/browser.ts";
 import { pmtiles, tile } from "../support/pmtiles.ts";
@@ -33,7 +34,11 @@ const log = ({ page }: Watched) => page.getByRole("log");
 const map = ({ page }: Watched) => page.getByRole("region", { name: "Map", exact: true });
 
 /** Two pages of a server in a session, each where it is. */
-async function pair(server: TestServer, plain?: "no WebGL"): Promise<[Watched, Watched]> {
+async function pair(
+  server: TestServer,
+  plain?: "no WebGL",
+  alices = server.url,
+): Promise<[Watched, Watched]> {
   const people = [london, paris].map((geolocation) =>
     open(browser, "about:blank", { geolocation, permissions: ["geolocation"] }),
   );
@@ -46,11 +51,11 @@ async function pair(server: TestServer, plain?: "no WebGL"): Promise<[Watched, W
       } as typeof real;
     });
   }
-  for (const [who, number, name] of [
-    [alice, numbers.alice, "Alice"],
-    [bob, numbers.bob, "Bob"],
+  for (const [who, number, name, url] of [
+    [alice, numbers.alice, "Alice", alices],
+    [bob, numbers.bob, "Bob", server.url],
   ] as const) {
-    await who.page.goto(server.url);
+    await who.page.goto(url);
     await enrol(who, server, number, name);
   }
   await report(alice, numbers.bob);
@@ -332,6 +337,48 @@ test("without WebGL there is a map all the same, of the operator's file there is
   } finally {
     await server.remove();
     await rm(dir, { recursive: true });
+  }
+});
+
+test("a pin that came too late is off the map of who has set it, and that is said", async () => {
+  const server = await TestServer.start({ TANDEM_CALLS_INVITE_DELAY: "100ms" });
+  const proxy = await TcpProxy.to(server.port);
+  try {
+    const [alice, bob] = await pair(server, "no WebGL", proxy.url);
+    await openMap(alice);
+    const marks = (n: number) => map(alice).getByRole("img", { name: `Pins and lines: ${n}` });
+    const pin = async () => {
+      await map(alice).getByRole("button", { name: "Set a pin" }).focus();
+      await alice.page.keyboard.press("Enter");
+    };
+    await pin();
+    await log(bob).getByText("Alice set a pin on the map").waitFor();
+    proxy.down = true;
+    proxy.cut();
+    await alice.page.getByText("Nothing is lost.").waitFor();
+    // One that stays, one to be removed that others see, and one that nobody ever does.
+    await pin();
+    await marks(2).waitFor();
+    await map(alice).getByRole("button", { name: "Remove what I pinned" }).click();
+    await map(alice).getByRole("img", { name: "Map" }).waitFor();
+    await pin();
+    await marks(1).waitFor();
+    await bob.page.getByRole("button", { name: "Leave" }).click();
+    await bob.page.getByRole("dialog").getByRole("button", { name: "Leave" }).click();
+    await bob.page.getByText("Closed").first().waitFor();
+    proxy.down = false;
+    const link = alice.page.getByRole("link", { name: /Bob/ });
+    await link.getByText("Closed").waitFor();
+    await link.click();
+    const refused = log(alice).getByText("Your pin was not sent, and is off the map: ");
+    await expect.poll(() => refused.count()).toBe(2);
+    // What the others see.
+    await marks(1).waitFor();
+    expect(await axe(alice.page)).toEqual([]);
+    expect([...alice.faults, ...bob.faults]).toEqual([]);
+  } finally {
+    await proxy.close();
+    await server.remove();
   }
 });
 

@@ -163,3 +163,39 @@ test("what a tab has left and this one is to send waits here, unless the log has
     ["q_2", "waiting"],
   ]);
 });
+
+test("a pin that is refused is off the map, one whose removal is refused is on it again; the log says so", () => {
+  const { room: r } = room();
+  const send = (id: string, kind: string, body: unknown): SendFrame => ({
+    type: "send",
+    id,
+    session: "s_1",
+    kind,
+    body,
+  });
+  const put = (id: string) =>
+    send(`put_${id}`, "page.map.put", {
+      type: "Feature",
+      id,
+      geometry: { type: "Point", coordinates: [16.3738, 48.2082] },
+      properties: {},
+    });
+  const remove = (id: string) => send(`remove_${id}`, "page.map.remove", { id });
+  const marks = () => r.marks.all.map((m) => m.id);
+  for (const id of ["k_1", "k_2"]) {
+    r.marks.take({ ...put(id), type: "message" } as Message, true);
+  }
+  r.refused(put("k_1"), "closed");
+  expect(marks()).toEqual(["k_2"]);
+  expect(r.entries).toMatchObject([{ mark: "pin", status: "refused", error: "closed" }]);
+  r.marks.take({ ...remove("k_2"), type: "message" } as Message, true);
+  expect(marks()).toEqual([]);
+  r.refused(remove("k_2"), "closed");
+  expect(marks()).toEqual(["k_2"]);
+  expect(r.entries).toHaveLength(1);
+  // One that was never there is not there because it could not be removed.
+  r.marks.take({ ...remove("k_2"), type: "message" } as Message, true);
+  r.refused(put("k_2"), "closed");
+  r.refused(remove("k_2"), "closed");
+  expect(marks()).toEqual([]);
+});
