@@ -15,6 +15,7 @@ import {
   type Invite,
   isProblem,
   loadIdentity,
+  MemoryStore,
   type NoticeBody,
   openLink,
   type Page,
@@ -23,6 +24,7 @@ import {
   type Ports,
   type Push,
   pendingEnrolment,
+  problemOf,
   readPush,
   type SessionID,
   type SessionState,
@@ -75,6 +77,8 @@ class App {
   connected = $state(false);
   /** Since when there is no connection. */
   lostAt = $state<number>();
+  /** Whether the browser keeps what waits to be sent; else it is lost with the page. */
+  keeps = $state(true);
   /** Why the device cannot come back, once it cannot. */
   end = $state.raw<unknown>();
   info = $state.raw<DeviceInfo>();
@@ -141,7 +145,12 @@ class App {
     const read = this.#readPage().then((page) => {
       this.page ??= page;
     });
-    const identity = await loadIdentity(this.ports.store);
+    const identity = await loadIdentity(this.ports.store).catch(() => {
+      // There is no database at all: the page does what it can until it is closed.
+      this.ports.store = new MemoryStore();
+      this.keeps = false;
+      return undefined;
+    });
     if (identity) {
       const late = new Promise<void>((resolve) => void this.ports.clock.after(pageMs, resolve));
       await Promise.race([read, late]);
@@ -335,6 +344,14 @@ class App {
         this.#left = [...this.#left, session];
       }
     });
+    device.on("keeps", (keeps) => {
+      this.keeps = keeps;
+    });
+    device.on("fault", ({ error }) => {
+      if (!problemOf(error)) {
+        reportError(error); // else it is of a signal, which need not arrive
+      }
+    });
     device.on("invite", (i) => this.invites.set(i.id, i));
     device.on("words", (w) => {
       this.invites.delete(w.invitation);
@@ -412,7 +429,7 @@ class App {
     const { you, was } = told.you ? told : (before ?? told);
     const s = { ...told, ...(you && { you }), ...(was && { was }) };
     if (s.opened) {
-      void this.ports.store.write(new Map([[history + s.id, s]]));
+      void this.ports.store.write(new Map([[history + s.id, s]])).catch(() => {}); // see keeps
     }
     if (s.phase === "closed") {
       void this.#near?.closed(s).catch(() => {}); // they lapse when the two part

@@ -4,7 +4,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TcpProxy } from "../../../sdk/test/support/proxy.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
-import { axe, enrol, launch, open, report, type Watched, watch } from "../support/browser.ts";
+import { axe, enrol, fits, launch, open, report, type Watched, watch } from "../support/browser.ts";
 import { png } from "../support/photo.ts";
 
 // What the page promises of what is sent: nothing is lost, nothing comes twice, and each mark is true,
@@ -363,5 +363,81 @@ test("a call that is said to be over without a network is over once there is one
     expect([...alice.faults, ...bob.faults]).toEqual([]);
   } finally {
     await end();
+  }
+});
+
+test("a browser that keeps nothing says so once, and does not say that nothing is lost", async () => {
+  const { proxy, alice, bob, end } = await pair("+442079460114", "+442079460115");
+  const { page } = alice;
+  try {
+    const notice = page
+      .getByRole("status")
+      .getByText(
+        "This browser keeps nothing of this page. Leave it open until everything is sent.",
+      );
+    await page.evaluate(() => {
+      const { put } = IDBObjectStore.prototype;
+      const full = () => {
+        throw new DOMException("no room", "QuotaExceededError");
+      };
+      IDBObjectStore.prototype.put = full;
+      addEventListener("room", () => {
+        IDBObjectStore.prototype.put = put;
+      });
+    });
+    proxy.down = true;
+    proxy.cut();
+    await page.getByText("Nothing is lost.").waitFor();
+    expect(await notice.count()).toBe(0);
+    await say(alice, "kept by nobody");
+    await notice.waitFor();
+    await entry(alice, "kept by nobody").getByText("Not yet sent").waitFor();
+    await page
+      .getByText(/No connection since .*\. Leave this page open until everything is sent\./)
+      .waitFor();
+    expect(await page.getByText("Nothing is lost.").count()).toBe(0);
+    expect(await axe(page)).toEqual([]);
+    await fits(page);
+    await page.locator(".notice").getByRole("button", { name: "Close" }).click();
+    await say(alice, "nor this");
+    await entry(alice, "nor this").getByText("Not yet sent").waitFor();
+    expect(await notice.count()).toBe(0);
+    // It does once there is room.
+    await page.evaluate(() => dispatchEvent(new Event("room")));
+    await say(alice, "kept again");
+    await page.getByText("Nothing is lost.").waitFor();
+    await page.reload();
+    await page.getByText("3 things are not yet sent.").waitFor();
+    proxy.down = false;
+    await entry(alice, "kept again").getByText("Seen").waitFor();
+    expect(
+      await log(bob)
+        .getByText(/kept by nobody|nor this|kept again/)
+        .allTextContents(),
+    ).toEqual(["kept by nobody", "nor this", "kept again"]);
+    expect(alice.faults.filter((f) => !f.includes("no room"))).toEqual([]);
+  } finally {
+    await end();
+  }
+});
+
+test("a browser without a database is a device as long as the page is open, and says so", async () => {
+  const server = await TestServer.start();
+  try {
+    const alice = await open(browser, "about:blank");
+    const { page } = alice;
+    await page.addInitScript(() => {
+      indexedDB.open = () => {
+        throw new DOMException("storage is blocked", "SecurityError");
+      };
+    });
+    await page.goto(server.url);
+    await page.getByText("This browser keeps nothing of this page.").waitFor();
+    await enrol(alice, server, "+442079460116", "Alice");
+    expect(await axe(page)).toEqual([]);
+    expect(alice.faults).toEqual([]);
+    await page.context().close();
+  } finally {
+    await server.remove();
   }
 });
