@@ -12,7 +12,7 @@ export class Keeper {
   #changes = new Map<string, unknown>();
   #busy: Promise<void> | undefined;
 
-  /** failed takes each error; changed, whether the last write was done, when that changes. */
+  /** failed takes each error; changed, whether the store took what was set last, when that changes. */
   constructor(
     store: Store,
     failed: (err: unknown) => void,
@@ -44,7 +44,7 @@ export class Keeper {
       this.#changes = new Map();
       try {
         await this.#store.write(changes);
-        this.#tell(true);
+        this.#tell(this.#keeps || [...changes.values()].some((value) => value !== undefined));
       } catch (err) {
         this.#changes = new Map([...changes, ...this.#changes]);
         this.#failed(err);

@@ -19,10 +19,11 @@ let bob: Watched;
 /** Alice's other tab. */
 let other: Watched;
 
-/** A further tab of somebody's, and the messages that it has sent. */
+/** A further tab of somebody's; its time passes as always, or faster. */
 async function tab(who: Watched): Promise<Watched> {
   const page = await who.page.context().newPage();
   watch(page, who.faults);
+  await page.clock.install();
   await page.goto(proxy.url);
   await page.getByRole("heading", { name: "Session with Bob" }).waitFor();
   return { page, faults: who.faults };
@@ -118,8 +119,8 @@ test("a tab that is only loaded anew sends what it left itself", async () => {
   const byItself = sends(alice.page);
   await alice.page.reload();
   await alice.page.getByText("1 thing is not yet sent.").waitFor();
-  // By then the other one has looked.
-  await alice.page.waitForTimeout(8_000);
+  // The other one has waited for that, and looks.
+  await other.page.clock.runFor(10_000);
   proxy.down = false;
   await log(bob).getByText("before it was loaded anew").waitFor();
   await entry(alice, "before it was loaded anew").getByText("Seen").waitFor();
