@@ -16,11 +16,12 @@ export class MemoryStore implements Store {
   }
 
   async write(changes: ReadonlyMap<string, unknown>): Promise<void> {
-    for (const [key, value] of changes) {
+    const cloned = structuredClone(changes); // all of them can be, or none is kept
+    for (const [key, value] of cloned) {
       if (value === undefined) {
         this.#entries.delete(key);
       } else {
-        this.#entries.set(key, structuredClone(value));
+        this.#entries.set(key, value);
       }
     }
   }

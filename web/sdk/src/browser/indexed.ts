@@ -34,12 +34,18 @@ export class IndexedStore implements Store {
       t.oncomplete = () => resolve();
       t.onabort = () => reject(t.error);
       const entries = t.objectStore(table);
-      for (const [key, value] of changes) {
-        if (value === undefined) {
-          entries.delete(key);
-        } else {
-          entries.put(value, key);
+      try {
+        for (const [key, value] of changes) {
+          if (value === undefined) {
+            entries.delete(key);
+          } else {
+            entries.put(value, key);
+          }
         }
+      } catch (err) {
+        // A value that cannot be cloned: what was put before it would be kept.
+        reject(err);
+        t.abort();
       }
     });
   }

@@ -48,6 +48,18 @@ describe.each(stores)("a store in %s", (_, open) => {
     expect(await again.get("a/2")).toEqual({ n: [2] });
   });
 
+  test("makes all changes or none", async () => {
+    const s = open();
+    const changes = new Map<string, unknown>([
+      ["whole/1", 1],
+      ["whole/2", { nobodyKeepsThis: () => 1, norThis: 1n }],
+    ]);
+    await expect(s.write(changes)).rejects.toThrow();
+    expect(await s.list("whole/")).toEqual([]);
+    await s.write(new Map([["whole/3", 3]]));
+    expect(await s.list("whole/")).toEqual([["whole/3", 3]]);
+  });
+
   test("takes many changes at once, in their order", async () => {
     const s = open();
     await Promise.all(
