@@ -265,6 +265,16 @@ func (s *State) Ended(now time.Time) (ended []Share) {
 	return ended
 }
 
+// untold are the shares of a device that were stopped, of which the others have not been told yet.
+func (s *State) untold(d wire.DeviceID) (stopped []Share) {
+	for _, x := range s.Shares {
+		if x.Device == d && x.Stopped {
+			stopped = append(stopped, x)
+		}
+	}
+	return stopped
+}
+
 // Without returns the state without these shares.
 func (s State) Without(ended []Share) State {
 	s.Shares = slices.DeleteFunc(slices.Clone(s.Shares), func(x Share) bool {

@@ -417,7 +417,7 @@ func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		}
 	}
 	if err != nil || out.First { // the next of a series changes nothing
-		st, err = s.change(ctx, tenant, id, decide)
+		st, err = s.begin(ctx, tenant, id, d, decide)
 	}
 	if err != nil {
 		return wire.PlaceShared{}, err
@@ -452,6 +452,28 @@ func (s *Service) Share(ctx context.Context, tenant wire.TenantID, id wire.Sessi
 		s.signal() // there is a new end to wait for
 	}
 	return wire.PlaceShared{To: out.To, Until: out.Until}, nil
+}
+
+var errUntold = errors.New("place: the others have not been told yet of a share that was stopped")
+
+// begin lets a share begin. Of one that the device has stopped before, the others are told first: afterwards the end would be taken for that
+// of the new one, and who does not get that would not be told at all.
+func (s *Service) begin(ctx context.Context, tenant wire.TenantID, id wire.SessionID, d wire.DeviceID, decide func(State) (State, error)) (State, error) {
+	for {
+		var untold []Share
+		st, err := s.change(ctx, tenant, id, func(st State) (State, error) {
+			if untold = st.untold(d); len(untold) > 0 {
+				return st, errUntold
+			}
+			return decide(st)
+		})
+		if !errors.Is(err, errUntold) {
+			return st, err
+		}
+		if err := s.tellEnded(ctx, tenant, id, untold, "stopped"); err != nil {
+			return st, err
+		}
+	}
 }
 
 // mayShare allows a device one place a second.
@@ -490,23 +512,37 @@ func (s *Service) Stop(ctx context.Context, tenant wire.TenantID, id wire.Sessio
 	if len(ended) == 0 {
 		return nil
 	}
-	return s.tellEnded(ctx, tenant, id, ended, "time")
+	if err := s.tellEnded(ctx, tenant, id, ended, "time"); err != nil {
+		s.signal() // soon again
+		return err
+	}
+	return nil
 }
 
-// tellEnded tells of shares that have ended, and then forgets them. reason is of those that nobody has stopped.
+// tellEnded tells those who are still there of shares that have ended, and then forgets them. reason is of those that nobody has stopped.
 func (s *Service) tellEnded(ctx context.Context, tenant wire.TenantID, id wire.SessionID, ended []Share, reason string) error {
+	here, err := s.cfg.Sessions.Session(ctx, tenant, id)
+	if err != nil && !errors.Is(err, ErrClosed) {
+		return err
+	}
 	for _, x := range ended {
+		to := slices.DeleteFunc(slices.Clone(x.To), func(m wire.MemberID) bool {
+			return !slices.ContainsFunc(here.Members, func(h Member) bool { return h.ID == m })
+		})
+		if len(to) == 0 {
+			continue
+		}
 		why := reason
 		if x.Stopped {
 			why = "stopped"
 		}
 		request := wire.RequestID(fmt.Sprintf("place-end-%d", x.Until.UnixNano()))
-		err := s.cfg.Sessions.Send(ctx, tenant, id, x.Device, x.To, request, wire.KindPlaceStopped, wire.PlaceStopped{Reason: why})
+		err := s.cfg.Sessions.Send(ctx, tenant, id, x.Device, to, request, wire.KindPlaceStopped, wire.PlaceStopped{Reason: why})
 		if err != nil && !errors.Is(err, ErrClosed) {
 			return err
 		}
 	}
-	_, err := s.change(ctx, tenant, id, func(st State) (State, error) { return st.Without(ended), nil })
+	_, err = s.change(ctx, tenant, id, func(st State) (State, error) { return st.Without(ended), nil })
 	return err
 }
 

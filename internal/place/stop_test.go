@@ -3,6 +3,7 @@ package place_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,9 +17,25 @@ type ending struct {
 	two
 	fails error
 	ended chan string
+	sent  []string // kinds, to whom
+	left  bool     // Carol has
+}
+
+func (x *ending) Session(ctx context.Context, tenant wire.TenantID, id wire.SessionID) (place.Session, error) {
+	s, err := x.two.Session(ctx, tenant, id)
+	if !x.left {
+		s.Members = append(s.Members, place.Member{ID: "3", Device: "carol", Side: 3})
+	}
+	return s, err
 }
 
 func (x *ending) Send(ctx context.Context, tenant wire.TenantID, id wire.SessionID, from wire.DeviceID, to []wire.MemberID, request wire.RequestID, kind string, body any) error {
+	if x.left && slices.Contains(to, "3") {
+		return errors.New("there is no such member")
+	}
+	if x.fails == nil {
+		x.sent = append(x.sent, kind+" to "+string(to[0]))
+	}
 	if b, ok := body.(wire.PlaceStopped); ok {
 		if x.fails == nil {
 			x.ended <- string(from) + " to " + string(to[0]) + " " + b.Reason + " " + string(request)
@@ -112,5 +129,61 @@ func TestStoppedIsTold(t *testing.T) {
 	}
 	if again := told(); len(again) != 1 {
 		t.Errorf("told %v", again)
+	}
+}
+
+// TestStoppedIsToldBeforeTheNext: whoever is not shared a place with any more is told so also where that could not be done before the place is
+// shared with somebody else; and before that, so that nobody takes it for the end of the new one.
+func TestStoppedIsToldBeforeTheNext(t *testing.T) {
+	x := &ending{ended: make(chan string, 10)}
+	at := now
+	s := newService(t, place.Config{Engine: pebbletest.Open(t), Sessions: x, Now: func() time.Time { return at }})
+	for _, d := range []wire.DeviceID{"bob", "carol"} {
+		if err := s.SetAbility(t.Context(), "t", "s", d, wire.PlaceAbility{Show: wire.ShowMap}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	share := func(to wire.MemberID) error {
+		at = at.Add(10 * time.Second)
+		_, err := s.Share(t.Context(), "t", "s", "alice", wire.PlaceShare{URI: "geo:1,2", Minutes: 30, To: []wire.MemberID{to}})
+		return err
+	}
+	if err := share("2"); err != nil {
+		t.Fatal(err)
+	}
+	x.fails = errors.New("the log has no leader")
+	if err := s.Stop(t.Context(), "t", "s", "alice"); !errors.Is(err, x.fails) {
+		t.Fatal(err)
+	}
+	if err := share("3"); !errors.Is(err, x.fails) {
+		t.Errorf("shared with others while those before are not told: %v", err)
+	}
+	x.fails = nil
+	if err := share("3"); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{wire.KindPlace + " to 2", wire.KindPlaceStopped + " to 2", wire.KindPlace + " to 3"}; !slices.Equal(x.sent, want) {
+		t.Errorf("sent %q, want %q", x.sent, want)
+	}
+}
+
+// TestStoppedIsToldToWhoIsLeft: also where one of those who saw it has left the session.
+func TestStoppedIsToldToWhoIsLeft(t *testing.T) {
+	x := &ending{ended: make(chan string, 10)}
+	s := newService(t, place.Config{Engine: pebbletest.Open(t), Sessions: x, Now: func() time.Time { return now }})
+	for _, d := range []wire.DeviceID{"bob", "carol"} {
+		if err := s.SetAbility(t.Context(), "t", "s", d, wire.PlaceAbility{Show: wire.ShowMap}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Share(t.Context(), "t", "s", "alice", wire.PlaceShare{URI: "geo:1,2", Minutes: 30}); err != nil {
+		t.Fatal(err)
+	}
+	x.left = true
+	if err := s.Stop(t.Context(), "t", "s", "alice"); err != nil {
+		t.Error(err)
+	}
+	if len(x.ended) != 1 {
+		t.Errorf("%d were told", len(x.ended))
 	}
 }
