@@ -81,7 +81,7 @@ type Payment struct {
 	Attempt int `json:"attempt"`
 	// Side of the session that pays, from 1: each that got the overlay pays for itself.
 	Side int `json:"side"`
-	// Payee is the side that is paid.
+	// Payee is the side that is paid; zero where an earlier version has begun or changed it.
 	Payee int `json:"payee,omitempty"`
 	// Device that pays; empty when its party was erased.
 	Device  wire.DeviceID      `json:"device,omitempty"`

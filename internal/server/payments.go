@@ -106,12 +106,36 @@ func (b bills) Tell(ctx context.Context, p payment.Payment, request wire.Request
 	if err != nil {
 		return paymentError(err)
 	}
+	if p.Payee == 0 {
+		if p.Payee, err = b.payee(ctx, x, p); err != nil {
+			return err
+		}
+	}
 	from, to := toBeTold(x, p)
 	if len(to) == 0 {
 		return payment.ErrClosed
 	}
 	_, err = screens(b).Send(ctx, p.Tenant, p.Session, from, to, request, wire.KindOverlayResult, r)
 	return err // where somebody has left just now, the next try tells the others
+}
+
+// payee is the side that is paid, of a payment that an earlier version has begun, or changed, which did not keep it: the one that the overlay
+// came from. Zero: it has left, or nobody of the side that pays is left who got that.
+func (b bills) payee(ctx context.Context, x overlay.Session, p payment.Payment) (int, error) {
+	payers := []wire.DeviceID{p.Device}
+	for _, m := range ofParty(x, p.Side) {
+		payers = append(payers, m.Device)
+	}
+	for _, d := range payers {
+		r, err := b.overlays.Received(ctx, p.Tenant, p.Session, d, p.Seq)
+		switch {
+		case err == nil:
+			return r.From + 1, nil
+		case !errors.Is(err, overlay.ErrClosed) && !errors.Is(err, overlay.ErrNotFound):
+			return 0, paymentError(err)
+		}
+	}
+	return 0, nil
 }
 
 // toBeTold are the members to whom the outcome of a payment is told, and in whose name: that of the device that pays; once it has
