@@ -2,6 +2,7 @@ package natsstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -98,15 +99,7 @@ func (s *Store) subjects(ctx context.Context, in stream, root string) (names []s
 			return nil, fmt.Errorf("natsstore: prove a listing of %s: %w", in.name, err)
 		}
 	}
-	var st jetstream.Stream
-	err = s.retry(ctx, func(try context.Context) (err error) {
-		st, err = s.js.Stream(try, in.name)
-		return err
-	})
-	var list map[string]uint64
-	if err == nil {
-		list, _, err = s.listing(ctx, st, root+">", reach)
-	}
+	list, _, err := s.listing(ctx, in.name, root+">", reach)
 	if err != nil {
 		return nil, fmt.Errorf("natsstore: list %s: %w", in.name, err)
 	}
@@ -118,32 +111,83 @@ func (s *Store) subjects(ctx context.Context, in stream, root string) (names []s
 	return names, nil
 }
 
-// listingPage is how many subjects the server lists at once (nats-server, JSMaxSubjectDetails).
-const listingPage = 100_000
+// listingOverlap is how many subjects of a page are asked for again with the next one.
+const listingOverlap = 1000
 
 // listing asks a stream's leader which subjects there are under a filter, when the stream has reached a sequence, and
-// how far it had come. A long list takes its time, so each try has twice the time of the one before. It comes in pages,
-// between which what goes away moves the others up: so a list of several pages is read twice, and what either has is in it.
-func (s *Store) listing(ctx context.Context, st jetstream.Stream, filter string, reach uint64) (subjects map[string]uint64, upTo uint64, err error) {
-	for again := false; ; again = true {
-		err = s.retryLonger(ctx, 2, func(try context.Context) error {
-			info, err := st.Info(try, jetstream.WithSubjectFilter(filter))
-			switch {
-			case err != nil:
-				return err
-			case info.State.LastSeq < reach:
-				return errNotYet // a leader that is none any more
-			case subjects == nil:
-				subjects, upTo = info.State.Subjects, info.State.LastSeq
-			default:
-				maps.Copy(subjects, info.State.Subjects)
+// how far it had come. A long list comes in pages, in order, and when subjects go away between two of them, those that follow move up. So each page
+// begins within the one before; one that does not is asked for again, from further up. A page takes its time, so each
+// try has twice the time of the one before.
+func (s *Store) listing(ctx context.Context, stream, filter string, reach uint64) (subjects map[string]uint64, upTo uint64, err error) {
+	subjects = map[string]uint64{}
+	end, overlap := "", listingOverlap // all subjects up to end are known
+	for offset := 0; ; {
+		var page listed
+		err := s.retryLonger(ctx, 2, func(try context.Context) (err error) {
+			page, err = s.listFrom(try, stream, filter, offset)
+			if err == nil && page.State.LastSeq < reach {
+				err = errNotYet // a leader that is none any more
 			}
-			return nil
+			return err
 		})
-		if err != nil || again || len(subjects) < listingPage {
-			return subjects, upTo, err
+		if err != nil {
+			return nil, 0, err
 		}
+		first, last := "", ""
+		for subj := range page.State.Subjects {
+			if first == "" || subj < first {
+				first = subj
+			}
+			last = max(last, subj)
+		}
+		if offset > 0 && (first == "" || first > end) {
+			overlap *= 2
+			offset = max(0, min(offset, page.Total)-overlap)
+			continue
+		}
+		maps.Copy(subjects, page.State.Subjects)
+		end, upTo = max(end, last), page.State.LastSeq
+		next := offset + len(page.State.Subjects)
+		if next >= page.Total {
+			return subjects, upTo, nil
+		}
+		if overlap > len(page.State.Subjects)/2 {
+			overlap = len(page.State.Subjects) / 2
+		}
+		offset = next - overlap
 	}
+}
+
+// listed is a page of subjects, and how many there are in all.
+type listed struct {
+	Total int                 `json:"total"`
+	Error *jetstream.APIError `json:"error"`
+	State struct {
+		LastSeq  uint64            `json:"last_seq"`
+		Subjects map[string]uint64 `json:"subjects"`
+	} `json:"state"`
+}
+
+// listFrom asks for a page of the subjects from a place in their order. nats.go would ask for all pages, each from where the one before ended.
+func (s *Store) listFrom(try context.Context, stream, filter string, offset int) (page listed, err error) {
+	body, err := json.Marshal(struct {
+		Filter string `json:"subjects_filter"`
+		Offset int    `json:"offset,omitempty"`
+	}{filter, offset})
+	if err != nil {
+		return page, err
+	}
+	r, err := s.nc.RequestWithContext(try, "$JS.API.STREAM.INFO."+stream, body)
+	if err != nil {
+		return page, err
+	}
+	if err := json.Unmarshal(r.Data, &page); err != nil {
+		return page, err
+	}
+	if page.Error != nil {
+		return page, page.Error
+	}
+	return page, nil
 }
 
 // Renew implements [store.Portable]: the base of all epochs becomes the present time. Other

@@ -201,7 +201,7 @@ func (s *Store) change(ctx context.Context, table, key string, at store.Rev, bui
 }
 
 // Scan implements [store.Engine]. The keys come from the leader, in one request and
-// all in memory (a server sends them in pages of 100,000); values are fetched in pages.
+// all in memory (a server sends them in pages of 100,000, see listing); values are fetched in pages.
 func (s *Store) Scan(ctx context.Context, table, prefix string) iter.Seq2[store.Record, error] {
 	return s.ScanAfter(ctx, table, prefix, "")
 }
@@ -265,7 +265,7 @@ func (s *Store) keys(ctx context.Context, table, root, filter string) (keys []st
 			return nil, 0, fmt.Errorf("natsstore: prove a scan of %s: %w", table, err)
 		}
 	}
-	list, upTo, err := s.listing(ctx, st, root+filter, reach)
+	list, upTo, err := s.listing(ctx, st.CachedInfo().Config.Name, root+filter, reach)
 	if err != nil {
 		return nil, 0, fmt.Errorf("natsstore: scan %s: %w", table, err)
 	}
