@@ -213,3 +213,48 @@ func TestWordsToldAgainElsewhere(t *testing.T) {
 	}
 	scan("d1 words")
 }
+
+// TestOver: a node finds out whether its devices are asked still what they show, and why not.
+func TestOver(t *testing.T) {
+	for why, c := range map[string]func(t *testing.T, w *town, m *call.Matcher, i *wire.Invite){
+		"": func(*testing.T, *town, *call.Matcher, *wire.Invite) {},
+		"answered": func(t *testing.T, _ *town, m *call.Matcher, i *wire.Invite) {
+			if err := m.Answer(t.Context(), "t", "d2", bob, wire.Answer{Invitation: i.ID}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"call_over": func(t *testing.T, _ *town, m *call.Matcher, _ *wire.Invite) { say(t, m, report(alice, bob, tel.Ended)) },
+		"joined": func(t *testing.T, _ *town, m *call.Matcher, _ *wire.Invite) {
+			say(t, m, report(bob, alice, tel.Active))
+		},
+		"other_call": func(t *testing.T, _ *town, m *call.Matcher, _ *wire.Invite) {
+			say(t, m, report(bob, carol, tel.Active))
+		},
+		"expired": func(t *testing.T, w *town, m *call.Matcher, _ *wire.Invite) {
+			for range 11 {
+				w.pass(t, time.Minute, m)
+				say(t, m, report(alice, bob, tel.Active))
+			}
+		},
+	} {
+		t.Run(why, func(t *testing.T) {
+			w := newTown(t, call.Rules{})
+			m, other := w.matcher(t), w.matcher(t)
+			say(t, m, report(alice, bob, tel.Active))
+			w.pass(t, 10*time.Second, m)
+			i, ok := w.bodies["d2 invite"].(*wire.Invite)
+			if !ok {
+				t.Fatalf("told %q", w.told)
+			}
+			c(t, w, m, i)
+			got, err := other.Over(store.Linearizable(t.Context()), "t", "d2", bob, i.ID)
+			if err != nil || got != why {
+				t.Errorf("over: %q, %v", got, err)
+			}
+			told, ok := w.bodies["d2 withdrawn"].(*wire.Withdrawn)
+			if ok != (why != "") || ok && told.Reason != got {
+				t.Errorf("the device was told %+v", told)
+			}
+		})
+	}
+}

@@ -21,12 +21,18 @@ func (s *Server) CloseGone(ctx context.Context) { s.closeGone(ctx) }
 func (s *Server) Sessions() *session.Service { return s.sessions }
 
 // LoseTold has the bus lose what devices are told, from before the server runs.
-func (s *Server) LoseTold() { s.engine = losing{s.engine} }
+func (s *Server) LoseTold() { s.engine = losing{s.engine, ""} }
 
-type losing struct{ store.Engine }
+// LoseWithdrawn has it lose that they are not asked any more.
+func (s *Server) LoseWithdrawn() { s.engine = losing{s.engine, `"type":"withdrawn"`} }
+
+type losing struct {
+	store.Engine
+	with string
+}
 
 func (l losing) Publish(ctx context.Context, subject string, data []byte) error {
-	if strings.HasPrefix(subject, toldSubject+"/") {
+	if strings.HasPrefix(subject, toldSubject+"/") && strings.Contains(string(data), l.with) {
 		return nil
 	}
 	return l.Engine.Publish(ctx, subject, data)

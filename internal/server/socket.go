@@ -174,6 +174,8 @@ type told struct {
 	Frame  json.RawMessage `json:"frame"`
 	// Once tells it from all else that the device is told, where it may be said again; empty: each counts.
 	Once string `json:"once,omitempty"`
+	// Screened is what it puts on the device's screen, or takes off it.
+	Screened *screened `json:"screened,omitempty"`
 }
 
 // once names what a device is asked, which it may be told by several nodes, and again.
@@ -195,7 +197,7 @@ func (s notifier) Tell(ctx context.Context, tenant wire.TenantID, device wire.De
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(told{tenant, device, frame, once(body)})
+	data, err := json.Marshal(told{tenant, device, frame, once(body), screenedBy(body)})
 	if err != nil {
 		return fmt.Errorf("server: tell: %w", err)
 	}
@@ -215,7 +217,19 @@ func (s notifier) again(tenant wire.TenantID, device wire.DeviceID, t wire.Type,
 		s.log.Error("a device was not told again", "device", device, "err", err)
 		return
 	}
-	s.sockets.TellOnce(tenant, device, once(body), frame)
+	s.tellHere(told{tenant, device, frame, once(body), screenedBy(body)})
+}
+
+// tellHere tells a device what it is to be told, if it is connected to this node.
+func (s *Server) tellHere(t told) {
+	if t.Screened != nil && s.sockets.Connected(t.Tenant, t.Device) {
+		s.asking.note(wsconn.Identity{Tenant: t.Tenant, Device: t.Device}, *t.Screened)
+	}
+	if t.Once != "" {
+		s.sockets.TellOnce(t.Tenant, t.Device, t.Once, t.Frame)
+		return
+	}
+	s.sockets.Tell(t.Tenant, t.Device, t.Frame)
 }
 
 func toldFrame(t wire.Type, body any) ([]byte, error) {
@@ -238,10 +252,6 @@ func (s *Server) watchTold(ctx context.Context) (cancel func(), err error) {
 			s.log.Warn("another node said what cannot be read", "err", err)
 			return
 		}
-		if t.Once != "" {
-			s.sockets.TellOnce(t.Tenant, t.Device, t.Once, t.Frame)
-			return
-		}
-		s.sockets.Tell(t.Tenant, t.Device, t.Frame)
+		s.tellHere(t)
 	})
 }

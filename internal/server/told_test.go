@@ -43,3 +43,45 @@ func TestInvitedAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestWithdrawnAgain: a connected device whose invitation is over takes it off its screen also where the bus loses that, and is told so once.
+func TestWithdrawnAgain(t *testing.T) {
+	for name, lose := range map[string]func(*server.Server){"lost": (*server.Server).LoseWithdrawn, "told": nil} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a, b := w.enrol(alice), w.enrol(bob)
+			w.stop()
+			w.before = lose
+			w.start(func(c *server.Config) { c.Calls.Rescan = time.Second })
+			s := w.enter(b)
+			w.ask("POST", "/v1/reports", w.token(a), report(bob, "outgoing", "active", "c"))
+			var i wire.Invite
+			check(t, json.Unmarshal(s.read(wire.TypeInvite).Body, &i))
+			time.Sleep(2500 * time.Millisecond) // looks at what it is asked still
+			began := time.Now()
+			w.ask("POST", "/v1/reports", w.token(a), report(bob, "outgoing", "ended", "c"))
+			var over wire.Withdrawn
+			check(t, json.Unmarshal(s.read(wire.TypeWithdrawn).Body, &over))
+			if over.Invitation != i.ID || over.Reason != "call_over" {
+				t.Errorf("withdrawn %+v, want %s", over, i.ID)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("after %v", took)
+			}
+			time.Sleep(2500 * time.Millisecond)
+			s.write(`{"type":"answer","id":"x","body":{"invitation":"` + string(i.ID) + `","accept":false}}`)
+			for {
+				_, frame, err := s.conn.Read(s.ctx)
+				check(t, err)
+				e, err := wire.DecodeServer(frame)
+				check(t, err)
+				if e.Type == wire.TypeWithdrawn {
+					t.Error("withdrawn twice")
+				}
+				if e.Type == wire.TypeError {
+					return
+				}
+			}
+		})
+	}
+}
