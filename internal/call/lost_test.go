@@ -3,6 +3,7 @@ package call_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
@@ -256,5 +257,75 @@ func TestOver(t *testing.T) {
 				t.Errorf("the device was told %+v", told)
 			}
 		})
+	}
+}
+
+// parted has records that cannot be listed while the node is parted from the others.
+type parted struct {
+	call.Table[call.Record]
+	now bool
+}
+
+func (p *parted) Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[call.Record], error] {
+	if p.now {
+		return func(yield func(store.Item[call.Record], error) bool) {
+			yield(store.Item[call.Record]{}, store.ErrUncertain)
+		}
+	}
+	return p.Table.Scan(ctx, prefix)
+}
+
+// TestLooksAtWhatItMissed: a node that was parted from the others for minutes looks at the sessions that they opened meanwhile, at those that
+// were joined, and asks its devices what they were asked, when it is back; and then no more.
+func TestLooksAtWhatItMissed(t *testing.T) {
+	w := newTown(t, call.Rules{})
+	m := w.matcher(t)
+	var mu sync.Mutex
+	var heard []string
+	dave := identity("+442079460004")
+	p := &parted{}
+	node := w.matcher(t, func(c *call.Config) {
+		p.Table, c.Records = c.Records, p
+		c.Look = func(wire.TenantID, wire.SessionID) { heard = append(heard, "look") }
+		c.Again = func(_ wire.TenantID, d wire.DeviceID, typ wire.Type, _ any) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard = append(heard, string(d)+" "+string(typ))
+		}
+	})
+	scan := func() []string {
+		heard = nil
+		if err := node.Recover(t.Context()); (err != nil) != p.now {
+			t.Fatal(err)
+		}
+		return heard
+	}
+	scan()
+	p.now = true
+	for i := range 6 {
+		if i == 1 { // Carol speaks to somebody who does not say so
+			say(t, m, report(alice, bob, tel.Active))
+			say(t, m, report(bob, alice, tel.Active))
+		}
+		say(t, m, report(carol, dave, tel.Active))
+		w.pass(t, time.Minute, m)
+		scan()
+	}
+	p.now = false
+	got := scan()
+	slices.Sort(got)
+	if want := []string{"d4 invite", "look"}; !slices.Equal(got, want) {
+		t.Errorf("after it was parted: %q, want %q", got, want)
+	}
+	w.pass(t, time.Minute, m)
+	if got := scan(); len(got) != 0 {
+		t.Errorf("a minute later: %q", got)
+	}
+
+	further := report(bob, alice, tel.Active)
+	further.Reporter.ID, further.Reporter.Device = "d2-tablet", "d2-tablet"
+	say(t, m, further)
+	if got := scan(); !slices.Equal(got, []string{"look"}) {
+		t.Errorf("after a further device has joined: %q", got)
 	}
 }

@@ -106,7 +106,7 @@ type Config struct {
 	// Release lets those devices of a side go that were brought into a call which is over. It may be
 	// repeated. Nil: they stay.
 	Release func(ctx context.Context, tenant wire.TenantID, id wire.SessionID, s Side) error
-	// Look has a session looked at again, at this node, that was opened lately: what the node that opened it said of it may
+	// Look has a session looked at again, at this node, that was opened or joined lately: what the node that opened it said of it may
 	// not have arrived. It must not block. Nil: what is said always arrives.
 	Look func(tenant wire.TenantID, id wire.SessionID)
 	// Again tells a device, if it is connected to this node, what it is asked since lately: what the node that put the question
@@ -130,6 +130,8 @@ type Matcher struct {
 	timers *due.Times
 
 	counts *counts
+
+	missed time.Time // since then no scan has come to its end; zero: the last one did. It is of rescan alone
 
 	mu    sync.Mutex
 	marks map[string]*mark // by record key

@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -57,13 +58,15 @@ func (m *Matcher) Run(ctx context.Context) error {
 // rescan walks all records: it completes their effects, sets their timers, and looks
 // again for the pairs of unnamed legs.
 func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
+	since := m.lately()
 	for item, err := range m.Records.Scan(ctx, "") {
 		if err != nil {
+			m.missed = since
 			return err
 		}
 		rec := item.Value
-		m.lookAt(rec)
-		if m.Again != nil && rec.Question != nil && rec.Question.State.pending() && rec.Question.Told.After(m.lately()) {
+		m.lookAt(rec, since)
+		if m.Again != nil && rec.Question != nil && rec.Question.State.pending() && rec.Question.Told.After(since) {
 			g.Go(func() error {
 				if err := m.askAgain(ctx, rec.Key); err != nil && ctx.Err() == nil {
 					m.Log.Warn("call: devices at this node may not know what they are asked", "err", err)
@@ -87,11 +90,18 @@ func (m *Matcher) rescan(ctx context.Context, g *errgroup.Group) error {
 			return nil
 		})
 	}
+	m.missed = time.Time{}
 	return nil
 }
 
-// lately is when the scan before the last was: what was said earlier, an earlier scan has said again.
-func (m *Matcher) lately() time.Time { return m.now().Add(-2 * m.Rescan) }
+// lately is when the scan before the last was: what was said earlier, an earlier scan has said again. Scans that failed do not
+// count: this node may have been parted from the others all the while, with its devices.
+func (m *Matcher) lately() time.Time {
+	if !m.missed.IsZero() {
+		return m.missed
+	}
+	return m.now().Add(-2 * m.Rescan)
+}
 
 // askAgain tells the devices at this node what they are asked.
 func (m *Matcher) askAgain(ctx context.Context, key string) error {
@@ -115,14 +125,14 @@ func (m *Matcher) askAgain(ctx context.Context, key string) error {
 	return nil
 }
 
-// lookAt has the sessions of a record looked at that were opened lately.
-func (m *Matcher) lookAt(rec Record) {
+// lookAt has the sessions of a record looked at that were opened, or joined by a further leg, since then.
+func (m *Matcher) lookAt(rec Record, since time.Time) {
 	if m.Look == nil {
 		return
 	}
-	since := m.lately()
 	for _, j := range rec.Joints {
-		if j.Gone.IsZero() && j.Opened.After(since) {
+		joined := func(s Statement) bool { return s.Session == j.Session && s.Joined.After(since) }
+		if j.Gone.IsZero() && (j.Opened.After(since) || slices.ContainsFunc(rec.Statements, joined)) {
 			m.Look(rec.Tenant, j.Session)
 		}
 	}
