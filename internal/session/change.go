@@ -353,12 +353,14 @@ func (s *Service) change(ctx context.Context, key roomKey, ev Event) (Record, er
 	}
 }
 
-// note appends the state to the log, so that who resumes sees it in its place. It is
-// not waited for: the record itself is the truth, and members get it when they connect.
+// note appends the state to the log, so that who resumes sees it in its place, and other nodes hear of it, whatever the bus loses. It is
+// not waited for: the record itself is the truth, and members get it when they connect. One that fails is tried again.
 func (s *Service) note(ctx context.Context, rec *Record) {
+	key, version := roomKey{rec.Tenant, rec.ID}, rec.Version
 	fail := func(err error) {
 		if err != nil {
-			s.log.Warn("session: change of state is missing in the log", "session", rec.ID, "version", rec.Version, "err", err)
+			s.log.Warn("session: change of state is missing in the log for now", "session", key.session, "version", version, "err", err)
+			s.unnoted.add(key, version)
 		}
 	}
 	data, err := noteOf(rec)
@@ -366,12 +368,32 @@ func (s *Service) note(ctx context.Context, rec *Record) {
 		fail(err)
 		return
 	}
-	p, err := s.c.Log.Append(context.WithoutCancel(ctx), roomKey{rec.Tenant, rec.ID}.log(), data, store.DeliverAfter)
+	p, err := s.c.Log.Append(context.WithoutCancel(ctx), key.log(), data, store.DeliverAfter)
 	if err != nil {
 		fail(err)
 		return
 	}
 	p.Done(fail)
+}
+
+// noteAgain tries again what is missing in the logs, and tells it again: what kept it from there may have kept the bus, too.
+func (s *Service) noteAgain(ctx context.Context) {
+	keys, versions := s.unnoted.take()
+	for _, key := range keys {
+		rec, _, err := s.c.Records.Get(ctx, key.record())
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			continue
+		case err == nil && rec.Version >= versions[key]:
+			s.note(ctx, &rec)
+			err = s.tell(ctx, &rec)
+		case err == nil:
+			err = fmt.Errorf("version %d was read, and there is %d", rec.Version, versions[key])
+		}
+		if err != nil {
+			s.unnoted.add(key, versions[key])
+		}
+	}
 }
 
 // settled tells the members and carries out what the record still has due.

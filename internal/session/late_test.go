@@ -220,3 +220,62 @@ func TestOldRecord(t *testing.T) {
 		t.Errorf("told %+v", st)
 	}
 }
+
+// parted is an engine's log and bus for a node whose entries do not get into the log, and which nobody hears, for a while.
+type parted struct {
+	session.Log
+	session.Bus
+	now atomic.Bool
+}
+
+func (p *parted) Append(ctx context.Context, log string, data []byte, d store.Delivery) (store.Pending, error) {
+	if p.now.Load() {
+		return nil, store.ErrUncertain
+	}
+	return p.Log.Append(ctx, log, data, d)
+}
+
+func (p *parted) Publish(ctx context.Context, subject string, data []byte) error {
+	if p.now.Load() {
+		return nil
+	}
+	return p.Bus.Publish(ctx, subject, data)
+}
+
+// TestNotedAgain: a change that could not be noted in the log, and that the other nodes did not hear of, is known to them when that is over: to
+// those that know the session, and to those at which a device has come into it.
+func TestNotedAgain(t *testing.T) {
+	w := newWorld(t)
+	p := &parted{Log: w.engine, Bus: w.engine}
+	n, other, third := w.node(func(c *session.Config) { c.Log, c.Bus = p, p }), w.node(), w.node()
+	other.run()
+	third.run()
+	n.open()
+	b, _ := other.attach("b1")
+	c, _ := third.attach("c1")
+	n.acquaint(other)
+	n.acquaint(third)
+	b.quiet()
+	p.now.Store(true)
+	if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.JoinDevices(ctx(t), tenant, "S", session.OpeningSide{Principal: carol, Shown: carol, Devices: []wire.DeviceID{"c1"}}); err != nil {
+		t.Fatal(err)
+	}
+	n.NoteAgain(ctx(t))
+	time.Sleep(50 * time.Millisecond)
+	b.quiet(wire.TypeSession)
+	c.quiet(wire.TypeSession)
+	p.now.Store(false)
+	n.NoteAgain(ctx(t))
+	for name, box := range map[string]*box{"who is in it": b, "who has come": c} {
+		if st := box.state(); st.Phase != wire.AfterCall || len(st.Members) != 4 {
+			t.Errorf("%s was told %+v", name, st)
+		}
+	}
+	n.NoteAgain(ctx(t))
+	time.Sleep(50 * time.Millisecond)
+	b.quiet(wire.TypeSession)
+	c.quiet(wire.TypeSession)
+}

@@ -133,6 +133,7 @@ func (s *Service) runAlarms(ctx context.Context) {
 	for {
 		next := s.ring(ctx)
 		s.evict()
+		s.noteAgain(ctx)
 		left := next.Sub(s.c.Now())
 		if left <= 0 && ctx.Err() == nil {
 			continue

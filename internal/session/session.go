@@ -182,8 +182,9 @@ type Service struct {
 
 	counts counts
 
-	look looks          // sessions to be read again
-	wake chan time.Time // alarms set, for Run
+	look    looks          // sessions to be read again
+	unnoted looks          // those whose newest state is missing in the log
+	wake    chan time.Time // alarms set, for Run
 
 	alarms alarms // of ring
 
