@@ -444,6 +444,37 @@ func TestDataAtTwoNodes(t *testing.T) {
 	})
 }
 
+// mute loses what nodes tell each other.
+type mute struct{ store.Engine }
+
+func (mute) Publish(context.Context, string, []byte) error { return nil }
+
+// TestDataAtNodesThatDoNotHear: so it is where the node that told it does not hear that it has come, a minute later; and a device that stays at
+// another node is not told with each message.
+func TestDataAtNodesThatDoNotHear(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.pushes() // it runs
+		w.stop()
+		w.engine = mute{w.engine}
+		w.start()
+		first, stop := w.s, w.stop
+		w.start()
+		defer stop()
+		for want := 1; want <= 3; want++ {
+			for range 10 {
+				first.Data("t", "bob", "s_1")
+				if n := len(w.pushes()); n != want {
+					t.Fatalf("%d pushes, want %d", n, want)
+				}
+				time.Sleep(time.Minute)
+			}
+			w.s.Came(t.Context(), "t", "bob")
+			w.s.Served(t.Context(), "t", "bob", []wire.SessionID{"s_1"})
+			time.Sleep(2 * time.Minute)
+		}
+	})
+}
+
 func TestLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.connect("bob", true)

@@ -100,6 +100,11 @@ func (s *Service) scan(ctx context.Context) error {
 			continue
 		}
 		s.schedule(item.Value)
+		if w := item.Value; w.Push.Kind == wire.PushData && w.State == Dropped { // it has served, perhaps at a node that was not heard
+			s.mu.Lock()
+			delete(s.announced[deviceKey{w.Tenant, w.Device}], wire.SessionID(w.Ref))
+			s.mu.Unlock()
+		}
 	}
 	for _, k := range old {
 		if err := store.Remove(ctx, s.wakes, k); err != nil {

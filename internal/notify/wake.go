@@ -221,6 +221,14 @@ func (s *Service) Came(ctx context.Context, tenant wire.TenantID, id wire.Device
 	}
 }
 
+// Served says that a device which has come is in those sessions, and reads what is there: whichever node has told it that data waits, and
+// may not hear that it has come.
+func (s *Service) Served(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, sessions []wire.SessionID) {
+	if len(s.c.Pushers) > 0 {
+		s.served(ctx, deviceKey{tenant, id}, sessions)
+	}
+}
+
 // onCame hears of a device that has come, perhaps to another node. What follows from it is Run's.
 func (s *Service) onCame(_ string, data []byte) {
 	var c came

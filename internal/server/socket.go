@@ -52,7 +52,7 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 		return wire.Welcome{}, nil, problem(s.log, "attach", err)
 	}
 	s.wakes.Came(ctx, who.Tenant, who.Device)
-	s.reminding.Go(func() { s.remind(ctx, who) }) // what it reads must not keep the device waiting
+	s.reminding.Go(func() { s.remind(ctx, who, open) }) // what it reads must not keep the device waiting
 	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() {
 		detach()
 		if !s.sockets.Connected(who.Tenant, who.Device) {
@@ -61,13 +61,18 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 	}, nil
 }
 
-// remind tells a device that has come what it is asked, and which sessions it may join.
-func (s socket) remind(ctx context.Context, who wsconn.Identity) {
+// remind tells a device that has come what it is asked, and which sessions it may join; open are those that it is in.
+func (s socket) remind(ctx context.Context, who wsconn.Identity, open []wire.SessionState) {
 	defer func() { // as in a request, a bug ends nothing else
 		if v := recover(); v != nil {
 			s.log.Error("a device was not reminded of what it is asked", "device", who.Device, "err", fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 		}
 	}()
+	var in []wire.SessionID
+	for _, st := range open {
+		in = append(in, st.ID)
+	}
+	s.wakes.Served(ctx, who.Tenant, who.Device, in)
 	own, err := calls(s).own(ctx, httpapi.Caller{Tenant: who.Tenant, Device: who.Device})
 	if err != nil {
 		return // it has no number just now
