@@ -290,25 +290,46 @@ func (s *Service) health(ctx context.Context, e Endpoint, d Delivery, a Attempt,
 }
 
 // sweep removes what is old, or for endpoints that are gone, and sets pointers that a crash
-// left out.
+// left out. Which endpoints there are it reads anew, after what is for them, and proved: what this node knows may be old.
 func (s *Service) sweep(ctx context.Context) error {
 	now := s.c.Now()
 	var old []string
-	var lost []Delivery
+	var found, pending []Delivery
 	for item, err := range s.deliveries.Scan(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("webhook: sweep: %w", err)
 		}
 		d := item.Value
-		_, there := s.endpoint(d.Tenant, d.Endpoint)
+		if now.Sub(d.touched()) >= s.c.Keep {
+			old = append(old, item.Key)
+			continue
+		}
+		d.Body, d.Attempts = nil, nil
+		found = append(found, d)
+	}
+	var pointers []store.Item[pointer]
+	for item, err := range s.due.Scan(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("webhook: sweep: %w", err)
+		}
+		pointers = append(pointers, item)
+	}
+	endpoints, err := s.read(store.Linearizable(ctx))
+	if err != nil {
+		return fmt.Errorf("webhook: sweep: %w", err)
+	}
+	live := map[string]bool{}
+	for _, e := range endpoints {
+		live[e.key()] = true
+	}
+	for _, d := range found {
 		switch {
-		case now.Sub(d.touched()) >= s.c.Keep:
-			old = append(old, item.Key)
-		case !there && now.Sub(d.Created) >= pause:
-			old = append(old, item.Key)
+		case !live[endpointOf(d.key())]:
+			if now.Sub(d.Created) >= pause {
+				old = append(old, d.key())
+			}
 		case d.Status == Pending && !d.Once:
-			d.Body, d.Attempts = nil, nil
-			lost = append(lost, d)
+			pending = append(pending, d)
 		}
 	}
 	for _, key := range old {
@@ -316,32 +337,17 @@ func (s *Service) sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, d := range lost {
+	for _, d := range pending {
 		if err := s.point(ctx, d, d.Next); err != nil {
 			return fmt.Errorf("webhook: sweep: %w", err)
 		}
 	}
-	return s.pointersOfNobody(ctx)
-}
-
-// pointersOfNobody removes pointers of endpoints that are gone; those of deliveries that
-// are gone vanish when they are due.
-func (s *Service) pointersOfNobody(ctx context.Context) error {
-	live := map[string]bool{}
-	for _, e := range *s.known.Load() {
-		live[e.key()] = true
-	}
-	var stray []string
-	for item, err := range s.due.Scan(ctx, "") {
-		if err != nil {
-			return fmt.Errorf("webhook: sweep: %w", err)
+	// Pointers of deliveries that are gone vanish when they are due.
+	for _, p := range pointers {
+		if live[endpointOf(p.Key)] || now.Sub(p.Value.At) < pause {
+			continue
 		}
-		if !live[endpointOf(item.Key)] && s.c.Now().Sub(item.Value.At) >= pause {
-			stray = append(stray, item.Key)
-		}
-	}
-	for _, key := range stray {
-		if err := remove(ctx, s.due, key); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := remove(ctx, s.due, p.Key); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}

@@ -194,15 +194,21 @@ func (s *Service) Stats() Stats {
 
 // look reads the endpoints again.
 func (s *Service) look(ctx context.Context) error {
-	var all []Endpoint
+	all, err := s.read(ctx)
+	if err == nil {
+		s.known.Store(&all)
+	}
+	return err
+}
+
+func (s *Service) read(ctx context.Context) (all []Endpoint, err error) {
 	for item, err := range s.endpoints.Scan(ctx, "") {
 		if err != nil {
-			return fmt.Errorf("webhook: read endpoints: %w", err)
+			return nil, fmt.Errorf("webhook: read endpoints: %w", err)
 		}
 		all = append(all, item.Value)
 	}
-	s.known.Store(&all)
-	return nil
+	return all, nil
 }
 
 // changed looks here, and lets other nodes look.

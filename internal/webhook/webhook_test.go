@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 	"testing"
@@ -507,6 +508,50 @@ func TestTwoNodesShareTheWork(t *testing.T) {
 		if k != 1 {
 			t.Errorf("%s was sent %d times", id, k)
 		}
+	}
+}
+
+// behind is the engine of a node that cannot read which endpoints there are, or that is shown an older state where it asks for no proof.
+type behind struct {
+	store.Engine
+	old bool
+}
+
+func (b behind) Scan(ctx context.Context, table, prefix string) iter.Seq2[store.Record, error] {
+	switch {
+	case table != "webhooks" || b.old && store.MomentOf(ctx) != nil:
+		return b.Engine.Scan(ctx, table, prefix)
+	case b.old:
+		return func(func(store.Record, error) bool) {}
+	}
+	return func(yield func(store.Record, error) bool) { yield(store.Record{}, store.ErrUncertain) }
+}
+
+// TestSweepOfANodeThatIsBehind: a node that has not heard of an endpoint does not remove what is to be delivered to it.
+func TestSweepOfANodeThatIsBehind(t *testing.T) {
+	for name, old := range map[string]bool{"cannot read": false, "reads what was": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			b := &behind{w.engine, true}
+			second, err := webhook.New(t.Context(), webhook.Config{Engine: b, Poster: w, Now: w.clock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.old = old
+			e := w.add(webhook.NewEndpoint{})
+			w.emit("evt_1")
+			w.pass(time.Minute)
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- second.Run(ctx) }()
+			time.Sleep(300 * time.Millisecond) // its sweep, at the start
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			w.run()
+			w.until(e.ID, func(d webhook.Delivery) bool { return d.Event == "evt_1" && d.Status == webhook.Delivered })
+		})
 	}
 }
 
