@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -167,4 +168,40 @@ func (s *scans) Scan(ctx context.Context, prefix string) iter.Seq2[store.Item[se
 		s.hours++
 	}
 	return s.Table.Scan(ctx, prefix)
+}
+
+// outdated does not know a session that was opened lately, where no proof is asked for.
+type outdated struct {
+	session.Table[session.Record]
+}
+
+func (o outdated) Get(ctx context.Context, key string) (session.Record, store.Rev, error) {
+	if store.MomentOf(ctx) == nil {
+		return session.Record{}, 0, store.ErrNotFound
+	}
+	return o.Table.Get(ctx, key)
+}
+
+// TestAlarmOfUnknownSession: a node that reads from a leader that is none any more does not take an alarm away, or what belongs to a session, as if
+// there were none.
+func TestAlarmOfUnknownSession(t *testing.T) {
+	w := newWorld(t)
+	n := w.node()
+	n.open()
+	if err := n.CallEnded(ctx(t), tenant, "S", w.clock(), 0); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(time.Hour)
+	late := w.node(func(c *session.Config) { c.Records = outdated{c.Records} })
+	if _, err := late.Record(ctx(t), tenant, "S"); err != nil {
+		t.Error(err)
+	}
+	if _, err := late.Record(ctx(t), tenant, "T"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("one that never was: %v", err)
+	}
+	late.Ring(ctx(t))
+	n.Ring(ctx(t))
+	if rec, err := n.Record(ctx(t), tenant, "S"); err != nil || rec.Phase != wire.Closed {
+		t.Errorf("not closed: %v, %v", rec.Phase, err)
+	}
 }

@@ -362,7 +362,7 @@ func (s *Service) alarmsDue(ctx context.Context, now time.Time) (due []store.Ite
 // answerAlarm does what a session needs now, sets its next alarm, and removes this one.
 func (s *Service) answerAlarm(ctx context.Context, a store.Item[Alarm]) error {
 	key := roomKey{a.Value.Tenant, a.Value.Session}
-	rec, _, err := s.c.Records.Get(ctx, key.record())
+	rec, err := s.Record(ctx, key.tenant, key.session)
 	if err == nil {
 		rec, err = s.change(ctx, key, LingerOver{})
 	}
