@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/tandem-call/tandem/internal/store"
@@ -98,6 +99,25 @@ func (s *Service) onChoice(_ string, data []byte) {
 func (s *Service) HasChoices(tenant wire.TenantID) bool {
 	_, yes := s.chosen.Load(tenant)
 	return yes
+}
+
+// ToldOnly walks the choices of devices that are told of sessions only.
+func (s *Service) ToldOnly(ctx context.Context) iter.Seq2[Choice, error] {
+	return func(yield func(Choice, error) bool) {
+		some := false
+		s.chosen.Range(func(any, any) bool { some = true; return false })
+		if !some {
+			return
+		}
+		for item, err := range s.choices.Scan(ctx, "") {
+			if c := item.Value; err != nil {
+				yield(c, fmt.Errorf("coupling: read choices: %w", err))
+				return
+			} else if c.Session == wire.ChoiceTold && !yield(c, nil) {
+				return
+			}
+		}
+	}
 }
 
 // gets are the choices of kinds of data, by tenant and device. They are asked for with every

@@ -168,26 +168,38 @@ func (s *Server) tellAvailable(ctx context.Context, tenant wire.TenantID, id wir
 	if c, err := s.couples.Chosen(ctx, tenant, id); err != nil || c.Session != wire.ChoiceTold {
 		return err
 	}
+	list, err := s.availableTo(ctx, tenant, id, own)
+	for _, a := range list {
+		if err == nil {
+			err = notifier{s}.Tell(ctx, tenant, id, wire.TypeAvailable, a)
+		}
+	}
+	return err
+}
+
+// availableTo lists the sessions that a device which is to be told only may join.
+func (s *Server) availableTo(ctx context.Context, tenant wire.TenantID, id wire.DeviceID, own tel.Identity) (all []wire.Available, err error) {
 	list, err := s.matcher.Calls(ctx, tenant, own)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, c := range list {
 		if c.Session == "" {
 			continue
 		}
 		rec, side, err := s.sideIn(ctx, tenant, c.Session, own)
-		if err == nil && rec.Phase != wire.Closed {
-			told, err := s.toldOf(ctx, &rec, own)
-			if err == nil && slices.Contains(told, id) {
-				err = notifier{s}.Tell(ctx, tenant, id, wire.TypeAvailable, available(&rec, side))
-			}
-			if err != nil {
-				return err
-			}
+		if err != nil || rec.Phase == wire.Closed {
+			continue
+		}
+		told, err := s.toldOf(ctx, &rec, own)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(told, id) {
+			all = append(all, available(&rec, side))
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // sideIn finds a party's side in a session; CodeNotMember where it has none.

@@ -26,6 +26,9 @@ func (s *Server) LoseTold() { s.engine = losing{s.engine, ""} }
 // LoseWithdrawn has it lose that they are not asked any more.
 func (s *Server) LoseWithdrawn() { s.engine = losing{s.engine, `"type":"withdrawn"`} }
 
+// LoseAvailable has it lose of which sessions they are told only.
+func (s *Server) LoseAvailable() { s.engine = losing{s.engine, `"type":"available"`} }
+
 type losing struct {
 	store.Engine
 	with string

@@ -135,8 +135,7 @@ type Server struct {
 	draining atomic.Bool
 	// reminding are the devices that have come and are being told what waits for them.
 	reminding sync.WaitGroup
-	// asking is what devices show that they are asked.
-	asking asking
+	onScreen  onScreen
 }
 
 // New opens the engine and makes the parts. The caller must call Run, which closes them.
@@ -444,7 +443,7 @@ func (s *Server) Run(ctx context.Context) error {
 // parts are what runs beside the listeners.
 func (s *Server) parts() []func(context.Context) error {
 	parts := []func(context.Context) error{
-		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.agents.Run, s.overlays.Run, s.payments.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed, s.lookAtAsked,
+		s.sessions.Run, s.matcher.Run, s.couples.Run, s.people.Run, s.places.Run, s.agents.Run, s.overlays.Run, s.payments.Run, s.files.Run, s.audit.Run, s.hooks.Run, s.wakes.Run, s.recoverEvents, s.sweep, s.sweepLapsed, s.lookAtScreens,
 	}
 	if s.sip != nil {
 		parts = append(parts, s.sip.Run)

@@ -56,6 +56,7 @@ func (s socket) Attach(ctx context.Context, who wsconn.Identity, out wsconn.Outb
 	return wire.Welcome{Device: who.Device, Time: time.Now(), Sessions: open}, func() {
 		detach()
 		if !s.sockets.Connected(who.Tenant, who.Device) {
+			s.onScreen.left(who)
 			s.wakes.Left(who.Tenant, who.Device)
 		}
 	}, nil
@@ -217,18 +218,15 @@ func (s notifier) again(tenant wire.TenantID, device wire.DeviceID, t wire.Type,
 	if !s.sockets.Connected(tenant, device) {
 		return
 	}
-	frame, err := toldFrame(t, body)
-	if err != nil {
+	if err := s.screen(wsconn.Identity{Tenant: tenant, Device: device}, t, body); err != nil {
 		s.log.Error("a device was not told again", "device", device, "err", err)
-		return
 	}
-	s.tellHere(told{tenant, device, frame, once(body), screenedBy(body)})
 }
 
 // tellHere tells a device what it is to be told, if it is connected to this node.
 func (s *Server) tellHere(t told) {
 	if t.Screened != nil && s.sockets.Connected(t.Tenant, t.Device) {
-		s.asking.note(wsconn.Identity{Tenant: t.Tenant, Device: t.Device}, *t.Screened)
+		s.onScreen.note(wsconn.Identity{Tenant: t.Tenant, Device: t.Device}, *t.Screened)
 	}
 	if t.Once != "" {
 		s.sockets.TellOnce(t.Tenant, t.Device, t.Once, t.Frame)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
@@ -83,5 +84,75 @@ func TestWithdrawnAgain(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWithdrawnAfterAWhile: a device that was away when its invitation was over is told so when it is back.
+func TestWithdrawnAfterAWhile(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.enrol(alice), w.enrol(bob)
+	w.stop()
+	w.start(func(c *server.Config) { c.Calls.Rescan = time.Second })
+	s := w.enter(b)
+	w.ask("POST", "/v1/reports", w.token(a), report(bob, "outgoing", "active", "c"))
+	var i wire.Invite
+	check(t, json.Unmarshal(s.read(wire.TypeInvite).Body, &i))
+	s.conn.CloseNow()
+	time.Sleep(1500 * time.Millisecond)
+	w.ask("POST", "/v1/reports", w.token(a), report(bob, "outgoing", "ended", "c"))
+	time.Sleep(1500 * time.Millisecond)
+	s = w.enter(b)
+	var over wire.Withdrawn
+	check(t, json.Unmarshal(s.read(wire.TypeWithdrawn).Body, &over))
+	if over.Invitation != i.ID {
+		t.Errorf("withdrawn %+v, want %s", over, i.ID)
+	}
+}
+
+// TestAvailableAgain: a device that is told only of its party's sessions learns which there are, and what becomes of them, also where the bus loses that.
+func TestAvailableAgain(t *testing.T) {
+	w := newWorld(t)
+	phone, other := w.enrol(alice), w.enrol(bob)
+	tv := w.couple(phone, "TV", "permanent")
+	if r := w.ask("PATCH", "/v1/party/devices/"+string(tv.Device), w.token(phone), `{"session":"told"}`); r.status != http.StatusOK {
+		t.Fatal(r)
+	}
+	w.stop()
+	w.before = (*server.Server).LoseAvailable
+	w.start(func(c *server.Config) { c.Calls.Rescan = time.Second })
+	screen := w.enter(tv)
+	told := func() (a wire.Available) {
+		t.Helper()
+		check(t, json.Unmarshal(screen.read(wire.TypeAvailable).Body, &a))
+		return a
+	}
+	w.ask("POST", "/v1/reports", w.token(phone), report(bob, "outgoing", "active", "c"))
+	w.ask("POST", "/v1/reports", w.token(other), report(alice, "incoming", "active", "c"))
+	open := told()
+	if open.Phase != wire.InCall || len(open.With) != 1 {
+		t.Errorf("told %+v", open)
+	}
+	time.Sleep(2500 * time.Millisecond) // looks, at which there is nothing new
+	w.ask("POST", "/v1/reports", w.token(phone), report(bob, "outgoing", "ended", "c"))
+	if a := told(); a.Session != open.Session || a.Phase != wire.AfterCall || a.Until.IsZero() {
+		t.Errorf("told %+v", a)
+	}
+	asks[struct{}](w, phone, "POST", "/v1/sessions/"+string(open.Session)+"/leave", `{}`)
+	if a := told(); a.Session != open.Session || a.Phase != wire.Closed {
+		t.Errorf("told %+v", a)
+	}
+	time.Sleep(2500 * time.Millisecond)
+	screen.write(`{"type":"ask","id":"x","body":{"other":"tel:` + carol + `"}}`)
+	for {
+		_, frame, err := screen.conn.Read(screen.ctx)
+		check(t, err)
+		e, err := wire.DecodeServer(frame)
+		check(t, err)
+		if e.Type == wire.TypeAvailable {
+			t.Errorf("told once more: %s", frame)
+		}
+		if e.ID == "x" {
+			return
+		}
 	}
 }
