@@ -61,8 +61,11 @@ func (s *Service) Look(ctx context.Context, tenant wire.TenantID, d wire.DeviceI
 	s.lookers[d] = looker{by: r, session: id, until: until} // into one at a time
 	s.mu.Unlock()
 	s.signal()
-	if began {
+	switch {
+	case began:
 		s.tellAgent(ctx, holder)
+	case s.cfg.Tell != nil: // that it began may not have arrived, and the agent is to know
+		s.tell(ctx, holder, wire.NoticeAgent)
 	}
 	return c, nil
 }

@@ -84,6 +84,7 @@ func TestLook(t *testing.T) {
 	if err := look(sue, "s1"); err != nil { // prolonged
 		t.Fatal(err)
 	}
+	await(fmt.Sprint(ann, " ", wire.NoticeAgent))
 	x, holder, err := c.Looking(t.Context(), tenant, sue, "s1")
 	if err != nil || holder != ann || len(x.Looks) != 1 || x.Looks[0].Name != "SUE" || x.Looks[0].Until.Sub(x.Looks[0].From) != 3*time.Minute {
 		t.Errorf("%+v of %s, %v", x.Looks, holder, err)
