@@ -304,6 +304,9 @@ func (s *Service) sweep(ctx context.Context) error {
 			old = append(old, item.Key)
 			continue
 		}
+		if _, known := s.endpoint(d.Tenant, d.Endpoint); known && (d.Status != Pending || d.Once) {
+			continue // it stays until it is old
+		}
 		d.Body, d.Attempts = nil, nil
 		found = append(found, d)
 	}
