@@ -61,6 +61,9 @@ const companionKey = "page/companion";
 /** How long the server may take to say what it is, before the page opens without that. */
 const pageMs = 3_000;
 
+/** How soon after a connection is made the server has told what it asks. */
+const anewMs = 5_000;
+
 /** By how much this device's idea of the server's time may be wrong, in milliseconds. */
 const clockFault = 10_000;
 
@@ -91,6 +94,7 @@ class App {
   readonly asked = new SvelteMap<string, Words>();
   /** Sessions of the party that this device is told of, and may join. */
   readonly available = new SvelteMap<SessionID, Available>();
+  #anew: ReturnType<typeof setTimeout> | undefined;
   /** The device carries data for a phone, with which it is coupled (B8). */
   companion = $state(false);
   notices = $state.raw<NoticeBody[]>([]);
@@ -308,10 +312,12 @@ class App {
       this.connected = true;
       this.lostAt = undefined;
       this.#left = [];
+      this.#expectAnew();
       void this.#refresh();
       void update.check(); // it may have been away for one
     });
     device.on("disconnected", () => {
+      clearTimeout(this.#anew);
       this.connected = false;
       this.lostAt ??= Date.now();
     });
@@ -404,6 +410,25 @@ class App {
     addEventListener("pagehide", () => this.telephone?.hangUp());
     device.run(new AbortController().signal).catch((err: unknown) => void this.#over(err));
     void this.telephone?.start();
+  }
+
+  /**
+   * What it asks, and which sessions the device may join, the server tells anew over each connection. What it does
+   * not tell is over; the page may not have heard that.
+   */
+  #expectAnew(): void {
+    const shown: SvelteMap<string, object>[] = [this.invites, this.asked, this.available];
+    const before = shown.map((m) => new Map(m));
+    clearTimeout(this.#anew);
+    this.#anew = setTimeout(() => {
+      for (const [i, m] of shown.entries()) {
+        for (const [key, value] of before[i] ?? []) {
+          if (m.get(key) === value) {
+            m.delete(key);
+          }
+        }
+      }
+    }, anewMs);
   }
 
   async #readHistory(): Promise<SessionState[]> {

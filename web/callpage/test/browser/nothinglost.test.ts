@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Person } from "../../../sdk/test/support/person.ts";
 import { TcpProxy } from "../../../sdk/test/support/proxy.ts";
 import { TestServer } from "../../../sdk/test/support/server.ts";
 import { axe, enrol, fits, launch, open, report, type Watched, watch } from "../support/browser.ts";
@@ -438,6 +439,43 @@ test("a browser without a database is a device as long as the page is open, and 
     expect(alice.faults).toEqual([]);
     await page.context().close();
   } finally {
+    await server.remove();
+  }
+});
+
+test("what is asked stays over a break while it holds, and is gone after one in which it ended", async () => {
+  const server = await TestServer.start({ TANDEM_CALLS_INVITE_DELAY: "100ms" });
+  const proxy = await TcpProxy.to(server.port);
+  const alice = await new Person("+442079460116").enrol(server);
+  const bob = await open(browser, proxy.url);
+  const call = (state: "active" | "ended") =>
+    alice.device.report({ other: "+442079460117", state, direction: "outgoing" });
+  try {
+    await alice.start();
+    await enrol(bob, server, "+442079460117", "Bob");
+    await call("active");
+    const asked = bob.page.getByRole("alertdialog");
+    await asked.getByRole("button", { name: "Open it" }).waitFor();
+    await bob.page.evaluate(() => {
+      new MutationObserver(() => {
+        if (!document.querySelector("[role=alertdialog]")) {
+          document.body.dataset.gone = "yes";
+        }
+      }).observe(document.body, { childList: true, subtree: true });
+    });
+    proxy.cut();
+    await bob.page.waitForTimeout(8_000);
+    expect(await bob.page.evaluate(() => document.body.dataset.gone)).toBeUndefined();
+    proxy.down = true;
+    proxy.cut();
+    await call("ended");
+    proxy.down = false;
+    await asked.waitFor({ state: "detached" });
+    expect(bob.faults).toEqual([]);
+  } finally {
+    await alice.stop();
+    await bob.page.context().close();
+    await proxy.close();
     await server.remove();
   }
 });
