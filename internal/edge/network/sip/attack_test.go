@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -311,6 +312,146 @@ func TestChallengeKeepsNothing(t *testing.T) {
 	a.tell(caller.ask("INFO"))
 	if m := b.next(); m.Method != "INFO" {
 		t.Errorf("bob got %s", m.Method)
+	}
+}
+
+// TestRefusalsKeepNothing: who has shown no right to be heard takes no room from others, whatever it is answered; when the
+// request comes again it is answered alike. So it is when the password was somebody's once.
+func TestRefusalsKeepNothing(t *testing.T) {
+	var withdrawn, down atomic.Bool
+	w, phone := closedWorld(t, func(c *Config) {
+		c.T1 = time.Second // transactions are kept for 64 s
+		c.Holds = func(context.Context, string, string) (bool, error) {
+			if down.Load() {
+				return false, errors.New("the store is down")
+			}
+			return !withdrawn.Load(), nil
+		}
+	})
+	a := phone(alice, "UDP")
+	to := "sip:" + bob + "@example.com"
+	ask := func(method, uri string, more ...string) *Message { return a.ask(method, uri, "<"+to+">", more...) }
+	with := func(m *Message, id HeaderID, value string) *Message {
+		m.Set(id, value)
+		return m
+	}
+	looped := ask("INVITE", to)
+	looped.Add(Via, "SIP/2.0/UDP 127.0.0.1;branch="+w.e.newBranch(w.e.loopOf(looped)))
+	expired := func(m *Message, status int) *Message {
+		a.password = func() (string, string) {
+			name, password, _ := w.e.Credential(alice, "", time.Now().Add(-2*time.Hour))
+			return name, password
+		}
+		return a.again(m, a.answer(a.tell(m).Method, status))
+	}
+	for name, c := range map[string]struct {
+		m      *Message
+		status int
+	}{
+		"an unknown extension":                  {ask("INVITE", to, "Proxy-Require", "foo"), 420},
+		"an unknown extension, no call":         {ask("MESSAGE", to, "Proxy-Require", "foo"), 420},
+		"an unknown extension when registering": {ask("REGISTER", "sip:example.com", "Require", "foo"), 420},
+		"an unknown extension, asked of us":     {ask("OPTIONS", "sip:example.com", "Require", "foo"), 420},
+		"an address that is none of SIP's":      {ask("INVITE", "mailto:bob@example.com"), 416},
+		"no hops left":                          {with(ask("INVITE", to), MaxForwards, "0"), 483},
+		"a loop":                                {looped, 482},
+		"another domain's registrar":            {ask("REGISTER", "sip:elsewhere.example"), 404},
+		"somebody of another domain":            {a.ask("REGISTER", "sip:example.com", "<sip:x@elsewhere.example>"), 404},
+		"a call of the element":                 {ask("INVITE", "sip:example.com"), 404},
+		"a question to the element":             {ask("OPTIONS", "sip:example.com"), 200},
+		"the last hop of a question":            {with(ask("OPTIONS", to), MaxForwards, "0"), 200},
+		"a call that looks like one under way":  {with(ask("INVITE", to, "Proxy-Require", "foo", "Route", "<sip:aaaaaaaaaaaaaaaaaaaa@example.com;lr>"), To, "<"+to+">;tag=x"), 420},
+		"a password of before, for a call":      {expired(ask("INVITE", to), 407), 403},
+		"a password of before, to register":     {expired(a.ask("REGISTER", "sip:example.com", a.aor()), 401), 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tag := ""
+			for range 2 {
+				a.tell(c.m)
+				res := a.answer(c.m.Method, c.status)
+				if now := tagOf(res.Get(To)); now == "" || tag != "" && now != tag {
+					t.Errorf("the tag is %q, and was %q", now, tag)
+				} else {
+					tag = now
+				}
+				if res.Status == 420 && res.Get(Unsupported) != "foo" {
+					t.Errorf("Unsupported is %q", res.Get(Unsupported))
+				}
+				if c.m.Method == "INVITE" {
+					a.tell(ackOf(c.m, res))
+				}
+			}
+			if n := w.e.Stats().Transactions; n != 0 {
+				t.Errorf("%d transactions are kept", n)
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		why    *atomic.Bool
+		status int
+	}{"a password that was withdrawn": {&withdrawn, 403}, "a password that nobody can look up": {&down, 503}} {
+		t.Run(name, func(t *testing.T) {
+			c.why.Store(true)
+			defer c.why.Store(false)
+			b := phone(bob, "UDP")
+			b.password = func() (string, string) {
+				user, password, _ := w.e.Credential(bob, fmt.Sprint(c.status), time.Now())
+				return user, password
+			}
+			m := b.ask("REGISTER", "sip:example.com", b.aor())
+			m = b.again(m, b.answer(b.tell(m).Method, 401))
+			for range 2 {
+				b.tell(m)
+				b.answer("REGISTER", c.status)
+			}
+			if n := w.e.Stats().Transactions; n != 0 {
+				t.Errorf("%d transactions are kept", n)
+			}
+		})
+	}
+}
+
+// TestAckOfARefusal: the ACK of what the element itself has refused goes to nobody: not within a call, where the tag is the
+// other side's, nor where the INVITE was malformed.
+func TestAckOfARefusal(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		t.Run(fmt.Sprint(trusted), func(t *testing.T) {
+			_, phone := closedWorld(t, func(c *Config) {
+				if trusted {
+					c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+				}
+			})
+			a, b := phone(alice, "UDP"), phone(bob, "UDP")
+			b.register()
+			if trusted {
+				a.password = nil
+			}
+			caller, _ := a.call(b)
+			refused := func(m *Message, status int) {
+				t.Helper()
+				a.tell(m)
+				ack := ackOf(m, a.answer("INVITE", status))
+				for _, r := range m.All(Route) {
+					ack.Add(Route, r)
+				}
+				a.tell(ack)
+				after := a.ask("OPTIONS", "sip:example.com", "<sip:example.com>")
+				after.Set(CallID, m.Get(CallID))
+				a.tell(after)
+				a.answer("OPTIONS", 200)
+			}
+			last := caller.ask("INVITE")
+			last.Set(MaxForwards, "0")
+			refused(last, 483)
+			refused(caller.ask("INVITE", "Proxy-Require", "foo"), 420)
+			malformed := a.ask("INVITE", "sip:"+bob+"@example.com", b.aor())
+			malformed.Set(Contact, ",")
+			refused(malformed, 400)
+			a.tell(caller.ask("INFO"))
+			if m := b.next(); m.Method != "INFO" {
+				t.Errorf("bob got %s", m.Method)
+			}
+		})
 	}
 }
 

@@ -59,7 +59,7 @@ func (e *Element) nonceAge(nonce string, now time.Time) (time.Duration, bool) {
 	return now.Sub(time.UnixMilli(ms)), true
 }
 
-// challenge asks for credentials (RFC 3261 22): 401 as a registrar, 407 as a proxy. Nothing is kept of the request.
+// challenge asks for credentials (RFC 3261 22): 401 as a registrar, 407 as a proxy.
 func (tx *serverTx) challenge(id HeaderID, stale bool) {
 	status := 407
 	if id == WWWAuthenticate {
@@ -69,7 +69,9 @@ func (tx *serverTx) challenge(id HeaderID, stale bool) {
 	if stale {
 		value += ", stale=true"
 	}
-	tx.dismiss(status, Header{ID: id, Name: headerNames[id], Value: value})
+	r := tx.answer(status)
+	r.Add(id, value)
+	tx.respond(r)
 }
 
 // authenticated returns whose credentials the request has. Otherwise it has answered, and
@@ -87,31 +89,27 @@ func (s *shard) authenticated(tx *serverTx, id HeaderID) (who holder, ok bool) {
 		}
 		age, mine := s.e.nonceAge(c["nonce"], now)
 		expires, who, ok := holderOf(c["username"])
-		switch {
+		holds, known, _ := s.e.holders.of(who, now)
+		switch { // the nonce comes last: the count of one that is refused is not used up, so that the request is refused alike when it comes again
 		case !ok || !s.e.right(c, tx.req.Method):
 			s.e.log.Info("wrong SIP credentials", "remote", tx.from.remote, "method", tx.req.Method)
-			tx.dismiss(403)
-			return holder{}, false
-		case !mine || age > nonceFor || !s.e.nonces.use(c["nonce"], c["nc"], now):
-			tx.challenge(challenge, true)
-			return holder{}, false
+			tx.reply(403)
 		case !expires.After(now):
 			tx.reply(403) // a new password must be fetched
-			return holder{}, false
-		}
-		switch holds, known, _ := s.e.holders.of(who, now); {
-		case s.e.cfg.Holds == nil || holds:
-		case !known: // it could not be looked up
+		case s.e.cfg.Holds != nil && !known: // it could not be looked up
 			r := tx.answer(503)
 			r.Add(RetryAfter, "10")
 			tx.respond(r)
-			return holder{}, false
-		default:
+		case s.e.cfg.Holds != nil && !holds:
 			s.e.log.Info("a SIP password that was withdrawn", "remote", tx.from.remote, "method", tx.req.Method)
 			tx.reply(403)
-			return holder{}, false
+		case !mine || age > nonceFor || !s.e.nonces.use(c["nonce"], c["nc"], now):
+			tx.challenge(challenge, true)
+		default:
+			tx.keeps = true
+			return who, true
 		}
-		return who, true
+		return holder{}, false
 	}
 	tx.challenge(challenge, false)
 	return holder{}, false

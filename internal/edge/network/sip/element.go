@@ -416,7 +416,7 @@ func (e *Element) refuse(m *Message, fault *Fault, f *flow) {
 	}
 	r := m.Response(fault.Status, fault.Reason)
 	if to := r.Get(To); closed(to) && !strings.Contains(strings.ToLower(to), ";tag=") && to != "" {
-		r.Set(To, to+";tag="+e.tagFor(m.Top(Via)))
+		r.Set(To, to+";tag="+e.tagFor(serverKey(m, m.Method))) // by which its ACK is known
 	}
 	if fault.Unsupported != "" {
 		r.Add(Unsupported, fault.Unsupported)

@@ -50,21 +50,23 @@ func (s *shard) dismiss(key string, m *Message, f *flow, status int, more ...Hea
 // begin decides about a new request.
 func (s *shard) begin(tx *serverTx) {
 	m := tx.req
+	r := s.ownRoutes(m)
+	u, _ := parseURI(m.URI) // was validated
+	// A refusal within a call bears the other side's tag, so that its ACK would be forwarded if nothing was known of it.
+	tx.keeps = tx.invite() && tagOf(m.Get(To)) != "" && s.e.mayAcknowledge(m, tx.from, r, u)
 	if fault := s.e.unsupported(m, ProxyRequire); fault != nil {
 		tx.refuse(fault)
 		return
 	}
-	u, _ := parseURI(m.URI) // was validated
 	if !u.isSIP() && u.scheme != "tel" {
 		tx.reply(416)
 		return
 	}
 	if w := s.watches[m.Get(CallID)]; w != nil && m.Method == "NOTIFY" {
+		tx.keeps = true // nobody guesses the Call-ID
 		w.notified(tx)
 		return
 	}
-	r := s.ownRoutes(m)
-	u, _ = parseURI(m.URI)
 	next := m.Has(Route)
 	if m.Method == "REGISTER" && !next && (s.e.local(u) || !s.e.trusts(tx.from)) {
 		s.register(tx)
@@ -90,6 +92,7 @@ func (s *shard) begin(tx *serverTx) {
 	if !ok {
 		return
 	}
+	tx.keeps = true
 	targets, status := s.targets(m, r, u, tx.from, who)
 	if status != 0 {
 		tx.reply(status)
@@ -510,7 +513,7 @@ func (s *shard) forwardAck(m *Message, f *flow) {
 	loop := s.e.loopOf(m)
 	r := s.ownRoutes(m)
 	u, ok := parseURI(m.URI)
-	if !ok || !s.e.trusts(f) && !(s.e.cfg.Open && r.ours) && !s.e.inCall(m, r, u) {
+	if !ok || !s.e.mayAcknowledge(m, f, r, u) {
 		return // of no call that we let through
 	}
 	targets, status := s.targets(m, r, u, f, identity{})
@@ -529,6 +532,11 @@ func (s *shard) forwardAck(m *Message, f *flow) {
 	})
 }
 
+// mayAcknowledge: an ACK with this route goes on to the other side.
+func (e *Element) mayAcknowledge(m *Message, f *flow, r routed, u uri) bool {
+	return e.trusts(f) || e.cfg.Open && r.ours || e.inCall(m, r, u)
+}
+
 // cancel gives up an INVITE (RFC 3261 16.10).
 func (s *shard) cancel(m *Message, f *flow) {
 	key := serverKey(m, "CANCEL")
@@ -541,7 +549,9 @@ func (s *shard) cancel(m *Message, f *flow) {
 		s.dismiss(key, m, f, 481) // anybody can make these up: they must take no room
 		return
 	}
-	s.newServerTx(key, m, f).reply(200)
+	tx := s.newServerTx(key, m, f)
+	tx.keeps = true
+	tx.reply(200)
 	invite.cancel()
 }
 

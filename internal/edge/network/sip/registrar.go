@@ -47,6 +47,7 @@ func (s *shard) register(tx *serverTx) {
 			return
 		}
 	}
+	tx.keeps = true
 	now := time.Now()
 	bindings, fault := s.bindings(tx, user, who, now)
 	if fault != nil {

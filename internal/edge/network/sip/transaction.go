@@ -34,6 +34,10 @@ type serverTx struct {
 	// copy of it (RFC 3261 26.3.2.4): else a datagram with somebody else's address on it would
 	// bring that one a dozen answers.
 	trying bool
+	// keeps: somebody has shown a right to be heard (a password, a trusted address, a call that was let through), so the
+	// answer is kept for when the request comes again. Before, nothing is, so that those who prove nothing fill no table (RFC 3261
+	// 8.2.7, 26.3.2.4): a request that comes again is answered anew, and alike.
+	keeps bool
 	// cancelled is called when the caller gives up.
 	cancelled func()
 	unwatch   func() bool // forgets the connection of who calls; nil: it is not watched
@@ -105,11 +109,14 @@ func (tx *serverTx) respond(m *Message) {
 		return
 	}
 	tx.last = m.Encode()
+	if final && !tx.keeps {
+		tx.finish(0)
+	}
 	if !tx.back.send(tx.last) {
 		tx.anew()
 	}
 	tx.s.e.count(m.Status)
-	if !final || tx.state == txAccepted {
+	if !final || tx.state == txAccepted || tx.state == txOver {
 		return
 	}
 	tx.cancelled = nil
@@ -135,13 +142,6 @@ func (tx *serverTx) respond(m *Message) {
 			tx.repeat = tx.s.after(tx.interval, tx.again)
 		}
 	}
-}
-
-// dismiss answers without keeping anything of the request, so that those who prove nothing fill no table (RFC 3261 8.2.7,
-// 26.3.2.4). When the request comes again, it is answered anew.
-func (tx *serverTx) dismiss(status int, more ...Header) {
-	tx.finish(0)
-	tx.s.dismiss(tx.key, tx.req, tx.from, status, more...)
 }
 
 // anew sends the last answer by a new connection to where the request came from, if that was an

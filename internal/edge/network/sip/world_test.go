@@ -32,6 +32,7 @@ type world struct {
 	addr    netip.AddrPort // UDP and TCP
 	root    []byte         // certificate that TLS is proved with, in PEM
 	reports chan Report
+	agents  int
 }
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
@@ -94,6 +95,7 @@ func (w *world) legs(want ...string) map[string]Report {
 // agent is a SIP user agent that does what a test says.
 type agent struct {
 	w         *world
+	number    int
 	user      string
 	domain    string
 	transport string
@@ -104,6 +106,8 @@ type agent struct {
 	contact   string
 	seq       int
 	password  func() (name, password string)
+	// registration is the Call-ID of its registrations; "": each has another one.
+	registration string
 }
 
 // newAgent makes one on UDP, TCP or WS.
@@ -115,7 +119,8 @@ func (w *world) newAgent(user, transport string) *agent {
 // newAgentAt makes one with an address of its own over UDP.
 func (w *world) newAgentAt(user, transport, at string) *agent {
 	w.t.Helper()
-	a := &agent{w: w, user: user, domain: "example.com", transport: transport, in: make(chan *Message, 1000)}
+	w.agents++
+	a := &agent{w: w, number: w.agents, user: user, domain: "example.com", transport: transport, in: make(chan *Message, 1000)}
 	peer := w.addr
 	take := func(m *Message, fault *Fault) {
 		if fault != nil {
@@ -212,7 +217,7 @@ func (a *agent) ask(method, uri, to string, more ...string) *Message {
 	m.Add(Via, a.via())
 	m.Add(From, a.aor()+";tag="+strings.TrimPrefix(a.user, "+"))
 	m.Add(To, to)
-	m.Add(CallID, fmt.Sprintf("%s-%s-%d@test", a.w.t.Name(), a.user, a.seq))
+	m.Add(CallID, fmt.Sprintf("%s-%s-%d-%d@test", a.w.t.Name(), a.user, a.number, a.seq))
 	m.Add(CSeq, fmt.Sprintf("%d %s", a.seq, method))
 	m.Add(MaxForwards, "70")
 	m.Add(Contact, a.contact)
@@ -288,6 +293,9 @@ func (a *agent) reply(req *Message, status int, more ...string) *Message {
 func (a *agent) register() *Message {
 	a.w.t.Helper()
 	m := a.ask("REGISTER", "sip:example.com", a.aor(), "Expires", "300")
+	if a.registration != "" {
+		m.Set(CallID, a.registration)
+	}
 	a.tell(m)
 	if a.password != nil {
 		m = a.again(m, a.answer("REGISTER", 401))
