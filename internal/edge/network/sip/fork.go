@@ -44,7 +44,7 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 		if tx.from.final() {
 			tx.unwatch = s.whenOver(tx.from, tx.cancel) // no answer would find who calls
 		}
-		if !inDialog && !targets[0].service {
+		if !inDialog {
 			k.call = s.track(tx, who, targets)
 			s.goesBy(m.Get(CallID), tx.from)
 		}

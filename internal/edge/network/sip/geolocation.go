@@ -104,7 +104,7 @@ func (e *Element) document(m *Message, from *flow) ([]byte, placeOutcome) {
 // moved takes the place out of a request within a call, of the side that makes it.
 func (s *shard) moved(m *Message, from *flow) {
 	c := s.calls[m.Get(CallID)]
-	if c == nil {
+	if c == nil || c.quiet {
 		return
 	}
 	tag := tagOf(m.Get(From))

@@ -257,6 +257,62 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestQuietCall: a call that is not reported, since it is with a program of ours, needs its connection, too; the phone is reached
+// by the one that it has registered by since; and such a call keeps nobody from reporting another one that bears its Call-ID.
+func TestQuietCall(t *testing.T) {
+	const number, at = "+442079460999", "127.88.0.4:5062"
+	for _, transport := range []string{"WS", "TCP"} {
+		for _, told := range []bool{true, false} {
+			t.Run(fmt.Sprint(transport, " reports ", told), func(t *testing.T) {
+				w := newWorld(t, func(c *Config) {
+					c.Services = map[string]string{number: "sip:secret@" + at}
+					if !told {
+						c.Report, c.Services = nil, nil
+					}
+				})
+				service := w.newAgentAt(number, "UDP", at)
+				if !told {
+					service.register()
+				}
+				a := w.newAgent(alice, transport)
+				caller, callee := a.call(service)
+				if w.e.endSilent(time.Now().Add(idle)); w.e.Stats().Connections != 1 {
+					t.Fatal("the connection is closed in the middle of the call")
+				}
+				a.drop()
+				w.unconnected()
+				back := w.newAgent(alice, transport)
+				back.contact = a.contact
+				back.register()
+				service.tell(callee.ask("INFO"))
+				back.reply(back.request("INFO"), 200)
+				service.answer("INFO", 200)
+				service.tell(callee.ask("BYE"))
+				back.reply(back.request("BYE"), 200)
+				service.answer("BYE", 200)
+				if w.e.endSilent(time.Now().Add(2 * time.Hour)); w.e.Stats().Connections != 0 {
+					t.Error("the connection is left when the call is over")
+				}
+				if len(w.reports) > 0 {
+					t.Errorf("reported: %+v", <-w.reports)
+				}
+				if !told {
+					return
+				}
+				x, c := w.newAgent(carol, transport), w.newAgent(bob, "UDP")
+				c.register()
+				caller, _ = x.call(service)
+				invite := x.ask("INVITE", "sip:"+bob+"@example.com", c.aor())
+				invite.Set(CallID, caller.callID)
+				x.tell(invite)
+				c.reply(c.request("INVITE"), 200)
+				x.answer("INVITE", 200)
+				w.legs(carol+" outgoing active", bob+" incoming active")
+			})
+		}
+	}
+}
+
 // TestAnswerByNewConnection: an element that has closed its TCP connection while the phone rang, as
 // many do, gets the answer by a new one, at the address that its Via says (RFC 3261 18.2.2); but if its
 // word counts for nothing, nobody is connected to.

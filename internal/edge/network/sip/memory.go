@@ -108,7 +108,7 @@ func (j *journal) rest(ctx context.Context) {
 
 // keep writes an answered call down, as it is now.
 func (c *trackedCall) keep() {
-	if c.s.e.journal.memory == nil || len(c.Dialogs) == 0 {
+	if c.quiet || c.s.e.journal.memory == nil || len(c.Dialogs) == 0 {
 		return
 	}
 	k := c.Kept
@@ -194,8 +194,14 @@ func (e *Element) take(calls map[string]Kept, seen time.Time) {
 // recall follows a call further. One that is doubtful is not reported again until something
 // is heard of it: if it is over, its lease runs out.
 func (s *shard) recall(k Kept, doubtful bool) {
-	if s.calls[k.CallID] != nil || k.Caller == nil {
+	if k.Caller == nil {
 		return
+	}
+	if c := s.calls[k.CallID]; c != nil {
+		if !c.quiet {
+			return
+		}
+		c.end()
 	}
 	c := &trackedCall{s: s, Kept: k, kept: true, doubtful: doubtful}
 	if c.Dialogs == nil {

@@ -12,12 +12,13 @@ import (
 )
 
 // trackedCall follows a call that the element carries, and reports both sides of it: the
-// caller's leg, and one for each user who was called.
+// caller's leg, and one for each user who was called. One that is quiet is followed only so that its telephones are reached.
 type trackedCall struct {
 	Kept
 	s        *shard
 	refresh  *timer
 	passport []string
+	quiet    bool            // nothing is reported of it, nor written down: it is with a program of ours, or nobody wants reports
 	passes   int             // INVITEs of it that came by and have not failed; several if another element leads it back to us
 	kept     bool            // in memory
 	over     bool            // nothing brings it back, as a repeated answer would
@@ -131,29 +132,37 @@ func escapeUser(s string) string {
 	return b.String()
 }
 
-// track begins to follow the call of an INVITE; nil where there is nothing to report.
+// track begins to follow the call of an INVITE; nil where another one bears its Call-ID.
 func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall {
-	if s.e.queue.report == nil {
-		return nil
-	}
 	m := tx.req
 	callID := m.Get(CallID)
+	quiet := s.e.queue.report == nil || targets[0].service
 	if who.originating && who.served != "" {
 		who.user = who.served
 	}
 	fromTag := tagOf(m.Get(From))
-	if old := s.calls[callID]; old != nil {
-		if old.FromTag != fromTag || old.User != who.user {
+	old := s.calls[callID]
+	if old != nil && old.quiet && !quiet {
+		old.end() // who calls a program of ours takes a Call-ID from nobody
+		old = nil
+	}
+	if old != nil {
+		switch {
+		case quiet != old.quiet:
+			return nil
+		case old.FromTag != fromTag || old.User != who.user:
 			s.e.log.Warn("a call that bears the Call-ID of another one is not reported", "remote", tx.from.remote)
 			return nil
 		}
 		old.passes++
-		if p := s.e.placeIn(m, tx.from); p != nil {
-			old.Caller.Place = p
+		if !quiet {
+			if p := s.e.placeIn(m, tx.from); p != nil {
+				old.Caller.Place = p
+			}
 		}
 		return old // it spirals, or forks before us: one call
 	}
-	c := &trackedCall{s: s, passport: m.Raw(Identity), passes: 1, Kept: Kept{
+	c := &trackedCall{s: s, quiet: quiet, passport: m.Raw(Identity), passes: 1, Kept: Kept{
 		CallID: callID, FromTag: fromTag, Began: time.Now(), User: who.user, Private: who.private,
 		Called: map[string]*Leg{}, Dialogs: map[string]string{}, Instances: map[string]string{}, Holders: map[string]bool{}, CSeqs: map[string]uint32{},
 	}}
@@ -173,7 +182,9 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	_, extension := SplitUser(c.User)
 	c.Caller = &Leg{
 		Own: own, Extension: extension, Other: other, Direction: tel.Outgoing, Local: c.local("caller"), Vouched: who.proved, Hidden: who.private,
-		Place: s.e.placeIn(m, tx.from),
+	}
+	if !quiet {
+		c.Caller.Place = s.e.placeIn(m, tx.from)
 	}
 	c.say(c.Caller, tel.Ringing)
 	c.refresh = s.after(s.e.cfg.Lease/2, c.again)
@@ -222,7 +233,7 @@ func (c *trackedCall) dialledFor(l *Leg) tel.Identity {
 }
 
 func (c *trackedCall) put(l *Leg) {
-	if l.Own.IsZero() {
+	if c.quiet || l.Own.IsZero() {
 		return
 	}
 	l.Seq = max(l.Seq+1, uint64(time.Now().UnixMicro())) // also above that of an earlier call of the same Call-ID
@@ -305,7 +316,7 @@ func (c *trackedCall) failed(branches []*branch) {
 	}
 }
 
-// goesBy notes that a call, if it is followed, goes by a flow: its connection is not ended for silence.
+// goesBy notes that a call goes by a flow: its connection is not ended for silence.
 func (s *shard) goesBy(callID string, f *flow) {
 	c := s.calls[callID]
 	if c == nil || f.conn == nil || slices.Contains(c.conns, f.conn) {
