@@ -25,6 +25,9 @@ func (f *flow) send(b []byte) bool {
 	return f.udp.send(b, f.remote)
 }
 
+// same: both lead to the same place by the same way.
+func (f *flow) same(g *flow) bool { return f.conn == g.conn && (f.conn != nil || f.remote == g.remote) }
+
 // alive: something can be sent by it.
 func (f *flow) alive() bool { return f.conn == nil || !f.conn.over() }
 

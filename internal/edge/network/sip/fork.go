@@ -153,7 +153,7 @@ func (k *forking) got(b *branch, res *Message) {
 	switch {
 	case res.Status/100 == 2:
 		if k.call != nil {
-			k.call.answered(k.answeredBy(b, res), b.target.instance, res)
+			k.call.answered(k.answeredBy(b, res), b.target.phone, res)
 		} else {
 			s.within(k.tx.req, res)
 		}

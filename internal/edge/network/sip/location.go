@@ -1,8 +1,10 @@
 package sip
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +30,8 @@ type binding struct {
 	expires time.Time
 	callID  string
 	cseq    uint32
-	via     *flow // that it registered by
+	at      time.Time // when it was registered last
+	via     *flow     // that it registered by
 	path    []string
 	holder  holder // of the password
 }
@@ -39,12 +42,34 @@ func (b *binding) instance() string {
 	return v
 }
 
-// is tells a telephone by its instance, where that is known on both sides, or else by its contact.
-func (b *binding) is(instance string, contact uri) bool {
-	if own := b.instance(); own != "" && instance != "" {
-		return own == instance
+// telephone tells the telephones of a user apart, wherever they are: by the instance, or else by the Call-ID of the registrations,
+// which a telephone keeps until it is started anew (RFC 3261 10.2), and with it loses its calls. Zero: it is not registered.
+type telephone struct{ instance, registration string }
+
+// telephone that a binding leads to.
+func (b *binding) telephone() telephone {
+	if instance := b.instance(); instance != "" {
+		return telephone{instance: instance}
 	}
-	return sameContact(b.contact, address{uri: contact})
+	return telephone{registration: b.callID}
+}
+
+// is tells a telephone by what it is known by, or by its contact, unless the instance is known on both sides.
+func (b *binding) is(t telephone, contact uri) bool {
+	own := b.telephone()
+	return own == t || (own.instance == "" || t.instance == "") && sameContact(b.contact, address{uri: contact})
+}
+
+// way is the flow to the telephone; nil where its contact has to be resolved.
+func (b *binding) way() *flow {
+	switch transport := b.contact.uri.param("transport"); {
+	case len(b.path) > 0:
+	case b.via.conn != nil || !at(b.contact.uri, b.via):
+		return b.via
+	case b.contact.uri.scheme == "sip" && (transport == "" || transport == "udp"):
+		return &flow{transport: b.via.transport, udp: b.via.udp, remote: netip.AddrPortFrom(b.via.remote.Addr(), cmp.Or(b.contact.uri.port, 5060))}
+	}
+	return nil
 }
 
 // maxContacts of one user, and maxTargets of one call.
@@ -129,14 +154,14 @@ func (l *location) find(user string, now time.Time) []*binding {
 	return all[:min(len(all), maxTargets)]
 }
 
-// instance of a user's telephone that has registered by a connection; "" where it says none.
-func (l *location) instance(user string, c *conn) string {
+// telephone of a user that has registered by a flow.
+func (l *location) telephone(user string, f *flow) telephone {
 	for _, b := range l.find(user, time.Now()) {
-		if c != nil && b.via.conn == c {
-			return b.instance()
+		if b.via.same(f) {
+			return b.telephone()
 		}
 	}
-	return ""
+	return telephone{}
 }
 
 // update changes the bindings of a user by f, which returns those that are to be kept.

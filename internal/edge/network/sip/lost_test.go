@@ -227,6 +227,97 @@ func TestBackByTCP(t *testing.T) {
 	}
 }
 
+// TestBackElsewhere: a phone without an instance is reached in a call where it has registered by since, with another contact: its
+// registrations have one Call-ID (RFC 3261 10.2). So it is after a NAT has given it another port, while its connection seems to be up, and
+// when that has ended. Another phone of the same user, which is registered at the same time, is asked nothing.
+func TestBackElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		transport string
+		drops     bool
+	}{{"UDP", false}, {"TCP", false}, {"TCP", true}, {"WS", false}, {"WS", true}} {
+		t.Run(fmt.Sprint(c.transport, " drops ", c.drops), func(t *testing.T) {
+			w, phone := closedWorld(t)
+			made := 0
+			elsewhere := func(user string, registration string, cseq int) *agent {
+				t.Helper()
+				a := phone(user, c.transport)
+				if a.seq = cseq; c.transport == "WS" {
+					made++
+					a.contact = fmt.Sprintf("<sip:%s@x%d.invalid;transport=ws>", user, made)
+				}
+				a.registration = registration
+				a.register()
+				return a
+			}
+			a, b := elsewhere(alice, "a", 0), elsewhere(bob, "b", 0)
+			caller, callee := a.call(b)
+			other, guest := elsewhere(bob, "c", 0), elsewhere(carol, "b", 1000)
+			old := []*agent{a, b}
+			moves := func(old *agent) *agent {
+				t.Helper()
+				if n := w.e.Stats().Connections; c.drops {
+					old.drop()
+					for end := time.Now().Add(patience); w.e.Stats().Connections == n; time.Sleep(time.Millisecond) {
+						if time.Now().After(end) {
+							t.Fatal("the connection is left")
+						}
+					}
+				}
+				return elsewhere(old.user, old.registration, old.seq)
+			}
+			b = moves(b)
+			a.tell(caller.ask("INFO"))
+			b.reply(b.request("INFO"), 200)
+			a.answer("INFO", 200)
+			a = moves(a)
+			a.tell(caller.ask("INFO")) // whoever the words come from
+			b.reply(b.request("INFO"), 200)
+			callee.a = b
+			b.tell(callee.ask("BYE"))
+			a.reply(a.request("BYE"), 200)
+			b.answer("BYE", 200)
+			w.legs(alice+" outgoing ended", bob+" incoming ended")
+			for i, x := range append(old, other, guest) {
+				for len(x.in) > 0 {
+					if m := <-x.in; m.IsRequest() {
+						t.Errorf("phone %d got %s", i, m.Method)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestBackAfterRestart: which phone has a call is known also after a restart of the element.
+func TestBackAfterRestart(t *testing.T) {
+	m := &memory{calls: map[string]Kept{}}
+	const addr = "127.88.0.3:5060"
+	closed := func(c *Config) { c.Open = false }
+	w := begin(t, m, addr, closed)
+	phone := func(user, registration string, seq int) *agent {
+		a := w.newAgent(user, "UDP")
+		a.seq, a.registration = seq, registration
+		a.password = func() (string, string) {
+			name, password, _ := w.e.Credential(user, "", time.Now())
+			return name, password
+		}
+		a.register()
+		return a
+	}
+	a, b := phone(alice, "a", 0), phone(bob, "b", 0)
+	_, callee := a.call(b)
+	m.await(t, 1)
+	w.end()
+	w = begin(t, m, addr, closed)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+	phone(alice, "c", 0)
+	a = phone(alice, "a", a.seq)
+	b.tell(callee.ask("BYE"))
+	a.reply(a.request("BYE"), 200)
+	b.answer("BYE", 200)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 // TestSilence: a connection that is silent for long ends, unless a call or a registration needs it.
 func TestSilence(t *testing.T) {
 	for _, transport := range []string{"WS", "TCP"} {

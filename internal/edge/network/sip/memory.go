@@ -117,7 +117,8 @@ func (c *trackedCall) keep() {
 	for user, l := range k.Called {
 		k.Called[user] = leg(l)
 	}
-	k.Dialogs, k.Instances, k.Holders, k.CSeqs = maps.Clone(k.Dialogs), maps.Clone(k.Instances), maps.Clone(k.Holders), maps.Clone(k.CSeqs)
+	k.Dialogs, k.Instances, k.Registrations = maps.Clone(k.Dialogs), maps.Clone(k.Instances), maps.Clone(k.Registrations)
+	k.Holders, k.CSeqs = maps.Clone(k.Holders), maps.Clone(k.CSeqs)
 	c.kept = true
 	c.s.e.journal.calls.put(c.local("call"), &k)
 }
@@ -212,6 +213,9 @@ func (s *shard) recall(k Kept, doubtful bool) {
 	}
 	if c.Instances == nil {
 		c.Instances = map[string]string{}
+	}
+	if c.Registrations == nil {
+		c.Registrations = map[string]string{}
 	}
 	if c.Holders == nil {
 		c.Holders = map[string]bool{}

@@ -281,8 +281,9 @@ type target struct {
 	hop  uri
 	// route values to be put before those that are there.
 	route []string
-	// user that is reached, as in location; "" if not known. instance is which of its telephones.
-	user, instance string
+	// user that is reached, as in location; "" if not known. phone is which of its telephones.
+	user  string
+	phone telephone
 	// inside: the hop comes from the other side, and leads to trusted elements only.
 	inside bool
 	// service: a program of ours answers (Config.Services).
@@ -357,7 +358,7 @@ func (s *shard) targets(m *Message, r routed, u uri, from *flow, who identity) (
 // target of a binding: the contact, by the way that it registered by. Over UDP that is the
 // contact's own address, unless it is behind a NAT.
 func (b *binding) target() target {
-	t := target{uri: b.contact.uri.String(), user: b.user, instance: b.instance(), hop: b.contact.uri, route: b.path}
+	t := target{uri: b.contact.uri.String(), user: b.user, phone: b.telephone(), hop: b.contact.uri, route: b.path}
 	if len(b.path) > 0 {
 		if a, ok := parseAddress(b.path[0]); ok {
 			t.hop = a.uri
@@ -370,54 +371,62 @@ func (b *binding) target() target {
 	return t
 }
 
-// back finds a telephone in a call whose connection ended, among those that its user has registered: by its instance, or
+// gone: the connection that it is reached by is over.
+func (b *binding) gone() bool { return len(b.path) == 0 && !b.via.alive() }
+
+// back finds a telephone in a call whose connection ended, among those that its user has registered: by what it is known by, or
 // else by the contact that the request names. The call says whose telephone it is, since whoever makes the request may
 // name anybody. In a call that is not followed To says it, and only of a contact that leads nowhere else, which nobody guesses.
 func (s *shard) back(m *Message, contact uri) (t target, ok bool) {
 	to, _ := parseAddress(m.Get(To)) // was validated
-	user, instance, known := userOf(to.uri), "", false
+	user, phone, known := userOf(to.uri), telephone{}, false
 	if c := s.calls[m.Get(CallID)]; c != nil {
 		tag, _ := to.params.get("tag")
 		if whose, which, ok := c.telephone(tag); ok {
-			user, instance, known = whose, which, true
+			user, phone, known = whose, which, true
 		}
 	}
 	if !known && !nowhere(contact) {
 		return t, false
 	}
+	var found *binding
 	for _, b := range s.e.location.find(user, time.Now()) {
-		if !b.is(instance, contact) {
+		if !b.is(phone, contact) {
 			continue
 		}
-		t = b.target()
-		t.uri, ok = m.URI, true
-		if t.flow == nil || t.flow.alive() {
-			break
+		if found == nil || b.gone() == found.gone() && b.at.After(found.at) || found.gone() && !b.gone() {
+			found = b
 		}
 	}
-	return t, ok
+	if found == nil {
+		return t, false
+	}
+	t = found.target()
+	t.uri = m.URI
+	return t, true
 }
 
-// present is the flow of a telephone in a call: by which it has registered since, if not by the one that it had. Who changes
-// networks leaves a connection that seems to be up for a quarter of an hour. Other than by its instance a telephone is not told from
-// another one of its user, behind another NAT.
+// present is the flow of a telephone in a call: by which it has registered last, if not by the one that it had. Who changes
+// networks leaves a connection that seems to be up for a quarter of an hour, or an address that nobody hears at, as when a NAT has given
+// it another one. By its contact alone a telephone is not told from another one of its user, behind another NAT.
 func (s *shard) present(m *Message, f *flow) *flow {
 	c := s.calls[m.Get(CallID)]
-	if c == nil || f.conn == nil {
+	if c == nil {
 		return f
 	}
-	user, instance, _ := c.telephone(tagOf(m.Get(To)))
-	if instance == "" {
-		return f
-	}
-	present := f
+	user, phone, _ := c.telephone(tagOf(m.Get(To)))
+	present, last := f, time.Time{}
 	for _, b := range s.e.location.find(user, time.Now()) {
-		switch {
-		case b.instance() != instance || b.via.conn == nil || b.via.conn.over() || len(b.path) > 0:
-		case b.via.conn == f.conn:
-			return f
-		case present == f:
-			present = b.via
+		way := b.way()
+		if b.telephone() != phone || way == nil || !way.alive() {
+			continue
+		}
+		own := way.same(f)
+		if own && phone.instance != "" {
+			return f // it may have several at once (RFC 5626)
+		}
+		if b.at.After(last) || own && b.at.Equal(last) {
+			present, last = way, b.at
 		}
 	}
 	return present

@@ -131,7 +131,7 @@ func (s *shard) bindings(tx *serverTx, user string, who holder, now time.Time) (
 			seconds = minExpires
 		}
 		all = append(all, &binding{
-			user: user, contact: c, expires: now.Add(time.Duration(seconds) * time.Second), callID: callID, cseq: cseq, via: tx.from, path: m.All(Path), holder: who,
+			user: user, contact: c, expires: now.Add(time.Duration(seconds) * time.Second), callID: callID, cseq: cseq, at: now, via: tx.from, path: m.All(Path), holder: who,
 		})
 	}
 	return all, nil

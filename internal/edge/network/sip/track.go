@@ -47,6 +47,8 @@ type Kept struct {
 	Dialogs map[string]string `json:"dialogs"`
 	// Instances are the telephones by their tag, where known (RFC 5626 4.1): their addresses may change in the call.
 	Instances map[string]string `json:"instances,omitempty"`
+	// Registrations are the Call-IDs of the registrations of those that have no instance.
+	Registrations map[string]string `json:"registrations,omitempty"`
 	// Holders are the tags of those who hold the call.
 	Holders map[string]bool `json:"holders,omitempty"`
 	// CSeqs are the highest of each side, so that old news changes nothing.
@@ -164,11 +166,9 @@ func (s *shard) track(tx *serverTx, who identity, targets []target) *trackedCall
 	}
 	c := &trackedCall{s: s, quiet: quiet, passport: m.Raw(Identity), passes: 1, Kept: Kept{
 		CallID: callID, FromTag: fromTag, Began: time.Now(), User: who.user, Private: who.private,
-		Called: map[string]*Leg{}, Dialogs: map[string]string{}, Instances: map[string]string{}, Holders: map[string]bool{}, CSeqs: map[string]uint32{},
+		Called: map[string]*Leg{}, Dialogs: map[string]string{}, Instances: map[string]string{}, Registrations: map[string]string{}, Holders: map[string]bool{}, CSeqs: map[string]uint32{},
 	}}
-	if instance := s.e.location.instance(c.User, tx.from.conn); instance != "" {
-		c.Instances[fromTag] = instance
-	}
+	c.note(fromTag, s.e.location.telephone(c.User, tx.from))
 	c.Session, _, _ = strings.Cut(m.Get(SessionIDHeader), ";")
 	s.calls[callID] = c
 	c.Dialled = s.e.dialled(m, tx.from)
@@ -264,25 +264,32 @@ func (c *trackedCall) ringing(user string, res *Message) {
 }
 
 // telephone returns whose it is that has a tag in the call, and which, where known.
-func (c *trackedCall) telephone(tag string) (user, instance string, ok bool) {
+func (c *trackedCall) telephone(tag string) (user string, t telephone, ok bool) {
 	user, ok = c.Dialogs[tag]
 	if tag == c.FromTag {
 		user, ok = c.User, true
 	}
-	return user, c.Instances[tag], ok
+	return user, telephone{c.Instances[tag], c.Registrations[tag]}, ok
 }
 
-// answered: somebody has taken the call, by the telephone of an instance, if that is known. A second one may, too, when it
-// forked.
-func (c *trackedCall) answered(user, instance string, res *Message) {
+// note keeps which telephone has a tag in the call.
+func (c *trackedCall) note(tag string, t telephone) {
+	if t.instance != "" {
+		c.Instances[tag] = t.instance
+	}
+	if t.registration != "" {
+		c.Registrations[tag] = t.registration
+	}
+}
+
+// answered: somebody has taken the call, by a telephone that is known or zero. A second one may, too, when it forked.
+func (c *trackedCall) answered(user string, t telephone, res *Message) {
 	tag := tagOf(res.Get(To))
 	if _, again := c.Dialogs[tag]; again || c.over || c.hungUp[tag] {
 		return
 	}
 	c.Dialogs[tag] = user
-	if instance != "" {
-		c.Instances[tag] = instance
-	}
+	c.note(tag, t)
 	c.timer(res)
 	l := c.leg(user)
 	if !l.Own.IsZero() {
