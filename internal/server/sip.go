@@ -67,6 +67,8 @@ type SIP struct {
 	// system's.
 	TrustedNames []string `koanf:"trusted_names"`
 	TLSRoots     string   `koanf:"tls_roots"`
+	// TrustedFrom: the service number believes the From of a trusted element that asserts nobody.
+	TrustedFrom bool `koanf:"trusted_from"`
 	// NextHop is where calls go that nobody here answers to.
 	NextHop string `koanf:"next_hop"`
 	// Watch are the SIP URIs of users at other elements whose calls are watched; WatchUser and
@@ -174,7 +176,7 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 	}
 	c := sip.Config{
 		Memory: memory, Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
-		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
+		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, TrustedFrom: s.cfg.SIP.TrustedFrom, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
 		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
 		Holds: s.mayRegister, Report: s.reportSIP, Place: readPlace, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
 	}

@@ -409,6 +409,57 @@ func TestTrustedElement(t *testing.T) {
 	x.tell(ackOf(invite, x.answer("INVITE", 403)))
 }
 
+// TestServiceCaller: a program of ours is told who calls by a password, or by what a trusted element asserts. A From that nobody
+// asserts is the caller's own word, and counts only where it is configured so, or anybody is believed.
+func TestServiceCaller(t *testing.T) {
+	const number, at = "+442079460999", "127.88.0.4:5062"
+	asserts := []string{"P-Asserted-Identity", "<tel:" + carol + ">"}
+	for name, c := range map[string]struct {
+		trusted, from, open bool
+		headers             []string
+		want                string
+	}{
+		"asserted by a trusted element":                 {true, false, false, asserts, carol},
+		"From of a trusted element":                     {true, false, false, nil, ""},
+		"From of a trusted element that vouches for it": {true, true, false, nil, alice},
+		"asserted by one that vouches for its From":     {true, true, false, asserts, carol},
+		"by a password":                                 {false, false, false, nil, alice},
+		"by a password and not what it asserts":         {false, true, false, asserts, alice},
+		"anybody in the open mode":                      {false, false, true, asserts, alice},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, phone := closedWorld(t, func(cfg *Config) {
+				cfg.Services = map[string]string{number: "sip:secret@" + at}
+				cfg.TrustedFrom, cfg.Open = c.from, c.open
+				if c.trusted {
+					cfg.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+				}
+			})
+			service, a := w.newAgentAt(number, "UDP", at), phone(alice, "UDP")
+			if c.trusted || c.open {
+				a.password = nil
+			}
+			invite := a.tell(a.ask("INVITE", "sip:"+number+"@example.com", service.aor(), c.headers...))
+			if a.password != nil {
+				res := a.answer("INVITE", 407)
+				a.tell(ackOf(invite, res))
+				a.tell(a.again(invite, res))
+			}
+			got := service.request("INVITE")
+			all := got.All(PAssertedIdentity)
+			if c.want == "" {
+				if len(all) > 0 {
+					t.Errorf("it is told %q", all)
+				}
+			} else if len(all) != 1 || all[0] != "<sip:"+c.want+"@example.com>" {
+				t.Errorf("it is told %q", all)
+			}
+			service.reply(got, 486)
+			a.answer("INVITE", 486)
+		})
+	}
+}
+
 // TestCoreStopped: the core takes no report at all. Calls go on as if nothing was; the queue
 // is bounded; when the core is back it gets the state of each leg.
 func TestCoreStopped(t *testing.T) {

@@ -58,9 +58,11 @@ type Config struct {
 	// they are refused.
 	NextHop string
 	// Services are numbers that are answered by a program of ours: to each the SIP URI, with
-	// an IP address, of the program. It is told who calls, where that is known or Open, and
-	// the call is not reported: it is with no other party.
+	// an IP address, of the program. It is told who calls, where that was proved by a password or is
+	// asserted by a trusted element (RFC 3325), or Open, and the call is not reported: it is with no other party.
 	Services map[string]string
+	// TrustedFrom: a trusted element that asserts nobody vouches for the From; else a service is not told it.
+	TrustedFrom bool
 	// Watch are the SIP URIs of users at other elements whose calls are watched by
 	// subscription (RFC 4235); WatchUser and WatchPassword are for those who ask for them.
 	Watch                    []string

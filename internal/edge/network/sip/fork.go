@@ -76,7 +76,7 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 			if !inDialog && (m.Method == "INVITE" || m.Method == "SUBSCRIBE" || m.Method == "REFER") {
 				s.recordRoute(c, tx.from, to, b.target)
 			}
-			s.assert(c, to, b.target, who)
+			s.assert(c, tx.from, to, b.target, who)
 			id := s.pushVia(c, to, loop)
 			if tx.invite() {
 				b.timerC = s.after(timerC, func() { k.tooLong(b) })
@@ -89,12 +89,15 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 
 // assert tells trusted elements and programs of ours who calls, and nobody else what was told
 // in confidence (RFC 3325 5, 7).
-func (s *shard) assert(c *Message, to *flow, t target, who identity) {
+func (s *shard) assert(c *Message, from, to *flow, t target, who identity) {
 	if t.service {
 		c.Remove(PAssertedIdentity)
 		c.Remove(PServedUser)
-		if who.user != "" && (who.proved || s.e.cfg.Open) {
+		switch known := who.asserted || who.proved && s.e.cfg.TrustedFrom || s.e.cfg.Open; {
+		case known && who.user != "":
 			c.Add(PAssertedIdentity, "<sip:"+escapeUser(who.user)+"@"+s.e.cfg.Domain+">")
+		case who.proved:
+			s.e.log.Info("a trusted element asserts nobody in a call to a service number: the From is not believed there (sip.trusted_from)", "remote", from.remote)
 		}
 		return
 	}
