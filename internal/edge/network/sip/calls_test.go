@@ -256,6 +256,40 @@ func TestSecondAnswer(t *testing.T) {
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 
+// TestForeignTag: what the called side asks of a tag that is not the caller's is of no dialog of the call: it neither ends the call nor
+// takes room.
+func TestForeignTag(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "UDP")
+	b.register()
+	_, callee := a.call(b)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+	right := callee.remote
+	for i := range 20 {
+		callee.remote = fmt.Sprintf("%s;tag=x%d", a.aor(), i)
+		for _, method := range []string{"INFO", "BYE"} {
+			b.tell(callee.ask(method))
+			a.reply(a.request(method), 481)
+			b.answer(method, 481)
+		}
+	}
+	known := make(chan int, 1)
+	s := w.e.shardOf(callee.callID)
+	s.do(func() {
+		defer close(known)
+		if c := s.calls[callee.callID]; c != nil {
+			known <- len(c.CSeqs)
+		}
+	})
+	if n, ok := <-known; !ok || n > 0 || len(w.reports) > 0 {
+		t.Errorf("it is followed: %t, %d sequences are known, %d reports", ok, n, len(w.reports))
+	}
+	callee.remote = right
+	b.tell(callee.ask("BYE"))
+	a.reply(a.request("BYE"), 200)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 // TestOtherUsage: that a side does not know a subscription, or a transfer, or does not answer to it, says
 // nothing of the call; that it does not know the call ends it (RFC 5057 5).
 func TestOtherUsage(t *testing.T) {

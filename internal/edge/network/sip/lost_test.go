@@ -150,6 +150,25 @@ func TestBackInACall(t *testing.T) {
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 
+// TestHangUpOnTheLost: who hangs up on a phone whose WebSocket has ended has no call any more, though nobody can be told.
+func TestHangUpOnTheLost(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "WS")
+	b.register()
+	caller, _ := a.call(b)
+	w.legs(alice+" outgoing active", bob+" incoming active")
+	b.drop()
+	w.unconnected()
+	a.tell(caller.ask("INFO"))
+	a.answer("INFO", 430)
+	if len(w.reports) > 0 {
+		t.Errorf("reported: %+v", <-w.reports)
+	}
+	a.tell(caller.ask("BYE"))
+	a.answer("BYE", 430)
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 // TestBackByTCP: a phone in a call whose TCP connection ends is reached by the one that it registers by anew, from whichever
 // port, if it is the same telephone of the same user.
 func TestBackByTCP(t *testing.T) {

@@ -95,7 +95,11 @@ func (s *shard) begin(tx *serverTx) {
 	tx.keeps = true
 	targets, status := s.targets(m, r, u, tx.from, who)
 	if status != 0 {
-		tx.reply(status)
+		res := tx.answer(status)
+		if r.ours {
+			s.within(m, res) // who hangs up has no call any more, though the other side cannot be told
+		}
+		tx.respond(res)
 		return
 	}
 	s.fork(tx, targets, who, r)

@@ -362,7 +362,7 @@ func (c *trackedCall) within(req, res *Message) {
 		callee = from
 	}
 	user, ok := c.Dialogs[callee]
-	if !ok {
+	if !ok || from != c.FromTag && to != c.FromTag {
 		return
 	}
 	n, _ := req.cseq()
