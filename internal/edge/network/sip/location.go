@@ -19,8 +19,10 @@ type location struct {
 	users map[string][]*binding
 	// extensions leads from a number to those of its users who have an extension (RFC 3966 5.3).
 	extensions map[string][]string
-	count      int
-	most       int
+	// flows are the users who have registered by a WebSocket, so that its end does not ask for a look at all users.
+	flows map[*conn]map[string]bool
+	count int
+	most  int
 }
 
 // binding is one contact of a user.
@@ -79,7 +81,7 @@ const (
 )
 
 func newLocation(most int) *location {
-	return &location{users: map[string][]*binding{}, extensions: map[string][]string{}, most: most}
+	return &location{users: map[string][]*binding{}, extensions: map[string][]string{}, flows: map[*conn]map[string]bool{}, most: most}
 }
 
 // userOf is the key of an address: a number in E.164 form where it is one, with its extension if
@@ -171,11 +173,21 @@ func (l *location) update(user string, f func([]*binding) ([]*binding, bool)) bo
 	defer l.mu.Unlock()
 	old := l.users[user]
 	kept, ok := f(slices.Clone(old))
+	// What ended while the REGISTER waited was forgotten before it was there.
+	kept = slices.DeleteFunc(slices.Clone(kept), func(b *binding) bool { return b.via.final() && b.via.conn.over() })
 	if !ok || len(kept) > maxContacts || l.count+len(kept)-len(old) > l.most && len(kept) > len(old) {
 		return false
 	}
 	l.count += len(kept) - len(old)
 	l.put(user, kept)
+	for _, b := range kept {
+		if c := b.via.conn; b.via.final() {
+			if l.flows[c] == nil {
+				l.flows[c] = map[string]bool{}
+			}
+			l.flows[c][user] = true
+		}
+	}
 	return true
 }
 
@@ -203,29 +215,39 @@ func (l *location) put(user string, kept []*binding) {
 // dropFlow forgets what was registered over a WebSocket that is over: its contacts are
 // good for nothing else (RFC 7118 5).
 func (l *location) dropFlow(c *conn) {
-	if !c.flow().final() {
-		return
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for user := range l.flows[c] {
+		l.forget(user, func(b *binding) bool { return b.via.conn == c })
 	}
-	l.sweep(func(b *binding) bool { return b.via.conn == c })
+	delete(l.flows, c)
 }
 
 // sweep forgets the bindings that are gone, and returns them.
 func (l *location) sweep(gone func(*binding) bool) (swept []*binding) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for user, all := range l.users {
-		n := len(all)
-		all = slices.DeleteFunc(all, func(b *binding) bool {
-			if !gone(b) {
-				return false
-			}
-			swept = append(swept, b)
-			return true
-		})
-		l.count += len(all) - n
-		l.put(user, all)
+	for user := range l.users {
+		swept = append(swept, l.forget(user, gone)...)
 	}
 	return swept
+}
+
+// forget forgets the bindings of a user that are gone, and returns them. l.mu is held.
+func (l *location) forget(user string, gone func(*binding) bool) (forgotten []*binding) {
+	all := l.users[user]
+	kept := slices.DeleteFunc(slices.Clone(all), func(b *binding) bool {
+		if !gone(b) {
+			return false
+		}
+		forgotten = append(forgotten, b)
+		return true
+	})
+	if len(forgotten) > 0 {
+		l.count -= len(forgotten)
+		l.put(user, kept)
+	}
+	return forgotten
 }
 
 // holders returns those whose passwords the bindings were made with, each once.

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -167,6 +168,40 @@ func TestHangUpOnTheLost(t *testing.T) {
 	a.tell(caller.ask("BYE"))
 	a.answer("BYE", 430)
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
+// TestManyLost: when many phones lose their WebSockets at once, as when a proxy before us is started anew, each is forgotten without
+// a look at all the others: meanwhile nobody can be called.
+func TestManyLost(t *testing.T) {
+	const phones = 10_000
+	l := newLocation(phones)
+	var all []*conn
+	for i := range phones {
+		c := &conn{transport: "WS"}
+		c.ended, c.end = context.WithCancel(t.Context())
+		all = append(all, c)
+		user := fmt.Sprint("u", i)
+		l.update(user, func([]*binding) ([]*binding, bool) {
+			return []*binding{{user: user, via: c.flow(), expires: time.Now().Add(time.Hour)}}, true
+		})
+	}
+	began := time.Now()
+	for i, c := range all {
+		if c.end(); l.len() != phones-i {
+			t.Fatalf("%d are left when %d are lost", l.len(), i)
+		}
+		l.dropFlow(c)
+	}
+	if took := time.Since(began); took > time.Second || l.len() > 0 || len(l.flows) > 0 {
+		t.Errorf("it took %v; %d bindings and %d connections are left", took, l.len(), len(l.flows))
+	}
+	// Its connection may end while a REGISTER waits for its shard.
+	l.update(alice, func([]*binding) ([]*binding, bool) {
+		return []*binding{{user: alice, via: all[0].flow(), expires: time.Now().Add(time.Hour)}}, true
+	})
+	if l.len() > 0 || len(l.flows) > 0 {
+		t.Error("who was lost before is registered")
+	}
 }
 
 // TestBackByTCP: a phone in a call whose TCP connection ends is reached by the one that it registers by anew, from whichever
