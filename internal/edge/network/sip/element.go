@@ -91,7 +91,7 @@ type Config struct {
 	// MaxQueue bounds the legs whose reports wait; MaxCalls, the transactions under way;
 	// MaxBindings, the addresses registered. Zero: 10,000; 100,000; 100,000.
 	MaxQueue, MaxTransactions, MaxBindings int
-	// MaxConnections, and those that come from one address (loopback excepted). Zero: 20,000; 64.
+	// MaxConnections, and those that come from one address, or one /64 of IPv6 (loopback excepted). Zero: 20,000; 64.
 	MaxConnections, MaxPerAddress int
 	// T1 is the estimate of a round trip (RFC 3261 17.1.1.1). Zero: 500 ms.
 	T1 time.Duration
@@ -247,7 +247,7 @@ func New(cfg Config) (_ *Element, err error) {
 	}
 	e := &Element{
 		cfg: cfg, log: cfg.Logger, times: times{cfg.T1, 8 * cfg.T1, 10 * cfg.T1}, location: newLocation(cfg.MaxBindings),
-		conns: conns{all: map[uint64]*conn{}, byRemote: map[remoteKey]*conn{}, perAddr: map[netip.Addr]int{}}, stopped: make(chan struct{}),
+		conns: conns{all: map[uint64]*conn{}, byRemote: map[remoteKey]*conn{}, perAddr: map[netip.Prefix]int{}}, stopped: make(chan struct{}),
 	}
 	e.ending, e.end = context.WithCancel(context.Background())
 	if e.keys, err = newKeys(cfg.Secret); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -526,6 +527,11 @@ func TestOwnConnections(t *testing.T) {
 			t.Errorf("connection %d, ours %t: taken %t", i, ours, i >= 5)
 		}
 	}
+	for i, at := range []string{"[2001:db8::1]:5060", "[2001:db8::ffff:2]:5060", "[2001:db8::3]:5060", "[2001:db8:0:1::3]:5060"} { // a /64 is one address
+		if remote = netip.MustParseAddrPort(at); open(false) != (i != 2) {
+			t.Errorf("a connection of %s: taken %t", at, i == 2)
+		}
+	}
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
@@ -585,6 +591,47 @@ func TestCallerLost(t *testing.T) {
 	b.reply(got, 487)
 	b.request("ACK")
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
+// TestManyContacts: a phone that has another contact each time that it connects anew may go on registering; of its user's
+// other phones none is forgotten for it, and none beyond those is taken.
+func TestManyContacts(t *testing.T) {
+	for _, c := range []struct {
+		name, transport, registration string
+	}{{"its connections are over", "TCP", ""}, {"a NAT has changed its port", "UDP", "one"}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			others := make([]*agent, maxContacts-1)
+			for i := range others {
+				others[i] = w.newAgent(bob, "UDP")
+				others[i].register()
+			}
+			for i := range 2 * maxContacts {
+				n := w.e.Stats().Connections
+				a := w.newAgent(bob, c.transport)
+				a.seq, a.registration = i, c.registration
+				a.register()
+				if a.drop == nil {
+					continue
+				}
+				for a.drop(); w.e.Stats().Connections > n; time.Sleep(time.Millisecond) {
+				}
+			}
+			for _, o := range others {
+				if at := contactURI(o.ask("OPTIONS", "sip:x", "<sip:x>")); !slices.ContainsFunc(w.e.location.find(bob, time.Now()), func(b *binding) bool { return b.contact.uri.String() == at }) {
+					t.Error("another phone is registered no more")
+				}
+			}
+			if c.transport == "TCP" {
+				w.newAgent(bob, "UDP").register()
+			}
+			last := w.newAgent(bob, "UDP")
+			last.tell(last.ask("REGISTER", "sip:example.com", last.aor(), "Expires", "300"))
+			if m := last.next(); m.Status != 503 {
+				t.Errorf("a phone too many is answered %d", m.Status)
+			}
+		})
+	}
 }
 
 // idle waits until no transaction is under way.

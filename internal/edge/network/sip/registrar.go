@@ -78,10 +78,11 @@ func (s *shard) register(tx *serverTx) {
 				kept = append(kept, b)
 			}
 		}
-		now2 = kept
-		return kept, true
+		now2 = makeRoom(kept, callID, now)
+		return now2, true
 	})
 	if !ok {
+		s.e.log.Info("a telephone was not registered: its user has too many already, or the element", "remote", tx.from.remote, "most of a user", maxContacts)
 		tx.reply(503)
 		return
 	}
@@ -98,6 +99,26 @@ func (s *shard) register(tx *serverTx) {
 		r.Add(Path, p)
 	}
 	tx.respond(r)
+}
+
+// makeRoom drops what telephones have left behind where a user has too many contacts: of those whose connection is over, and of those that
+// the same telephone has registered before (its registrations have one Call-ID, RFC 3261 10.2), the ones that were registered longest ago. A
+// telephone behind a NAT has another contact whenever it connects anew, and may not take back the one before.
+func makeRoom(kept []*binding, callID string, now time.Time) []*binding {
+	for len(kept) > maxContacts {
+		oldest := -1
+		for i, b := range kept {
+			left := b.gone() || b.callID == callID && b.at.Before(now)
+			if left && (oldest < 0 || b.at.Before(kept[oldest].at)) {
+				oldest = i
+			}
+		}
+		if oldest < 0 {
+			break
+		}
+		kept = slices.Delete(kept, oldest, oldest+1)
+	}
+	return kept
 }
 
 // bindings are those that a REGISTER asks for.

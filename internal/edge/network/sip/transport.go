@@ -151,7 +151,7 @@ type conns struct {
 	mu       sync.Mutex
 	all      map[uint64]*conn
 	byRemote map[remoteKey]*conn
-	perAddr  map[netip.Addr]int // that came in
+	perAddr  map[netip.Prefix]int // that came in
 	shut     bool
 }
 
@@ -169,7 +169,7 @@ func (e *Element) newConn(transport string, remote netip.AddrPort, ours bool, wr
 	k := &e.conns
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	tooMany := !ours && k.perAddr[remote.Addr()] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback()
+	tooMany := !ours && k.perAddr[networkOf(remote)] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback()
 	if k.shut || len(k.all) >= e.cfg.MaxConnections || tooMany {
 		e.stats.RefusedConns.Add(1)
 		c.end()
@@ -178,7 +178,7 @@ func (e *Element) newConn(transport string, remote netip.AddrPort, ours bool, wr
 	k.all[c.id] = c
 	k.byRemote[remoteKey{transport, remote}] = c
 	if !ours {
-		k.perAddr[remote.Addr()]++
+		k.perAddr[networkOf(remote)]++
 	}
 	e.work.Add(2) // pump, and whoever reads
 	return c
@@ -194,9 +194,21 @@ func (k *conns) remove(c *conn) {
 	if c.ours {
 		return
 	}
-	if k.perAddr[c.remote.Addr()]--; k.perAddr[c.remote.Addr()] <= 0 {
-		delete(k.perAddr, c.remote.Addr())
+	n := networkOf(c.remote)
+	if k.perAddr[n]--; k.perAddr[n] <= 0 {
+		delete(k.perAddr, n)
 	}
+}
+
+// networkOf is what counts as one address: of IPv6 a /64, since whoever has one address there has all of them.
+func networkOf(remote netip.AddrPort) netip.Prefix {
+	a := remote.Addr().Unmap().WithZone("")
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // they are in range
+	return p
 }
 
 func (k *conns) byID(id uint64) *conn {
