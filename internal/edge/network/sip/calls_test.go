@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ func TestFork(t *testing.T) {
 	mobile.reply(two, 200)
 	ok := a.answer("INVITE", 200)
 	cancel := desk.request("CANCEL")
+	if r := cancel.Get(ReasonHeader); r != `SIP;cause=200;text="Call completed elsewhere"` { // RFC 3326: it is no missed call
+		t.Errorf("Reason is %q", r)
+	}
 	desk.reply(cancel, 200)
 	desk.tell(one.Response(487, reasons[487]))
 	desk.request("ACK")
@@ -70,9 +74,14 @@ func TestCancel(t *testing.T) {
 	cancel.Method = "CANCEL"
 	n, _ := invite.cseq()
 	cancel.Set(CSeq, fmt.Sprintf("%d CANCEL", n))
+	cancel.Add(ReasonHeader, `Q.850;cause=102`)
 	a.tell(cancel)
 	a.answer("CANCEL", 200)
-	b.reply(b.request("CANCEL"), 200)
+	c := b.request("CANCEL")
+	if r := c.Get(ReasonHeader); r != "Q.850;cause=102" {
+		t.Errorf("Reason is %q", r)
+	}
+	b.reply(c, 200)
 	b.reply(got, 487)
 	b.request("ACK")
 	a.tell(ackOf(invite, a.answer("INVITE", 487)))
@@ -84,6 +93,18 @@ func TestCancel(t *testing.T) {
 	cancel.Push(Via, a.via())
 	a.tell(cancel)
 	a.answer("CANCEL", 481)
+}
+
+// TestTimestamp: who measures the way to us finds its time in the 100 (RFC 3261 8.2.6.1).
+func TestTimestamp(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.newAgent(alice, "UDP"), w.newAgent(bob, "UDP")
+	b.register()
+	a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor(), "Timestamp", "54.3"))
+	trying := a.next()
+	if i := slices.IndexFunc(trying.Headers, func(h Header) bool { return h.Name == "Timestamp" }); trying.Status != 100 || i < 0 || trying.Headers[i].Value != "54.3" {
+		t.Errorf("%s", trying.Encode())
+	}
 }
 
 // TestUnreachable: nobody is registered; or somebody is, and does not answer.

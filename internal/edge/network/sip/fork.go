@@ -2,6 +2,7 @@ package sip
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,8 +13,9 @@ type forking struct {
 	tx       *serverTx
 	branches []*branch
 	best     *Message
-	answered bool // a final answer has gone back
-	given    bool // the caller has given up
+	answered bool     // a final answer has gone back
+	given    bool     // the caller has given up
+	why      []string // the telephones are cancelled (Reason, RFC 3326)
 	call     *trackedCall
 	who      identity
 }
@@ -41,7 +43,7 @@ func (s *shard) fork(tx *serverTx, targets []target, who identity, r routed) {
 		tx.trying = true
 		tx.reply(100)
 		tx.cancelled = k.giveUp
-		if tx.from.final() {
+		if tx.from.conn != nil && !tx.mayReach() {
 			tx.unwatch = s.whenOver(tx.from, tx.cancel) // no answer would find who calls
 		}
 		if !inDialog {
@@ -164,9 +166,11 @@ func (k *forking) got(b *branch, res *Message) {
 		s.goesBy(res.Get(CallID), b.to)
 		k.answered = true
 		k.tx.respond(res)
+		k.why = []string{`SIP;cause=200;text="Call completed elsewhere"`} // else they show it as missed
 		k.giveUpOthers()
 	case res.Status >= 600:
 		k.keep(res)
+		k.why = []string{"SIP;cause=" + strconv.Itoa(res.Status)}
 		k.giveUpOthers()
 		k.finish()
 	default:
@@ -314,7 +318,7 @@ func (k *forking) finish() {
 
 // giveUp: the caller has sent CANCEL.
 func (k *forking) giveUp() {
-	k.given = true
+	k.given, k.why = true, k.tx.why
 	k.giveUpOthers()
 	k.finish()
 }
@@ -339,6 +343,9 @@ func (k *forking) cancelBranch(b *branch) {
 	}
 	b.gone = true
 	c := b.client.derive("CANCEL", b.client.req.Get(To))
+	for _, why := range k.why {
+		c.Add(ReasonHeader, why)
+	}
 	k.s.sendRequest(c, c.topVia().branch(), b.to, func(*Message) {})
 	// One that answers the CANCEL only is not waited for for ever (RFC 3261 9.1).
 	k.s.stop(b.timerC)

@@ -593,6 +593,25 @@ func TestCallerLost(t *testing.T) {
 	w.legs(alice+" outgoing ended", bob+" incoming ended")
 }
 
+// TestCallerLostByTCP: so does a phone that calls by TCP, since it is sent no answer by another connection.
+func TestCallerLostByTCP(t *testing.T) {
+	w, phone := closedWorld(t)
+	a, b := phone(alice, "TCP"), phone(bob, "UDP")
+	b.register()
+	invite := a.tell(a.ask("INVITE", "sip:"+bob+"@example.com", b.aor()))
+	res := a.answer("INVITE", 407)
+	a.tell(ackOf(invite, res))
+	a.tell(a.again(invite, res))
+	got := b.request("INVITE")
+	b.reply(got, 180)
+	a.answer("INVITE", 180)
+	a.drop()
+	b.reply(b.request("CANCEL"), 200)
+	b.reply(got, 487)
+	b.request("ACK")
+	w.legs(alice+" outgoing ended", bob+" incoming ended")
+}
+
 // TestManyContacts: a phone that has another contact each time that it connects anew may go on registering; of its user's
 // other phones none is forgotten for it, and none beyond those is taken.
 func TestManyContacts(t *testing.T) {

@@ -74,6 +74,7 @@ const (
 	Geolocation
 	GeolocationRouting
 	ContentID
+	ReasonHeader
 	numHeaders
 )
 
@@ -85,7 +86,7 @@ var headerNames = [numHeaders]string{
 	Unsupported: "Unsupported", Privacy: "Privacy", PAssertedIdentity: "P-Asserted-Identity", PPreferredIdentity: "P-Preferred-Identity",
 	PServedUser: "P-Served-User", SessionIDHeader: "Session-ID", SessionExpires: "Session-Expires", Identity: "Identity",
 	Replaces: "Replaces", ReferTo: "Refer-To", HistoryInfo: "History-Info", Diversion: "Diversion", Event: "Event", SubscriptionState: "Subscription-State",
-	Date: "Date", RetryAfter: "Retry-After", Path: "Path", Geolocation: "Geolocation", GeolocationRouting: "Geolocation-Routing", ContentID: "Content-ID",
+	Date: "Date", RetryAfter: "Retry-After", Path: "Path", Geolocation: "Geolocation", GeolocationRouting: "Geolocation-Routing", ContentID: "Content-ID", ReasonHeader: "Reason",
 }
 
 // compact forms, of RFC 3261 20 and the later RFCs that registered them.
@@ -245,6 +246,10 @@ func (m *Message) Response(status int, reason string) *Message {
 		switch h.ID {
 		case Via, From, To, CallID, CSeq:
 			r.Headers = append(r.Headers, h)
+		case otherHeader:
+			if status == 100 && strings.EqualFold(h.Name, "Timestamp") { // RFC 3261 8.2.6.1
+				r.Headers = append(r.Headers, h)
+			}
 		}
 	}
 	return r

@@ -565,6 +565,7 @@ func (s *shard) cancel(m *Message, f *flow) {
 	tx := s.newServerTx(key, m, f)
 	tx.keeps = true
 	tx.reply(200)
+	invite.why = m.Raw(ReasonHeader)
 	invite.cancel()
 }
 

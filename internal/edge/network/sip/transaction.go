@@ -38,8 +38,9 @@ type serverTx struct {
 	// answer is kept for when the request comes again. Before, nothing is, so that those who prove nothing fill no table (RFC 3261
 	// 8.2.7, 26.3.2.4): a request that comes again is answered anew, and alike.
 	keeps bool
-	// cancelled is called when the caller gives up.
+	// cancelled is called when the caller gives up; why is the Reason that the CANCEL gives, if any.
 	cancelled func()
+	why       []string
 	unwatch   func() bool // forgets the connection of who calls; nil: it is not watched
 }
 
@@ -144,14 +145,19 @@ func (tx *serverTx) respond(m *Message) {
 	}
 }
 
+// mayReach: an answer may go by a new connection when the one that the request came by is over.
+func (tx *serverTx) mayReach() bool {
+	return tx.from.transport == "TCP" && (tx.s.e.cfg.Open || tx.s.e.trusts(tx.from))
+}
+
 // anew sends the last answer by a new connection to where the request came from, if that was an
 // element's, over TCP, and is over (RFC 3261 18.2.2). Elements close what is silent, also while a
 // phone rings.
 func (tx *serverTx) anew() {
-	e, f := tx.s.e, tx.from
-	if f.transport != "TCP" || !e.cfg.Open && !e.trusts(f) {
+	if !tx.mayReach() {
 		return
 	}
+	f := tx.from
 	b := tx.last
 	hop := uri{scheme: "sip", host: f.remote.Addr().String(), port: tx.req.topVia().port, params: params{{"transport", "tcp"}}}
 	tx.s.reach(target{hop: hop}, func(to *flow) {
