@@ -421,7 +421,7 @@ func TestQuietCall(t *testing.T) {
 					service.register()
 				}
 				a := w.newAgent(alice, transport)
-				caller, callee := a.call(service)
+				_, callee := a.call(service)
 				if w.e.endSilent(time.Now().Add(idle)); w.e.Stats().Connections != 1 {
 					t.Fatal("the connection is closed in the middle of the call")
 				}
@@ -447,7 +447,7 @@ func TestQuietCall(t *testing.T) {
 				}
 				x, c := w.newAgent(carol, transport), w.newAgent(bob, "UDP")
 				c.register()
-				caller, _ = x.call(service)
+				caller, _ := x.call(service)
 				invite := x.ask("INVITE", "sip:"+bob+"@example.com", c.aor())
 				invite.Set(CallID, caller.callID)
 				x.tell(invite)

@@ -357,16 +357,15 @@ func (c *trackedCall) end() {
 // within takes a request within the call, and its final answer.
 func (c *trackedCall) within(req, res *Message) {
 	from, to := tagOf(req.Get(From)), tagOf(req.Get(To))
-	callee := to
+	callee, side := to, from+"|"+to
 	if from != c.FromTag {
-		callee = from
+		callee, side = from, from+"|"+c.FromTag
 	}
 	user, ok := c.Dialogs[callee]
-	if !ok || from != c.FromTag && to != c.FromTag {
-		return
+	if !ok || from != c.FromTag && to != c.FromTag && res.Status/100 != 2 {
+		return // a tag that is not the caller's counts if the caller takes it for its own
 	}
 	n, _ := req.cseq()
-	side := from + "|" + to
 	if n < c.CSeqs[side] {
 		return
 	}
