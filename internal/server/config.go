@@ -452,7 +452,7 @@ func Defaults() Config {
 			Retention: 24 * time.Hour,
 		},
 		Files:    Files{MaxMiB: l.FileBytes >> 20, SessionMiB: 2048, UnfinishedFor: 24 * time.Hour},
-		SIP:      SIP{Mode: SIPAuto, Listen: "127.0.0.1:5060", PasswordFor: time.Hour},
+		SIP:      SIP{Mode: SIPAuto, Listen: "127.0.0.1:5060", ConnectionsPerAddress: 64, PasswordFor: time.Hour},
 		Webhooks: Webhooks{Timeout: 15 * time.Second, Retention: 7 * 24 * time.Hour, GiveUp: 5 * 24 * time.Hour},
 		Overlays: Overlays{Timeout: 3 * time.Second},
 		Payments: Payments{Timeout: 10 * time.Second, Retention: 30 * 24 * time.Hour},

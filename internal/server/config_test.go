@@ -103,6 +103,7 @@ func TestValidate(t *testing.T) {
 		{"calls.lease:", func(c *server.Config) { c.Calls.Lease = 0 }},
 		{"calls.invites_per_hour:", func(c *server.Config) { c.Calls.InvitesPerHour = -1 }},
 		{"calls.invites_per_hour:", func(c *server.Config) { c.Calls.InvitesPerHour = 0 }},
+		{"sip.connections_per_address:", func(c *server.Config) { c.SIP.ConnectionsPerAddress = 0 }},
 		{"sessions.linger_max:", func(c *server.Config) { c.Sessions.LingerMax = time.Second }},
 		{"files.session_mib:", func(c *server.Config) { c.Files.SessionMiB = 1 }},
 		{"limits.frame_kib:", func(c *server.Config) { c.Limits.FrameKiB = 1 }},

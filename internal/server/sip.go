@@ -76,6 +76,8 @@ type SIP struct {
 	Watch         []string `koanf:"watch"`
 	WatchUser     string   `koanf:"watch_user"`
 	WatchPassword string   `koanf:"watch_password"`
+	// ConnectionsPerAddress are the most connections from one address, or one /64 of IPv6.
+	ConnectionsPerAddress int `koanf:"connections_per_address"`
 	// PasswordFor is how long a softphone's password holds.
 	PasswordFor time.Duration `koanf:"password_for"`
 	// ICE are the addresses of STUN and TURN servers for softphones; TURNSecret makes the
@@ -126,6 +128,7 @@ func (c Config) validateSIP(fault func(ok bool, format string, args ...any)) {
 	for _, r := range s.Ranges {
 		fault(strings.HasPrefix(r, "+") && len(r) > 1 && strings.Trim(r[1:], "0123456789") == "", "sip.ranges: %q is not the beginning of a number such as +44207946", r)
 	}
+	fault(s.ConnectionsPerAddress >= 1 && s.ConnectionsPerAddress <= sip.MaxConnections, "sip.connections_per_address: from 1 to %d", sip.MaxConnections)
 	fault(s.PasswordFor >= time.Minute && s.PasswordFor <= 24*time.Hour, "sip.password_for: from 1m to 24h")
 	for _, u := range s.ICE {
 		scheme, _, _ := strings.Cut(u, ":")
@@ -176,7 +179,7 @@ func (s *Server) newSIP(ctx context.Context) (*sip.Element, error) {
 	}
 	c := sip.Config{
 		Memory: memory, Domain: s.cfg.sipDomain(), Listen: s.cfg.SIP.Listen, TLSListen: s.cfg.SIP.TLSListen, TLS: s.tls, Host: s.cfg.SIP.Host,
-		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, TrustedFrom: s.cfg.SIP.TrustedFrom, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
+		WebPort: uint16(port(s.listener)), Open: mode == SIPOpen, TrustedFrom: s.cfg.SIP.TrustedFrom, MaxPerAddress: s.cfg.SIP.ConnectionsPerAddress, NextHop: s.cfg.SIP.NextHop, Secret: secret.Secret, PasswordFor: s.cfg.SIP.PasswordFor,
 		Watch: s.cfg.SIP.Watch, WatchUser: s.cfg.SIP.WatchUser, WatchPassword: s.cfg.SIP.WatchPassword,
 		Holds: s.mayRegister, Report: s.reportSIP, Place: readPlace, Lease: s.cfg.Calls.Lease, Remote: s.remote, Logger: s.log,
 	}

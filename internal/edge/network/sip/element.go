@@ -21,6 +21,7 @@ import (
 	"github.com/lxzan/gws"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 )
 
 // ErrConfig: the configuration cannot be used as it is.
@@ -28,6 +29,9 @@ var ErrConfig = errors.New("sip: unusable configuration")
 
 // ErrListen: an address cannot be listened on, most often since another program does.
 var ErrListen = errors.New("sip: cannot listen")
+
+// MaxConnections is how many connections an element has at once.
+const MaxConnections = 20_000
 
 // Config of an Element.
 type Config struct {
@@ -91,7 +95,7 @@ type Config struct {
 	// MaxQueue bounds the legs whose reports wait; MaxCalls, the transactions under way;
 	// MaxBindings, the addresses registered. Zero: 10,000; 100,000; 100,000.
 	MaxQueue, MaxTransactions, MaxBindings int
-	// MaxConnections, and those that come from one address, or one /64 of IPv6 (loopback excepted). Zero: 20,000; 64.
+	// MaxConnections, and those that come from one address, or one /64 of IPv6 (loopback excepted). Zero: [MaxConnections]; 64.
 	MaxConnections, MaxPerAddress int
 	// T1 is the estimate of a round trip (RFC 3261 17.1.1.1). Zero: 500 ms.
 	T1 time.Duration
@@ -140,7 +144,7 @@ func (c Config) complete() (Config, error) {
 	for _, z := range []struct {
 		value *int
 		what  int
-	}{{&c.MaxQueue, 10_000}, {&c.MaxTransactions, 100_000}, {&c.MaxBindings, 100_000}, {&c.MaxConnections, 20_000}, {&c.MaxPerAddress, 64}} {
+	}{{&c.MaxQueue, 10_000}, {&c.MaxTransactions, 100_000}, {&c.MaxBindings, 100_000}, {&c.MaxConnections, MaxConnections}, {&c.MaxPerAddress, 64}} {
 		if *z.value == 0 {
 			*z.value = z.what
 		}
@@ -247,7 +251,7 @@ func New(cfg Config) (_ *Element, err error) {
 	}
 	e := &Element{
 		cfg: cfg, log: cfg.Logger, times: times{cfg.T1, 8 * cfg.T1, 10 * cfg.T1}, location: newLocation(cfg.MaxBindings),
-		conns: conns{all: map[uint64]*conn{}, byRemote: map[remoteKey]*conn{}, perAddr: map[netip.Prefix]int{}}, stopped: make(chan struct{}),
+		conns: conns{all: map[uint64]*conn{}, byRemote: map[remoteKey]*conn{}, perAddr: map[netip.Prefix]int{}, refused: rate.Sometimes{Interval: refusalsEvery}}, stopped: make(chan struct{}),
 	}
 	e.ending, e.end = context.WithCancel(context.Background())
 	if e.keys, err = newKeys(cfg.Secret); err != nil {

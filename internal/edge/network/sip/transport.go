@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // The bounds of connections.
@@ -26,6 +28,8 @@ const (
 	idle, silenceEvery = 10 * time.Minute, time.Minute
 	// unwritten messages wait for a slow peer; then the connection is closed.
 	unwritten = 256
+	// refusalsEvery is how often it is logged that connections are refused.
+	refusalsEvery = time.Minute
 	// dialTime bounds the making of a connection, writeTime one write.
 	dialTime, writeTime = 5 * time.Second, 10 * time.Second
 )
@@ -153,6 +157,7 @@ type conns struct {
 	byRemote map[remoteKey]*conn
 	perAddr  map[netip.Prefix]int // that came in
 	shut     bool
+	refused  rate.Sometimes // is logged
 }
 
 type remoteKey struct {
@@ -172,6 +177,9 @@ func (e *Element) newConn(transport string, remote netip.AddrPort, ours bool, wr
 	tooMany := !ours && k.perAddr[networkOf(remote)] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback()
 	if k.shut || len(k.all) >= e.cfg.MaxConnections || tooMany {
 		e.stats.RefusedConns.Add(1)
+		k.refused.Do(func() {
+			e.log.Warn("SIP connections are refused", "remote", remote, "too many of the address", tooMany, "connections", len(k.all))
+		})
 		c.end()
 		return nil
 	}
