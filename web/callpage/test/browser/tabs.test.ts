@@ -29,18 +29,24 @@ async function tab(who: Watched): Promise<Watched> {
   return { page, faults: who.faults };
 }
 
-/** The texts that a page sends from now on, each time that it does. */
+/**
+ * The texts that a page sends from now on, each time that it does: over a WebSocket, or, where one has
+ * failed, by POST.
+ */
 function sends(page: Page): string[] {
   const texts: string[] = [];
-  page.on("websocket", (ws) =>
-    ws.on("framesent", ({ payload }) => {
-      const text = String(payload); // the telephone's connection has other words
-      const frame = text.startsWith("{") ? JSON.parse(text) : {};
-      if (frame.type === "send") {
-        texts.push(frame.body.text);
-      }
-    }),
-  );
+  const note = (text: string) => {
+    const frame = text.startsWith("{") ? JSON.parse(text) : {}; // the telephone's connection has other words
+    if (frame.type === "send") {
+      texts.push(frame.body.text);
+    }
+  };
+  page.on("websocket", (ws) => ws.on("framesent", ({ payload }) => note(String(payload))));
+  page.on("request", (r) => {
+    if (r.url().endsWith("/v1/frames")) {
+      note(r.postData() ?? "");
+    }
+  });
   return texts;
 }
 
