@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/ipnet"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -112,7 +113,7 @@ func (c Coupling) Seen(s Sighting, now time.Time, lease time.Duration) (_ Coupli
 	if c.Kind != wire.Temporary || c.Ended || !now.Before(c.Voucher.Until) {
 		return c, false
 	}
-	m := Mark{At: now, From: network(s.From)}
+	m := Mark{At: now, From: ipnet.Of(s.From)}
 	if s.OfPhone {
 		c.Phone = m
 	} else {
@@ -125,20 +126,6 @@ func (c Coupling) Seen(s Sighting, now time.Time, lease time.Duration) (_ Coupli
 	}
 	c.Expires, c.Apart = earliest(now.Add(lease), c.Voucher.Until), false
 	return c, true
-}
-
-// network is what two devices in one place have in common: an IPv4 address, since they
-// share a router's, or the first 64 bits of an IPv6 address.
-func network(a netip.Addr) string {
-	a = a.Unmap().WithZone("")
-	switch {
-	case !a.IsValid():
-		return ""
-	case a.Is6():
-		p, _ := a.Prefix(64)
-		return p.String()
-	}
-	return a.String()
 }
 
 // until is when the device's binding ends.

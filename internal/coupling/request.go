@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-call/tandem/internal/device"
+	"github.com/tandem-call/tandem/internal/ipnet"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/wire"
 )
@@ -110,7 +111,7 @@ func (s *Service) Begin(ctx context.Context, tenant wire.TenantID, q wire.Coupli
 	if err := d.CheckDevice(); err != nil {
 		return wire.CouplingPending{}, err
 	}
-	if err := s.take(ctx, store.Key(string(tenant), "address", orNone(network(remote))), s.cfg.AddressPerHour); err != nil {
+	if err := s.take(ctx, store.Key(string(tenant), "address", orNone(ipnet.Of(remote))), s.cfg.AddressPerHour); err != nil {
 		return wire.CouplingPending{}, err
 	}
 	r := Request{

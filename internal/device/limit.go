@@ -1,12 +1,14 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/ipnet"
 	"github.com/tandem-call/tandem/internal/store"
 	"github.com/tandem-call/tandem/tel"
 	"github.com/tandem-call/tandem/wire"
@@ -45,12 +47,12 @@ type quota struct {
 }
 
 // limit takes one from the address's quota and one from the number's, in this order, so
-// that an address without quota cannot use up a number's. *TooMany.
+// that an address without quota cannot use up a number's. Callers without an address share one. *TooMany.
 func (r *Registry) limit(ctx context.Context, tenant wire.TenantID, n tel.Number, remote netip.Addr) error {
 	if r.cfg.Unlimited != nil && r.cfg.Unlimited(n) {
 		return nil
 	}
-	if err := r.take(ctx, store.Key(string(tenant), "address", addressRange(remote)), quota{time.Hour, r.cfg.AddressPerHour}); err != nil {
+	if err := r.take(ctx, store.Key(string(tenant), "address", cmp.Or(ipnet.Of(remote), "none")), quota{time.Hour, r.cfg.AddressPerHour}); err != nil {
 		return err
 	}
 	return r.take(ctx, store.Key(string(tenant), "number", n.String()),
@@ -98,18 +100,4 @@ func (u usage) over(now time.Time) bool {
 		}
 	}
 	return true
-}
-
-// addressRange is what counts as one address: an IPv4 address, or a /64 of IPv6, since a
-// subscriber has all of it. Callers without an address share one quota.
-func addressRange(a netip.Addr) string {
-	a = a.Unmap()
-	if a.Is6() {
-		p, _ := a.WithZone("").Prefix(64)
-		return p.String()
-	}
-	if !a.IsValid() {
-		return "none"
-	}
-	return a.String()
 }

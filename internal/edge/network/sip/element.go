@@ -30,7 +30,7 @@ var ErrConfig = errors.New("sip: unusable configuration")
 // ErrListen: an address cannot be listened on, most often since another program does.
 var ErrListen = errors.New("sip: cannot listen")
 
-// MaxConnections is how many connections an element has at once.
+// MaxConnections is how many connections an element has at once, if its [Config] does not say otherwise.
 const MaxConnections = 20_000
 
 // Config of an Element.
@@ -251,7 +251,7 @@ func New(cfg Config) (_ *Element, err error) {
 	}
 	e := &Element{
 		cfg: cfg, log: cfg.Logger, times: times{cfg.T1, 8 * cfg.T1, 10 * cfg.T1}, location: newLocation(cfg.MaxBindings),
-		conns: conns{all: map[uint64]*conn{}, byRemote: map[remoteKey]*conn{}, perAddr: map[netip.Prefix]int{}, refused: rate.Sometimes{Interval: refusalsEvery}}, stopped: make(chan struct{}),
+		conns: conns{all: map[uint64]*conn{}, byRemote: map[remoteKey]*conn{}, perAddr: map[string]int{}, refused: rate.Sometimes{Interval: refusalsEvery}}, stopped: make(chan struct{}),
 	}
 	e.ending, e.end = context.WithCancel(context.Background())
 	if e.keys, err = newKeys(cfg.Secret); err != nil {

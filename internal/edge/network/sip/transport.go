@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/tandem-call/tandem/internal/ipnet"
 )
 
 // The bounds of connections.
@@ -155,7 +157,7 @@ type conns struct {
 	mu       sync.Mutex
 	all      map[uint64]*conn
 	byRemote map[remoteKey]*conn
-	perAddr  map[netip.Prefix]int // that came in
+	perAddr  map[string]int // that came in
 	shut     bool
 	refused  rate.Sometimes // is logged
 }
@@ -174,19 +176,21 @@ func (e *Element) newConn(transport string, remote netip.AddrPort, ours bool, wr
 	k := &e.conns
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	tooMany := !ours && k.perAddr[networkOf(remote)] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback()
+	tooMany := !ours && k.perAddr[ipnet.Of(remote.Addr())] >= e.cfg.MaxPerAddress && !remote.Addr().IsLoopback()
 	if k.shut || len(k.all) >= e.cfg.MaxConnections || tooMany {
 		e.stats.RefusedConns.Add(1)
-		k.refused.Do(func() {
-			e.log.Warn("SIP connections are refused", "remote", remote, "too many of the address", tooMany, "connections", len(k.all))
-		})
+		if !k.shut {
+			k.refused.Do(func() {
+				e.log.Warn("SIP connections are refused", "remote", remote, "too many of the address", tooMany, "connections", len(k.all))
+			})
+		}
 		c.end()
 		return nil
 	}
 	k.all[c.id] = c
 	k.byRemote[remoteKey{transport, remote}] = c
 	if !ours {
-		k.perAddr[networkOf(remote)]++
+		k.perAddr[ipnet.Of(remote.Addr())]++
 	}
 	e.work.Add(2) // pump, and whoever reads
 	return c
@@ -202,21 +206,10 @@ func (k *conns) remove(c *conn) {
 	if c.ours {
 		return
 	}
-	n := networkOf(c.remote)
+	n := ipnet.Of(c.remote.Addr())
 	if k.perAddr[n]--; k.perAddr[n] <= 0 {
 		delete(k.perAddr, n)
 	}
-}
-
-// networkOf is what counts as one address: of IPv6 a /64, since whoever has one address there has all of them.
-func networkOf(remote netip.AddrPort) netip.Prefix {
-	a := remote.Addr().Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits) // they are in range
-	return p
 }
 
 func (k *conns) byID(id uint64) *conn {

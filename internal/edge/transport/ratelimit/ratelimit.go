@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-call/tandem/internal/ipnet"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -106,15 +107,10 @@ func (l *Limiter) Handler(next http.Handler) http.Handler {
 // addressKey is what counts as one address; "" where it is not limited. A loopback address
 // is a program on this machine, or a proxy that nobody has declared.
 func addressKey(a netip.Addr) string {
-	a = a.Unmap()
-	switch {
-	case !a.IsValid() || a.IsLoopback():
+	if a.Unmap().IsLoopback() {
 		return ""
-	case a.Is6():
-		p, _ := a.WithZone("").Prefix(64) // 64 bits are in range
-		return p.String()
 	}
-	return a.String()
+	return ipnet.Of(a)
 }
 
 // tell writes the two headers, a structured list of one item for each limit.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/tandem-call/tandem/internal/ipnet"
 	"github.com/tandem-call/tandem/wire"
 )
 
@@ -15,7 +16,7 @@ type registry struct {
 	draining bool
 	watched  bool // Handler.watch looks after the connections
 	pending  int
-	perAddr  map[netip.Prefix]int
+	perAddr  map[string]int
 	all      []*outbox // in no order; each knows its index
 	devices  map[Identity][]*outbox
 	streams  map[string]*stream
@@ -32,7 +33,7 @@ type revocation struct {
 
 func newRegistry() registry {
 	return registry{
-		perAddr: make(map[netip.Prefix]int),
+		perAddr: make(map[string]int),
 		devices: make(map[Identity][]*outbox),
 		streams: make(map[string]*stream),
 		revoked: make(map[Identity]revocation),
@@ -41,18 +42,14 @@ func newRegistry() registry {
 
 // ticket is a pending connection's place.
 type ticket struct {
-	prefix netip.Prefix
+	source string // as in ipnet
 	closes uint64 // registry.closes when it came
 	used   bool
 }
 
 // admit gives a connection of this address a place among the pending ones.
 func (g *registry) admit(addr netip.Addr, cfg *Config) (*ticket, *wire.Problem) {
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	prefix, _ := addr.WithZone("").Prefix(bits) // the zero prefix for an unknown address
+	source := ipnet.Of(addr)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
@@ -60,12 +57,12 @@ func (g *registry) admit(addr netip.Addr, cfg *Config) (*ticket, *wire.Problem) 
 		return nil, wire.NewProblem(wire.CodeDraining, "connect again in a moment")
 	case g.pending >= cfg.MaxPending:
 		return nil, wire.NewProblem(wire.CodeTooMany, "too many connections are waiting to authenticate themselves")
-	case g.perAddr[prefix] >= cfg.MaxPendingPerAddr:
+	case g.perAddr[source] >= cfg.MaxPendingPerAddr:
 		return nil, wire.NewProblem(wire.CodeTooMany, "too many connections from this address are waiting to authenticate themselves")
 	}
 	g.pending++
-	g.perAddr[prefix]++
-	return &ticket{prefix: prefix, closes: g.closes}, nil
+	g.perAddr[source]++
+	return &ticket{source: source, closes: g.closes}, nil
 }
 
 // leave gives a pending place back; only the first call counts.
@@ -81,8 +78,8 @@ func (g *registry) leaveLocked(t *ticket) {
 	}
 	t.used = true
 	g.pending--
-	if g.perAddr[t.prefix]--; g.perAddr[t.prefix] == 0 {
-		delete(g.perAddr, t.prefix)
+	if g.perAddr[t.source]--; g.perAddr[t.source] == 0 {
+		delete(g.perAddr, t.source)
 	}
 	if g.pending == 0 {
 		clear(g.revoked)
