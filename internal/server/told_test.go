@@ -28,18 +28,8 @@ func TestInvitedAgain(t *testing.T) {
 				return
 			}
 			time.Sleep(1500 * time.Millisecond) // a scan, that there is nothing to be told
-			s.write(`{"type":"answer","id":"x","body":{"invitation":"` + string(i.ID) + `","accept":false}}`)
-			for {
-				_, frame, err := s.conn.Read(s.ctx)
-				check(t, err)
-				e, err := wire.DecodeServer(frame)
-				check(t, err)
-				if e.Type == wire.TypeInvite {
-					t.Error("invited twice")
-				}
-				if e.Type == wire.TypeAck {
-					return
-				}
+			if got := s.answerWithout(decline(i), wire.TypeInvite); got != wire.TypeAck {
+				t.Errorf("answered %s", got)
 			}
 		})
 	}
@@ -70,18 +60,8 @@ func TestWithdrawnAgain(t *testing.T) {
 				t.Errorf("after %v", took)
 			}
 			time.Sleep(2500 * time.Millisecond)
-			s.write(`{"type":"answer","id":"x","body":{"invitation":"` + string(i.ID) + `","accept":false}}`)
-			for {
-				_, frame, err := s.conn.Read(s.ctx)
-				check(t, err)
-				e, err := wire.DecodeServer(frame)
-				check(t, err)
-				if e.Type == wire.TypeWithdrawn {
-					t.Error("withdrawn twice")
-				}
-				if e.Type == wire.TypeError {
-					return
-				}
+			if got := s.answerWithout(decline(i), wire.TypeWithdrawn); got != wire.TypeError {
+				t.Errorf("answered %s", got)
 			}
 		})
 	}
@@ -142,17 +122,29 @@ func TestAvailableAgain(t *testing.T) {
 		t.Errorf("told %+v", a)
 	}
 	time.Sleep(2500 * time.Millisecond)
-	screen.write(`{"type":"ask","id":"x","body":{"other":"tel:` + carol + `"}}`)
+	screen.answerWithout(`{"type":"ask","id":"x","body":{"other":"tel:`+carol+`"}}`, wire.TypeAvailable)
+}
+
+// decline is the answer no to an invitation, with the id x.
+func decline(i wire.Invite) string {
+	return `{"type":"answer","id":"x","body":{"invitation":"` + string(i.ID) + `","accept":false}}`
+}
+
+// answerWithout makes a request with the id x and returns the type of what answers it. Nothing of the type not, that came
+// before that, may be there.
+func (s *socket) answerWithout(request string, not wire.Type) wire.Type {
+	s.t.Helper()
+	s.write(request)
 	for {
-		_, frame, err := screen.conn.Read(screen.ctx)
-		check(t, err)
+		_, frame, err := s.conn.Read(s.ctx)
+		check(s.t, err)
 		e, err := wire.DecodeServer(frame)
-		check(t, err)
-		if e.Type == wire.TypeAvailable {
-			t.Errorf("told once more: %s", frame)
+		check(s.t, err)
+		if e.Type == not {
+			s.t.Errorf("told once more: %s", frame)
 		}
 		if e.ID == "x" {
-			return
+			return e.Type
 		}
 	}
 }
